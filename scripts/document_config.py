@@ -1,0 +1,136 @@
+"""Writes docs/configuration.md: every key with its type, default and meaning, read from the configuration classes.
+
+With --check nothing is written; the exit code is 1 when the page is not what the classes say.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from training.core.config import FREE_KEYS, TrainConfig  # noqa: E402
+
+PAGE = REPOSITORY / "docs" / "configuration.md"
+OPENING = """# Configuration: every key
+
+<!-- Written by `make docs` from the classes in training/core/config*.py: change those, not this page. -->
+
+A run is a recipe (a YAML file in `sam2_configs/sam2.1_training/`, or your own) plus overrides on the command line:
+
+```sh
+python training/train.py -c sam2.1_training/custom_finetune scratch.resolution=512 scratch.num_epochs=5
+```
+
+- `key=value` and `++key=value` mean the same. Lists: `'dataset.frame_interval=[1,3]'`
+  (quoted, because of the shell). Nothing: `null`.
+- Groups exchange several keys at once: `prompts=mask`, `prompts=clicks`, `transforms=none`.
+- An unknown key, a wrong type or an impossible value ends the run with exit code 2 before anything is touched; all
+  problems are shown together, each with the nearest valid key.
+- `--check` prints the complete configuration and stops. `--num-gpus N` is `launcher.gpus_per_node=N`,
+  `--use-cluster 0|1` is `submitit.use_cluster`.
+- The defaults below are what a key has when neither the recipe nor the command line names it.
+"""
+
+
+def main() -> int:
+    """The exit code: 0, or 1 when --check finds an old page."""
+    text = page()
+    if "--check" not in sys.argv:
+        PAGE.write_text(text)
+        return 0
+    if PAGE.exists() and PAGE.read_text() == text:
+        return 0
+    print(f"{PAGE.relative_to(REPOSITORY)} is not what the configuration classes say: run `make docs`", file=sys.stderr)
+    return 1
+
+
+def page() -> str:
+    """The whole page, Markdown."""
+    free = ", ".join(f"`{key}`" for key in FREE_KEYS)
+    closing = (
+        "## Keys that a resumed run may change\n\n"
+        f"{free}.\n\n"
+        "Any other difference from the configuration in the checkpoint changes the mathematics: the run stops with "
+        "exit code 2 and lists the differences, unless `checkpoint.allow_config_change=true`.\n"
+    )
+    return "\n".join([OPENING, *section(TrainConfig(), ""), closing])
+
+
+def section(defaults: Any, path: str) -> Iterator[str]:
+    """Heading, purpose and table of one section, given with its defaults; then those of the sections inside it."""
+    cls = type(defaults)
+    hints, documents = get_type_hints(cls), field_documents(cls)
+    inner = [f for f in dataclasses.fields(cls) if dataclasses.is_dataclass(hints[f.name])]
+    plain = [f for f in dataclasses.fields(cls) if f not in inner]
+    yield f"## {path or 'Top level'}\n"
+    yield f"{' '.join(inspect.cleandoc(cls.__doc__ or '').split())}\n"
+    if plain:
+        yield "| key | type | default | meaning |"
+        yield "|---|---|---|---|"
+    for field in plain:
+        key = f"{path}.{field.name}" if path else field.name
+        default = in_yaml(getattr(defaults, field.name))
+        words = [f"`{key}`", type_name(hints[field.name]), f"`{default}`", documents.get(field.name, "")]
+        yield "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |"
+    for name, hint in ((f.name, hints[f.name]) for f in plain):
+        for entry in entry_classes(hint):
+            yield f"\nAn entry of `{path}.{name}` has the keys:"
+            yield from (f"- `{key}`: {text}" for key, text in field_documents(entry).items())
+    yield ""
+    for field in inner:
+        where = f"{path}.{field.name}" if path else field.name
+        yield from section(getattr(defaults, field.name), where)
+        if field.name in documents:
+            yield f"`{where}`: {documents[field.name]}\n"
+
+
+def entry_classes(hint: Any) -> Iterator[type]:
+    """The configuration classes inside a tuple type."""
+    yield from (part for part in getattr(hint, "__args__", ()) if dataclasses.is_dataclass(part))  # type: ignore[misc]
+
+
+def field_documents(cls: type) -> dict[str, str]:
+    """{field: the string literal that follows it in the source}, on one line."""
+    body = ast.parse(inspect.getsource(cls)).body[0].body  # type: ignore[attr-defined]
+    found: dict[str, str] = {}
+    for field, following in zip(body, [*body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign) and isinstance(following, ast.Expr):
+            value = following.value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                found[ast.unparse(field.target)] = " ".join(value.value.split())
+    return found
+
+
+def type_name(hint: Any) -> str:
+    """The type in a user's words: "whole number", "number or null", "`error`, `skip`", "list of text"."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in arguments)
+    if origin is tuple and arguments[-1] is Ellipsis:
+        return f"list of {type_name(arguments[0])}"
+    if origin is tuple:
+        return f"[{', '.join(map(type_name, arguments))}]"
+    if arguments:
+        return " or ".join(map(type_name, arguments))
+    names = {str: "text", bool: "true or false", int: "whole number", float: "number", type(None): "null"}
+    return names.get(hint, "entries")
+
+
+def in_yaml(value: Any) -> str:
+    """A value as one would write it in YAML."""
+    if isinstance(value, str):
+        return value
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

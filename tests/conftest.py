@@ -1,0 +1,32 @@
+"""Fixtures and settings that all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small networks are fastest, and timings steadiest, on one thread."""
+    import cv2
+    import torch
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with real videos and masks: $SAM2_TEST_DATA, or shared/data beside the repository."""
+    folder = Path(os.environ.get("SAM2_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (folder / "vos" / "JPEGImages").is_dir():
+        reason = f"no real test data at {folder}; set SAM2_TEST_DATA"
+        if os.environ.get("SAM2_REQUIRE_TEST_DATA") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder

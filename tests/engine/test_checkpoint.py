@@ -1,0 +1,395 @@
+"""The checkpoint store: R7 (damage), R8 (disk full), R9 (pruning), R10 (unsafe files), and what a user may do to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training.core.distributed import Ranks
+from training.core.errors import CheckpointError, ConfigError
+from training.engine import checkpoint_files as files
+from training.engine.checkpoint import CheckpointStore, SaveFailed
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def store_in(folder: Path, keep_last: int = 2) -> CheckpointStore:
+    return CheckpointStore(folder, keep_last, Ranks())
+
+
+def save(store: CheckpointStore, step: int) -> Path:
+    model = {"weight": torch.full((2000,), float(step)), "bias": torch.arange(7.0)}
+    return store.save(step, model, {"optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}}, "config": {"seed": 1}})
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def newest_step(store: CheckpointStore) -> int:
+    found = store.load_newest()
+    assert found is not None
+    path, content = found
+    assert torch.equal(content["model"]["weight"], torch.full((2000,), float(content["step"])))
+    assert (store.folder / "checkpoint.pt").samefile(path)
+    return int(content["step"])
+
+
+def test_a_saved_state_comes_back_and_stock_code_can_read_its_weights(tmp_path: Path) -> None:
+    store = store_in(tmp_path / "run" / "checkpoints")
+    path = save(store, 123)
+    assert path.name == "step_00000123.pt"
+    found = store.load_newest()
+    assert found is not None
+    assert found[0] == path
+    assert found[1]["optimizer"]["state"][0]["exp_avg"].tolist() == [1, 1, 1]
+    stock = torch.load(store.folder / "checkpoint.pt", map_location="cpu", weights_only=True)["model"]
+    assert list(stock) == ["weight", "bias"]
+
+
+def test_the_sidecar_is_what_sha256sum_checks(tmp_path: Path) -> None:
+    save(store_in(tmp_path), 5)
+    checked = subprocess.run(["sha256sum", "-c", "step_00000005.pt.sha256"], cwd=tmp_path, capture_output=True, check=False)
+    assert checked.returncode == 0, checked
+
+
+def test_checkpoint_pt_takes_no_space_of_its_own(tmp_path: Path) -> None:
+    path = save(store_in(tmp_path), 5)
+    assert path.samefile(tmp_path / "checkpoint.pt")
+
+
+def test_where_links_are_not_supported_checkpoint_pt_is_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store = store_in(tmp_path)
+    save(store, 5)
+    path = save(store, 6)
+    assert not path.samefile(tmp_path / "checkpoint.pt")
+    assert path.read_bytes() == (tmp_path / "checkpoint.pt").read_bytes()
+
+
+def test_bare_names_without_wrappers() -> None:
+    inner = torch.nn.Linear(1, 1)
+    wrapped = torch.nn.ModuleDict({"module": torch.nn.ModuleDict({"_orig_mod": inner})})
+    assert sorted(CheckpointStore.clean(wrapped)) == ["bias", "weight"]
+
+
+def test_r09_the_last_two_are_kept_and_other_names_never_touched(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    (tmp_path / "best_0.812.pt").write_bytes(b"best")
+    for step in range(1, 6):
+        save(store, step)
+    steps = ["step_00000004.pt", "step_00000004.pt.sha256", "step_00000005.pt", "step_00000005.pt.sha256"]
+    assert names(tmp_path) == ["best_0.812.pt", "checkpoint.pt", *steps]
+
+
+def test_r09_nothing_is_pruned_before_the_new_one_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_in(tmp_path)
+    save(store, 1), save(store, 2)
+    before = names(tmp_path)
+    monkeypatch.setattr(files, "sha256_of", lambda *_, **__: "0" * 64)
+    with pytest.raises(SaveFailed, match="reads back differently"):
+        save(store, 3)
+    monkeypatch.undo()
+    assert names(tmp_path) == before
+    assert newest_step(store) == 2
+
+
+def test_r09_fewer_than_two_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"keep_last=1 must be at least 2"):
+        store_in(tmp_path, keep_last=1)
+
+
+def truncate(path: Path, place: random.Random) -> None:
+    os.truncate(path, place.randrange(1, path.stat().st_size))
+
+
+def flip_bit(path: Path, place: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    content[place.randrange(len(content))] ^= 1 << place.randrange(8)
+    path.write_bytes(content)
+
+
+def zero_page(path: Path, place: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    content[place.randrange(len(content) - 4096) :][:4096] = b""
+    start = place.randrange(0, len(content) - 4096, 512)
+    content = bytearray(path.read_bytes())
+    content[start : start + 4096] = bytes(4096)
+    path.write_bytes(content)
+
+
+def empty(path: Path, place: random.Random) -> None:
+    os.truncate(path, 0)
+
+
+def spoil_hash(path: Path, place: random.Random) -> None:
+    files.hash_path(path).write_text("")
+
+
+DAMAGES = [truncate, flip_bit, zero_page, empty, spoil_hash]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("seed", range(4))
+def test_r07_a_damaged_newest_is_set_aside_and_the_one_before_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path, random.Random], None], seed: int
+) -> None:
+    store = store_in(tmp_path)
+    save(store, 1)
+    newest = save(store, 2)
+    damage(newest, random.Random(seed))
+    with caplog.at_level(logging.WARNING):
+        assert newest_step(store) == 1
+    assert "step_00000002.pt is not used" in caplog.text
+    assert "step_00000002.pt.corrupt" in names(tmp_path)
+    save(store, 2)
+    assert newest_step(store) == 2
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_r07_none_intact_stops_and_goes_on_stopping(tmp_path: Path, damage: Callable[[Path, random.Random], None]) -> None:
+    store = store_in(tmp_path)
+    for step in (1, 2):
+        damage(save(store, step), random.Random(step))
+    for _ in range(2):  # the second start finds only what the first renamed, and must not take that for a new run
+        with pytest.raises(CheckpointError, match=r"(?s)no intact checkpoint in .*resume_from") as caught:
+            store.load_newest()
+        assert caught.value.exit_code == 4
+
+
+def test_r07_a_missing_hash_is_not_trusted_but_the_file_is_left_and_can_be_named(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    save(store, 1)
+    newest = save(store, 2)
+    files.hash_path(newest).unlink()
+    assert newest_step(store) == 1
+    assert newest.exists()
+    assert store.load_file(str(newest))["step"] == 2
+
+
+def test_r07_only_checkpoint_pt_left_is_no_new_run(tmp_path: Path) -> None:
+    path = save(store_in(tmp_path), 1)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt"):
+        store_in(tmp_path).load_newest()
+
+
+def test_an_empty_or_missing_folder_is_a_new_run(tmp_path: Path) -> None:
+    assert store_in(tmp_path).load_newest() is None
+    assert store_in(tmp_path / "missing").load_newest() is None
+
+
+def test_going_back_supersedes_later_steps_without_deleting_them(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    for step in (90, 100):
+        save(store, step)
+    save(store, 60)
+    assert newest_step(store) == 60
+    save(store, 70)
+    assert [name for name in names(tmp_path) if name.endswith(".superseded")] == [
+        "step_00000090.pt.superseded",
+        "step_00000100.pt.superseded",
+    ]
+
+
+def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    save(store, 1)
+    store.save(1, {"weight": torch.full((2000,), 1.0)}, {"note": "again"})
+    assert store.load_file(str(tmp_path / "checkpoint.pt"))["note"] == "again"
+    assert newest_step(store) == 1
+    assert len(files.recorded_hashes(tmp_path / "step_00000001.pt")) == 1
+
+
+@pytest.mark.parametrize("limit", [0, 1, 700, 4000, 9000])
+def test_r08_a_file_size_limit_fails_the_save_and_nothing_else(tmp_path: Path, limit: int) -> None:
+    import resource
+
+    store = store_in(tmp_path)
+    save(store, 1), save(store, 2)
+    before = names(tmp_path)
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, former[1]))
+    try:
+        with pytest.raises(SaveFailed, match=r"could not save .*step_00000003\.pt.*GiB free.*Older checkpoints are untouched"):
+            save(store, 3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert names(tmp_path) == before
+    assert newest_step(store) == 2
+    save(store, 3)
+    assert newest_step(store) == 3
+
+
+def test_r08_a_full_disk_is_reported_as_such(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        files.write_checkpoint(Path("/dev/full"), {"model": {"weight": torch.zeros(100_000)}})
+
+
+def test_a_folder_without_permission_fails_the_save(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(SaveFailed, match="Permission denied"):
+            save(store_in(tmp_path), 1)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_values_that_would_not_load_again_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"state\['best'\]\[1\] is a PosixPath"):
+        store_in(tmp_path).save(1, {}, {"best": [1.0, tmp_path]})
+    assert names(tmp_path) == []
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("touch i_was_here",)
+
+
+def test_r10_an_unsafe_file_is_refused_by_the_name_of_what_it_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": {}, "step": 1, "extra": Malicious()}, tmp_path / "bad.pt")
+    with pytest.raises(CheckpointError, match=r"bad\.pt is not safe to load: it asks for (posix|os)\.system"):
+        store_in(tmp_path).load_file(str(tmp_path / "bad.pt"))
+    assert not (tmp_path / "i_was_here").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no checkpoint at"),
+        (b"", "is damaged, or is not a checkpoint"),
+        (b"\x89PNG not a checkpoint at all", "is damaged, or is not a checkpoint"),
+        ({"model": {}}, r"has weights but no training state; use model\.checkpoint="),
+        ({"epoch": 3}, "is not a checkpoint of a training"),
+        (torch.zeros(3), "is not a checkpoint: it holds a Tensor"),
+    ],
+)
+def test_files_that_cannot_be_resumed_say_why(tmp_path: Path, content: Any, message: str) -> None:
+    path = tmp_path / "given.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(CheckpointError, match=message):
+        store_in(tmp_path).load_file(str(path))
+
+
+def test_a_folder_given_as_checkpoint_says_which_file_to_give(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"is a folder; give .* such as checkpoint\.pt"):
+        store_in(tmp_path).load_file(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["step_00000001.pt", "checkpoint.pt"])
+def test_r07_resume_from_checks_the_hash_that_lies_beside_the_file(tmp_path: Path, name: str) -> None:
+    path = save(store_in(tmp_path), 1)
+    content = bytearray(path.read_bytes())
+    content[2000] ^= 1
+    with path.open("r+b") as file:  # in place: checkpoint.pt is the same file
+        file.write(content)
+    with pytest.raises(CheckpointError, match="is damaged: its SHA-256"):
+        store_in(tmp_path).load_file(str(tmp_path / name))
+
+
+def test_resume_from_a_registered_store(tmp_path: Path) -> None:
+    from iopath.common.file_io import NativePathHandler, g_pathmgr
+
+    class Shelf(NativePathHandler):  # type: ignore[misc]
+        def _get_supported_prefixes(self) -> list[str]:
+            return ["shelf://"]
+
+        def _real(self, path: str) -> str:
+            return str(tmp_path / path.removeprefix("shelf://"))
+
+        def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
+            return self._real(path)
+
+        def _isfile(self, path: str, **kwargs: Any) -> bool:
+            return Path(self._real(path)).is_file()
+
+        def _isdir(self, path: str, **kwargs: Any) -> bool:
+            return False
+
+        def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> Any:
+            return Path(self._real(path)).open(mode)
+
+    save(store_in(tmp_path), 9)
+    g_pathmgr.register_handler(Shelf(), allow_override=True)
+    assert store_in(tmp_path).load_file("shelf://step_00000009.pt")["step"] == 9
+    with pytest.raises(ConfigError, match="not a local folder"):
+        store_in(Path("shelf://run/checkpoints"))
+
+
+TWO_RANKS = """
+import sys, torch
+sys.path.insert(0, {repository!r})
+from pathlib import Path
+from training.core.distributed import process_group, ranks_from_environment
+from training.core.errors import CheckpointError
+from training.engine.checkpoint import CheckpointStore, SaveFailed
+ranks = ranks_from_environment("cpu")
+with process_group(ranks, 30):
+    store = CheckpointStore(Path({folder!r}), 2, ranks)
+    assert store.load_newest() is None
+    store.save(1, {{"w": torch.tensor(float(ranks.rank))}}, {{}})
+    path, content = store.load_newest()
+    assert content["model"]["w"] == 0 and path.name == "step_00000001.pt", (path, content)
+    ranks.barrier()
+    if ranks.is_main:
+        path.write_bytes(b"damaged")
+    try:
+        store.load_newest()
+    except CheckpointError as error:
+        print("refused", flush=True)
+    ranks.barrier()
+    if ranks.is_main:
+        import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+    try:
+        store.save(2, {{}}, {{}})
+    except SaveFailed:
+        print("failed", flush=True)
+"""
+
+
+def test_r13_all_ranks_load_the_same_file_and_fail_together(tmp_path: Path) -> None:
+    script = TWO_RANKS.format(repository=str(REPOSITORY), folder=str(tmp_path))
+    port = 20_000 + os.getpid() % 20_000
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", script],
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    outputs = [process.communicate(timeout=60)[0] for process in started]
+    for output in outputs:
+        assert output.split()[-2:] == ["refused", "failed"], outputs
+
+
+def test_the_disk_is_examined_only_for_the_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(_: Any) -> None:
+        raise OSError("stale file handle")
+
+    monkeypatch.setattr(shutil, "disk_usage", unavailable)
+    save(store_in(tmp_path), 1)

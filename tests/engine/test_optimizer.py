@@ -1,0 +1,142 @@
+"""Building an optimizer from the config, and its state by parameter name."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+import torch
+from small_network import Network
+
+from training.core.config_model import LrGroupConfig, OptimizerConfig
+from training.core.errors import CheckpointError, ConfigError
+from training.engine.optimizer import (
+    build_optimizer,
+    count_text,
+    describe_groups,
+    load_optimizer_state,
+    optimizer_state,
+)
+
+CPU = torch.device("cpu")
+CONFIG = OptimizerConfig(layer_decay=0.9)
+
+
+def train(network: Network, optimizer: torch.optim.Optimizer, steps: int, first: int = 0) -> None:
+    for step in range(first, first + steps):
+        optimizer.zero_grad()
+        network(torch.randn(2, 3, generator=torch.Generator().manual_seed(step))).square().backward()
+        optimizer.step()
+
+
+def through_a_file(state: dict) -> dict:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize("kind", ["AdamW", "SGD", "RMSprop", "NAdam", "Adafactor"])
+def test_r02_training_continues_bit_for_bit_from_a_saved_state(kind):
+    options = {"AdamW": {}, "NAdam": {}, "SGD": {"betas": None, "eps": None}}.get(kind, {"betas": None})
+    config = replace(CONFIG, type=kind, **options)
+    if kind == "Adafactor":
+        config = replace(config, eps=None)
+    torch.manual_seed(0)
+    network = Network()
+    optimizer = build_optimizer(network, 1e-2, config, CPU)
+    train(network, optimizer, 3)
+    saved = through_a_file({"model": network.state_dict(), "optimizer": optimizer_state(optimizer)})
+    train(network, optimizer, 3, first=3)
+
+    resumed = Network()
+    resumed.load_state_dict(saved["model"])
+    other = build_optimizer(resumed, 1e-2, config, CPU)
+    load_optimizer_state(other, saved["optimizer"])
+    train(resumed, other, 3, first=3)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    again = optimizer_state(other)["state"]
+    for name, values in optimizer_state(optimizer)["state"].items():
+        assert all(torch.equal(torch.as_tensor(v), torch.as_tensor(again[name][k])) for k, v in values.items())
+
+
+def test_loaded_state_is_a_copy():
+    network, other = Network(), Network()
+    first, second = (build_optimizer(net, 1e-2, CONFIG, CPU) for net in (network, other))
+    train(network, first, 1)
+    state = optimizer_state(first)
+    before = state["state"]["head.1.weight"]["exp_avg"].clone()
+    load_optimizer_state(second, state)
+    train(other, second, 1)
+    assert torch.equal(state["state"]["head.1.weight"]["exp_avg"], before)
+
+
+def test_state_goes_by_name_not_by_position():
+    torch.manual_seed(0)
+    network = Network()
+    plain = build_optimizer(network, 1e-2, CONFIG, CPU)
+    train(network, plain, 2)
+    regrouped = build_optimizer(network, 1e-2, replace(CONFIG, lr_groups=(LrGroupConfig("head.*", 0.1),)), CPU)
+    load_optimizer_state(regrouped, optimizer_state(plain))
+    for name, parameter in network.named_parameters():
+        assert torch.equal(regrouped.state[parameter]["exp_avg"], plain.state[parameter]["exp_avg"]), name
+    assert {group["lr"] for group in regrouped.param_groups} >= {0.1}
+
+
+def test_a_parameter_without_gradient_has_no_state_and_needs_none():
+    network = Network()
+    optimizer = build_optimizer(network, 1e-2, CONFIG, CPU)
+    network.head[1].weight.sum().backward()
+    optimizer.step()
+    state = optimizer_state(optimizer)
+    assert list(state["state"]) == ["head.1.weight"]
+    load_optimizer_state(build_optimizer(Network(), 1e-2, CONFIG, CPU), state)
+
+
+def test_state_of_other_parameters_is_refused_by_name():
+    frozen = Network()
+    frozen.image_encoder.requires_grad_(False)
+    state = optimizer_state(build_optimizer(frozen, 1e-2, CONFIG, CPU))
+    with pytest.raises(CheckpointError, match=r"image_encoder\.neck\.bias.*\n.*none"):
+        load_optimizer_state(build_optimizer(Network(), 1e-2, CONFIG, CPU), state)
+
+
+def test_state_of_another_optimizer_is_refused():
+    sgd = replace(CONFIG, type="SGD", betas=None, eps=None)
+    state = optimizer_state(build_optimizer(Network(), 1e-2, sgd, CPU))
+    with pytest.raises(CheckpointError, match=r"optimizer\.type=SGD"):
+        load_optimizer_state(build_optimizer(Network(), 1e-2, CONFIG, CPU), state)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"type": "AdamV"}, "did you mean Adam"),
+        ({"type": "LBFGS"}, "several times a step"),
+        ({"type": "SGD"}, "optimizer.betas=null"),
+        ({"type": "RMSprop"}, "optimizer.betas=null"),
+        ({"type": "Rprop", "betas": None, "eps": None}, "optimizer.weight_decay=0"),
+        ({"betas": (1.5, 0.9)}, "refuses"),
+    ],
+)
+def test_an_optimizer_that_cannot_work_is_a_config_error(changes, message):
+    with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
+        build_optimizer(Network(), 1e-2, replace(CONFIG, **changes), CPU)
+
+
+def test_options_reach_the_optimizer():
+    optimizer = build_optimizer(Network(), 1e-2, replace(CONFIG, betas=(0.8, 0.95), eps=1e-6), CPU)
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert optimizer.defaults["betas"] == (0.8, 0.95)
+    assert optimizer.defaults["eps"] == 1e-6
+    assert optimizer.defaults["fused"] is True
+
+
+def test_banner_lines_name_each_part_once_with_its_rates():
+    lines = describe_groups(build_optimizer(Network(), 1e-2, CONFIG, CPU))
+    assert lines[0].startswith("AdamW (fused), ")
+    assert [line.split()[0] for line in lines[1:]] == ["image_encoder", "head"]
+    assert "lr 6.56e-03 to 1.00e-02" in lines[1]
+    assert count_text(80_800_000) == "80.8 M"

@@ -1,0 +1,124 @@
+"""The environment that `make setup` leaves, and that our package `training` wins over the one SAM 2 brings."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TRAIN = REPOSITORY / "training" / "train.py"
+
+
+def run_outside(command: list[str | Path], folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command in another folder, without the repository on its search path."""
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=folder,
+        env={**clean, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def impostor(tmp_path: Path) -> Path:
+    """A folder with another package `training` whose train.py must never run."""
+    package = tmp_path / "elsewhere" / "training"
+    package.mkdir(parents=True)
+    stock = Path(sys.prefix) / "stock" / "training"
+    if stock.is_dir():
+        shutil.copytree(stock, package, dirs_exist_ok=True)
+    (package / "__init__.py").write_text("raise SystemExit('the impostor ran')\n")
+    return package.parent
+
+
+def test_no_other_training_package_is_installed() -> None:
+    for kind in ("purelib", "platlib"):
+        assert not (Path(sysconfig.get_path(kind)) / "training").exists(), "run `make setup`"
+
+
+def test_installed_versions_are_the_locked_ones() -> None:
+    lock = (REPOSITORY / "requirements.lock").read_text()
+    pinned = dict(re.findall(r"^([\w.-]+)==(\S+) \\$", lock, flags=re.M))
+    if not (Path(sys.prefix) / "setup.stamp").exists():
+        pytest.skip("this environment was not made by `make setup`")
+    for name in ("torch", "sam2", "hydra-core", "tensordict", "pandas"):
+        assert importlib.metadata.version(name).split("+")[0] == pinned[name]
+
+
+def test_locks_carry_hashes_and_no_address() -> None:
+    for name in ("requirements.lock", "requirements-setup.lock"):
+        lines = (REPOSITORY / name).read_text().splitlines()
+        assert not [line for line in lines if "://" in line or line.startswith("-")]
+        pins = [i for i, line in enumerate(lines) if "==" in line and not line.startswith("#")]
+        assert pins
+        assert all(lines[i + 1].strip().startswith("--hash=sha256:") for i in pins)
+
+
+def test_ours_runs_from_another_folder_with_another_training_on_the_search_path(impostor: Path) -> None:
+    shown = run_outside([sys.executable, TRAIN, "--help"], impostor, PYTHONPATH=str(impostor))
+    assert shown.returncode == 0, shown.stderr
+    assert "--num-gpus" in shown.stdout
+    command = [sys.executable, TRAIN, "-c", "sam2.1_training/custom_finetune", "--check"]
+    checked = run_outside(command, impostor, PYTHONPATH=str(impostor))
+    assert checked.returncode == 0, checked.stderr
+    assert "resolution: 1024" in checked.stdout
+
+
+def test_child_processes_of_a_run_see_our_package_too(impostor: Path) -> None:
+    # Loader workers and torchrun start new interpreters, which know only what the environment tells them.
+    program = (
+        f"import runpy, sys; sys.argv = ['train.py', '--help']\n"
+        f"try: runpy.run_path({str(TRAIN)!r}, run_name='__main__')\n"
+        f"except SystemExit: print('help shown')\n"
+        f"import subprocess; print(subprocess.run([sys.executable, '-c', 'import training; print(training.__file__)'],"
+        f" capture_output=True, text=True).stdout)"
+    )
+    seen = run_outside([sys.executable, "-c", program], impostor, PYTHONPATH=str(impostor))
+    # `python -c` puts the working directory first, here the impostor's: so the child stands where torchrun's does.
+    assert "help shown" in seen.stdout, seen.stderr
+    program_folder = impostor.parent
+    seen = run_outside([sys.executable, "-c", program], program_folder, PYTHONPATH=str(impostor))
+    assert str(REPOSITORY / "training" / "__init__.py") in seen.stdout, seen.stdout + seen.stderr
+
+
+def test_a_package_that_shadows_ours_is_refused_with_the_cure(impostor: Path) -> None:
+    program = (
+        "import importlib.util, sys\n"
+        f"spec = importlib.util.spec_from_file_location('training', {str(REPOSITORY / 'training' / '__init__.py')!r})\n"
+        "spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
+    )
+    refused = run_outside([sys.executable, "-c", program], impostor.parent, PYTHONPATH=str(impostor))
+    assert refused.returncode != 0
+    assert "two packages are called `training`" in refused.stderr
+    assert "make setup" in refused.stderr
+
+
+def test_setup_says_which_python_it_needs() -> None:
+    program = (
+        "import sys, runpy; sys.version_info = (3, 9, 2)\n"
+        f"runpy.run_path({str(REPOSITORY / 'scripts' / 'setup_environment.py')!r}, run_name='__main__')"
+    )
+    refused = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "Python 3.9.2" in refused.stderr
+    assert "3.11 to 3.13" in refused.stderr
+
+
+def test_make_alone_lists_the_targets() -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    listed = subprocess.run(["make"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    for target in ("setup", "demo", "train", "test", "lint", "bench"):
+        assert f"make {target}" in listed

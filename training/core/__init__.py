@@ -1,0 +1,1 @@
+"""Floor 0: foundations that import nothing else of the project."""

@@ -1,0 +1,117 @@
+"""From plain dictionaries to frozen dataclasses, with every problem named at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+def parse_section(cls: type, values: object, path: str, problems: list[str], known_keys: list[str]) -> Any:
+    """An instance of the frozen dataclass `cls` built from the mapping `values`.
+
+    Everything that does not fit is appended to `problems` (unknown key with the nearest valid one, wrong type); fields
+    with a problem keep their default. Without a problem the instance equals the mapping, types made exact.
+    """
+    if not isinstance(values, Mapping):
+        problems.append(f"{path or 'config'} must be a section with keys, found {values!r}")
+        values = {}
+    hints = get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    parsed: dict[str, Any] = {}
+    for key, value in values.items():
+        where = f"{path}.{key}" if path else str(key)
+        if key not in fields:
+            problems.append(f"unknown key {where}{nearest(where, known_keys)}")
+            continue
+        try:
+            parsed[key] = _convert(hints[key], value, where, problems, known_keys)
+        except (TypeError, ValueError) as error:
+            problems.append(str(error))
+    for name, f in fields.items():
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and name not in parsed:
+            problems.append(f"{path}.{name} is missing" if path else f"{name} is missing")
+            parsed[name] = None
+    return cls(**parsed)
+
+
+def nearest(key: str, known_keys: list[str]) -> str:
+    """A hint such as "; did you mean scratch.resolution?", or nothing when no known key resembles `key`."""
+    by_last = [known for known in known_keys if known.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    close = difflib.get_close_matches(key, known_keys, n=1, cutoff=0.6) or by_last[:1]
+    if not close:
+        tails = {known.rsplit(".", 1)[-1]: known for known in known_keys}
+        close = [tails[tail] for tail in difflib.get_close_matches(key.rsplit(".", 1)[-1], tails, n=1, cutoff=0.6)]
+    return f"; did you mean {close[0]}?" if close else "; `--check` prints all keys"
+
+
+def all_keys(cls: type, path: str = "") -> list[str]:
+    """Dotted names of every field of a dataclass and of the dataclasses inside it."""
+    keys: list[str] = []
+    hints = get_type_hints(cls)
+    for f in dataclasses.fields(cls):
+        where = f"{path}.{f.name}" if path else f.name
+        inner = hints[f.name]
+        keys.append(where)
+        if dataclasses.is_dataclass(inner):
+            keys += all_keys(inner, where)  # type: ignore[arg-type]
+    return keys
+
+
+def _convert(hint: Any, value: Any, where: str, problems: list[str], known_keys: list[str]) -> Any:
+    """`value` as the annotated type. Raises ValueError with a full sentence when it is of another kind."""
+    if dataclasses.is_dataclass(hint):
+        return parse_section(hint, value, where, problems, known_keys)  # type: ignore[arg-type]
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        options = get_args(hint)
+        if value is None and type(None) in options:
+            return None
+        inner = next(option for option in options if option is not type(None))
+        return _convert(inner, value, where, problems, known_keys)
+    if origin is Literal:
+        choices = get_args(hint)
+        text = str(value) if not isinstance(value, bool) else value
+        if text not in choices:
+            raise ValueError(f"{where}={value!r} must be one of {', '.join(map(str, choices))}")
+        return text
+    if origin is tuple:
+        return _convert_tuple(get_args(hint), value, where, problems, known_keys)
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_tuple(args: tuple[Any, ...], value: Any, where: str, problems: list[str], known_keys: list[str]) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{where}={value!r} must be a list, such as [a, b]")
+    if len(args) == 2 and args[1] is Ellipsis:
+        return tuple(_convert(args[0], v, f"{where}[{i}]", problems, known_keys) for i, v in enumerate(value))
+    if len(value) != len(args):
+        raise ValueError(f"{where}={list(value)!r} must have {len(args)} entries")
+    return tuple(
+        _convert(a, v, f"{where}[{i}]", problems, known_keys) for i, (a, v) in enumerate(zip(args, value, strict=True))
+    )
+
+
+def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
+    found = f"{where}={value!r}"
+    if hint is bool:
+        if isinstance(value, bool) or (isinstance(value, int) and value in (0, 1)):
+            return bool(value)
+        raise ValueError(f"{found} must be true or false")
+    if hint is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        raise ValueError(f"{found} must be a whole number")
+    if hint is float:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+        raise ValueError(f"{found} must be a finite number")
+    if hint is str:
+        if isinstance(value, str):
+            return value
+        raise ValueError(f"{found} must be text")
+    raise TypeError(f"{where}: no conversion to {hint!r} is known")

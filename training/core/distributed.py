@@ -1,0 +1,167 @@
+"""Ranks: who am I, which device is mine, and how all of us agree."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from training.core.errors import ConfigError, TrainingError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among its peers. Build it with `ranks_from_environment`, use it inside `process_group`."""
+
+    rank: int = 0
+    local_rank: int = 0
+    world_size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def is_main(self) -> bool:
+        """True on the one process that writes files and talks to the user."""
+        return self.rank == 0
+
+    def any_says(self, value: bool) -> bool:
+        """True on every rank if it is True on at least one: a CPU-side exchange that does not wait for the device."""
+        if self.world_size == 1:
+            return value
+        flag = torch.tensor([int(value)], dtype=torch.int32)
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=_control_group())
+        return bool(flag.item())
+
+    def mean_tensor(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean over ranks of a device tensor, left on the device."""
+        if self.world_size == 1:
+            return values
+        total = values.detach().clone()
+        dist.all_reduce(total)
+        return total / self.world_size
+
+    def max_tensor(self, values: torch.Tensor) -> torch.Tensor:
+        """The maximum over ranks of a device tensor, left on the device."""
+        if self.world_size == 1:
+            return values
+        largest = values.detach().clone()
+        dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+        return largest
+
+    def from_main(self, value: Any) -> Any:
+        """Rank 0's value (anything that can be pickled), on every rank."""
+        if self.world_size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, group=_control_group())
+        return box[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's value, in rank order, on every rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value, group=_control_group())
+        return values
+
+    def main_first(self, build: Callable[[], T]) -> T:
+        """What `build` returns, on every rank; rank 0 builds first, so that the others find its caches.
+
+        An expected failure on rank 0 is raised on every rank, so that none waits for it.
+        """
+        if self.world_size == 1:
+            return build()
+        result: list[T] = []
+        failure: TrainingError | None = None
+        if self.is_main:
+            try:
+                result.append(build())
+            except TrainingError as error:
+                failure = error
+        failure = self.from_main(failure)
+        if failure is not None:
+            raise failure
+        return result[0] if result else build()
+
+    def on_main(self, action: Callable[[], object]) -> None:
+        """Runs `action` on rank 0 and nothing on the others; nobody waits."""
+        if self.is_main:
+            action()
+
+    def sum_each(self, values: list[float]) -> list[float]:
+        """Each value's sum over ranks; numbers known on the CPU, no wait for the device."""
+        if self.world_size == 1:
+            return values
+        totals = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(totals, group=_control_group())
+        return [float(total) for total in totals.tolist()]
+
+    def barrier(self) -> None:
+        """Returns when every rank has arrived."""
+        if self.world_size > 1:
+            dist.barrier(group=_control_group())
+
+
+def ranks_from_environment(accelerator: str) -> Ranks:
+    """The rank that torchrun's environment variables name, or the only one.
+
+    accelerator: "auto" (a GPU if there is one), "cpu" or "cuda". Raises ConfigError when the machine has fewer GPUs
+    than this process's local rank needs.
+    """
+    rank = int(os.environ.get("RANK", "0"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    return Ranks(rank, local_rank, world_size, choose_device(accelerator, local_rank))
+
+
+def choose_device(accelerator: str, local_rank: int) -> torch.device:
+    """The device of a local rank: see `ranks_from_environment`."""
+    if accelerator == "cpu":
+        return torch.device("cpu")
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if num_gpus == 0 and accelerator == "auto":
+        return torch.device("cpu")
+    if local_rank >= num_gpus:
+        raise ConfigError(
+            f"this machine has {num_gpus} usable GPU(s), but process {local_rank + 1} on it was asked to use one more. "
+            f"Start at most {max(num_gpus, 1)} process(es) (--num-gpus), or set trainer.accelerator=cpu."
+        )
+    return torch.device("cuda", local_rank)
+
+
+_control: dist.ProcessGroup | None = None
+
+
+def _control_group() -> dist.ProcessGroup | None:
+    return _control
+
+
+@contextmanager
+def process_group(ranks: Ranks, timeout_seconds: float) -> Iterator[None]:
+    """Joins this process to its peers while the block runs: nccl between GPUs, gloo between CPUs.
+
+    A second, gloo group carries flags and small CPU values, so that agreeing on a stop never waits for a GPU.
+    """
+    global _control
+    if ranks.world_size == 1:
+        yield
+        return
+    timeout = timedelta(seconds=timeout_seconds)
+    on_gpu = ranks.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(ranks.device)
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timeout, device_id=ranks.device if on_gpu else None)
+    group = dist.new_group(backend="gloo", timeout=timeout)
+    _control = group if isinstance(group, dist.ProcessGroup) else None
+    try:
+        yield
+    finally:
+        _control = None
+        dist.destroy_process_group()

@@ -1,0 +1,102 @@
+"""Which sample stands at which place of a run: a pure function of seed and step, so that resuming is an offset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from training.core.errors import ConfigError
+from training.core.rng import rng_for
+from training.core.structures import SampleKey
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of samples over a whole run. It has no state: the step is all there is to know.
+
+    Each epoch is a permutation of the dataset, drawn from (seed, epoch) and cut into steps of `global_batch` samples;
+    each rank takes an equal, contiguous slice of a step. The rest of an epoch makes one smaller last step, cut down to
+    a multiple of the world size; so fewer than `world_size` samples are left out, others in every epoch.
+
+    Full steps do not depend on the world size. A run that is resumed with another one goes through the same global
+    batches in the same order; only the size of an epoch's last step may differ, by less than the larger world size.
+    Where that would remove or add the last step itself, steps would shift, and `check_world_change` refuses.
+    """
+
+    seed: int
+    num_samples: int
+    global_batch: int
+    """Samples per optimizer step, over all ranks and accumulated batches."""
+    world_size: int
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.num_samples < self.world_size:
+            problems.append(
+                f"more ranks than samples: {self.world_size} processes would share {self.num_samples} sample(s). "
+                f"Use at most {max(self.num_samples, 1)} process(es) (--num-gpus), more data, or dataset.multiplier."
+            )
+        if self.global_batch < 1 or self.global_batch % self.world_size:
+            low = self.global_batch // self.world_size * self.world_size
+            nearest = f"{low} or {low + self.world_size}" if low > 0 else str(self.world_size)
+            problems.append(
+                f"a global batch of {self.global_batch} sample(s) cannot be shared equally by {self.world_size} "
+                f"process(es); nearest: {nearest}"
+            )
+        if problems:
+            raise ConfigError(problems)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one epoch, at least 1."""
+        return self.num_samples // self.global_batch + (1 if self._last_step_size else 0)
+
+    def epoch_of(self, step: int) -> tuple[int, int]:
+        """(epoch, step within that epoch) of a step of the run; all three count from 0."""
+        return divmod(step, self.steps_per_epoch)
+
+    def samples_per_rank(self, step: int) -> int:
+        """How many samples each rank has in this step: `len(keys(step, rank))` for every rank."""
+        is_full = self.epoch_of(step)[1] < self.num_samples // self.global_batch
+        return (self.global_batch if is_full else self._last_step_size) // self.world_size
+
+    def keys(self, step: int, rank: int) -> list[SampleKey]:
+        """The samples of one rank in one step, in order; all ranks' lists have one length, at least 1."""
+        epoch, step_in_epoch = self.epoch_of(step)
+        count = self.samples_per_rank(step)
+        start = step_in_epoch * self.global_batch + rank * count
+        indices = _permutation(self.seed, self.num_samples, epoch)[start : start + count]
+        return [SampleKey(epoch, start + place, index) for place, index in enumerate(indices.tolist())]
+
+    def check_world_change(self, previous_world_size: int) -> None:
+        """Raises ConfigError if steps of a run with another world size are not the same steps in this order.
+
+        That happens only when the rest of an epoch has samples for every rank of one world size and not of the other.
+        """
+        if self.global_batch % previous_world_size or self.num_samples < previous_world_size:
+            return  # no order existed for that world size
+        before = Order(self.seed, self.num_samples, self.global_batch, previous_world_size)
+        if before.steps_per_epoch != self.steps_per_epoch:
+            rest = self.num_samples % self.global_batch
+            wanted = "at most" if before._last_step_size else "more than"
+            raise ConfigError(
+                f"the run had {before.steps_per_epoch} steps per epoch with {previous_world_size} process(es), and "
+                f"would have {self.steps_per_epoch} with {self.world_size}: the last {rest} of {self.num_samples} samples do "
+                f"not suffice for a step of all processes. Continue with {previous_world_size}, or with another number "
+                f"of processes that divides {self.global_batch} and is {wanted} {rest}."
+            )
+
+    @property
+    def _last_step_size(self) -> int:
+        rest = self.num_samples % self.global_batch
+        return rest // self.world_size * self.world_size
+
+
+@lru_cache(maxsize=2)  # prefetching looks into the next epoch while the current one is still in use
+def _permutation(seed: int, num_samples: int, epoch: int) -> npt.NDArray[np.int64]:
+    order = rng_for(seed, "order", epoch).permutation(num_samples)
+    order.setflags(write=False)
+    return order

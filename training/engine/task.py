@@ -1,0 +1,87 @@
+"""The protocol between the loop and a wing: all that the engine knows of what is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from training.core.structures import SampleKey
+
+
+class Info(Protocol):
+    """The part of a batch that stays on the CPU."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """A line per sample that leads a reader to its files."""
+        ...
+
+    @property
+    def bad_samples(self) -> tuple[str, ...]:
+        """Messages of the samples that were left out."""
+        ...
+
+    @property
+    def loss_weight(self) -> int:
+        """What the loss is divided by (objects); 0 if every sample of the batch was left out."""
+        ...
+
+
+class Batch(Protocol):
+    """A collated batch, on the CPU as the loader gives it, or on the device."""
+
+    info: Any
+    """`Info`."""
+
+    def to(self, device: Any, non_blocking: bool = ...) -> Batch: ...
+
+    def pin_memory(self) -> Batch: ...
+
+
+class SampleDataset(Protocol):
+    """Samples by key; must be picklable, since loader workers hold it."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: SampleKey) -> Any: ...
+
+    def collate(self, samples: Sequence[Any]) -> Batch: ...
+
+
+class StepModule(Protocol):
+    """Network and loss as one module, so that DDP sees a single forward pass."""
+
+    def __call__(self, batch: Any, normaliser: float, prompt_rng: np.random.Generator) -> dict[str, Tensor]: ...
+
+
+class Task(Protocol):
+    """A wing. The trainer builds everything it needs through these calls and knows nothing else of it."""
+
+    def describe_data(self) -> list[str]:
+        """Lines for the start banner: counts of videos, frames, objects, what was skipped."""
+        ...
+
+    def dataset(self) -> SampleDataset: ...
+
+    def model(self) -> nn.Module:
+        """The network with its initial weights, on the CPU, frozen where the config says so."""
+        ...
+
+    def step_module(self, model: nn.Module) -> nn.Module:
+        """The module that DDP wraps: `StepModule`; it holds `model` as attribute `model`."""
+        ...
+
+    def describe_model(self, model: nn.Module) -> list[str]:
+        """Lines for the start banner: which network, from which weights, what of it learns."""
+        ...
+
+    def loading_lines(self, checkpoint_path: str) -> list[str]:
+        """Python lines that load the result, for the end banner."""
+        ...
+
+    def data_fingerprint(self) -> str:
+        """SHA-256 (hex) of what the dataset index says: names, counts, ids; changes when the data does."""
+        ...

@@ -1,0 +1,208 @@
+"""The training loop: it owns the step counter, and asks the services for everything else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from training.core.config import LoadedConfig
+from training.core.distributed import Ranks
+from training.core.errors import EXIT_FINISHED, EXIT_PREEMPTED, DataError, NonFiniteError
+from training.core.rng import derive_seed, rng_for
+from training.engine.loader import StepLoader
+from training.engine.optimizer import build_optimizer, load_optimizer_state, optimizer_state
+from training.engine.order import Order
+from training.engine.precision import GuardedStep, Precision
+from training.engine.preemption import StopRequest
+from training.engine.run_log import RunLog
+from training.engine.run_state import resume_or_start
+from training.engine.save_policy import SavePolicy
+from training.engine.schedule import Schedule
+from training.engine.task import Batch, Task
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a training ended, and after which optimizer step."""
+
+    exit_code: int
+    step: int
+
+
+class Trainer:
+    """One training, from the newest intact checkpoint (or the initial weights) to the last step or a stop request."""
+
+    def __init__(self, loaded: LoadedConfig, task: Task, ranks: Ranks) -> None:
+        self.loaded, self.config = loaded, loaded.config
+        self.task, self.ranks = task, ranks
+        config = self.config
+
+        # The network, its initial weights the same on every rank and in every start.
+        torch.manual_seed(derive_seed(config.seed, "init"))
+        self.model = task.model().to(ranks.device)
+        self.optimizer = build_optimizer(self.model, config.scratch.base_lr, config.optimizer, ranks.device)
+        self.precision = Precision(config.trainer.precision, ranks.device)
+        self.guard = GuardedStep(self.optimizer, self.precision, config.trainer.gradient_clip_val, ranks)
+
+        # Where the run stands, which fixes its global batch and with it the order of samples.
+        self.store, self.state = resume_or_start(loaded, task, ranks)
+        if self.state.saved is not None:
+            self.model.load_state_dict(self.state.saved["model"])
+            load_optimizer_state(self.optimizer, self.state.saved["optimizer"])
+            self.guard.load_state_dict(self.state.saved["guard"])
+            self.state.saved = None  # its tensors would otherwise stay in memory for the whole run
+        dataset = task.dataset()
+        self.order = Order(config.seed, len(dataset), self.state.global_batch, ranks.world_size)
+        self.order.check_world_change(self.state.previous_world_size or ranks.world_size)
+        self.total_steps = config.trainer.max_steps or config.scratch.num_epochs * self.order.steps_per_epoch
+        self.schedule = Schedule(config.scheduler, self.total_steps)
+        self.loader = StepLoader(
+            dataset,
+            self.order,
+            rank=ranks.rank,
+            batch_size=config.scratch.train_batch_size,
+            num_workers=config.scratch.num_train_workers,
+            pin_memory=ranks.device.type == "cuda",
+        )
+        self._wait_seconds_seen = 0.0
+        self.step_module = self._distribute(task.step_module(self.model))
+
+    def fit(self, log: RunLog, stop: StopRequest) -> RunResult:
+        """Trains until the last step or a stop request.
+
+        Raises NonFiniteError, DataError or CheckpointError, each on all ranks at the same step.
+        """
+        policy = SavePolicy(self.config.checkpoint, self.order, self.total_steps, self.ranks)
+        self.step_module.train()
+        with self.loader:
+            for micro_batches in self.loader.from_step(self.state.step, self.total_steps):
+                number = self.state.step + 1  # steps are counted from 1 where people see them
+                lr_factor = self.schedule.apply(self.optimizer, self.state.step)
+                losses, grad_norm = self._train_step(micro_batches, log)
+
+                stopping = self.ranks.any_says(stop.requested)
+                saving = stopping or policy.due(number)
+                self.state.remember_sources(number, [line for batch in micro_batches for line in batch.info.sources])
+                if saving or log.reading_due(number) or self.guard.is_cheap_to_ask:
+                    self._stop_if_not_finite(log)
+
+                self.state.step = number
+                log.step(
+                    number,
+                    losses,
+                    grad_norm,
+                    lr=self.config.scratch.base_lr * lr_factor,
+                    num_clips=sum(len(batch.info.sources) for batch in micro_batches),
+                    data_wait_seconds=self._new_wait_seconds(),
+                )
+                if saving:
+                    log.flush()  # what the checkpoint covers must be in the metrics before it
+                    policy.save(self.store, number, self.model, self._state_to_save(), log)
+                if stopping and number < self.total_steps:
+                    return RunResult(EXIT_PREEMPTED, number)
+        return RunResult(EXIT_FINISHED, self.state.step)
+
+    def _train_step(self, micro_batches: list[Batch], log: RunLog) -> tuple[dict[str, Tensor], Tensor]:
+        """One optimizer step over this rank's share of a global batch: (losses summed over it, gradient norm)."""
+        step = self.state.step
+        weight, bad_samples = self.ranks.sum_each(
+            [
+                float(sum(batch.info.loss_weight for batch in micro_batches)),
+                float(sum(len(batch.info.bad_samples) for batch in micro_batches)),
+            ]
+        )
+        self._count_bad_samples(micro_batches, int(bad_samples), log)
+        # DDP takes the mean over ranks, so dividing by the ranks' mean number of objects divides by their total.
+        normaliser = max(weight / self.ranks.world_size, 1.0)
+        torch.manual_seed(derive_seed(self.config.seed, "noise", step, self.ranks.rank))
+        self.optimizer.zero_grad(set_to_none=True)
+        totals: dict[str, Tensor] = {}
+        for i, batch in enumerate(micro_batches):
+            on_device = batch.to(self.ranks.device, non_blocking=True)
+            prompt_rng = rng_for(self.config.seed, "prompts", step, i)
+            with self._gradient_sync(last=i == len(micro_batches) - 1):
+                with self.precision.autocast():
+                    losses = self.step_module(on_device, normaliser, prompt_rng)
+                self.precision.scale(losses["total"]).backward()  # type: ignore[no-untyped-call]
+            for name, value in losses.items():
+                totals[name] = totals[name] + value.detach() if name in totals else value.detach()
+        # A global batch of nothing but left-out samples has no gradient to follow.
+        grad_norm = self.guard.step(totals["total"], step + 1) if weight > 0 else torch.zeros_like(totals["total"])
+        return totals, grad_norm
+
+    def _gradient_sync(self, last: bool) -> contextlib.AbstractContextManager[Any]:
+        """Lets DDP exchange gradients only in the last micro-batch of a step."""
+        if last or not isinstance(self.step_module, DistributedDataParallel):
+            return contextlib.nullcontext()
+        return self.step_module.no_sync()
+
+    def _distribute(self, step_module: nn.Module) -> nn.Module:
+        """The step module, wrapped in DDP when there are peers."""
+        if self.ranks.world_size == 1:
+            return step_module
+        # Which parameters get a gradient depends on the prompts drawn for the step (a one-frame clip never uses memory
+        # attention). A parameter that no rank used keeps no gradient, as on a single device.
+        on_gpu = self.ranks.device.type == "cuda"
+        return DistributedDataParallel(
+            step_module,
+            device_ids=[self.ranks.device] if on_gpu else None,
+            find_unused_parameters=True,
+            broadcast_buffers=False,
+        )
+
+    def _count_bad_samples(self, micro_batches: list[Batch], on_all_ranks: int, log: RunLog) -> None:
+        """Shows left-out samples and raises DataError when an epoch has lost more of them than allowed."""
+        for message in (message for batch in micro_batches for message in batch.info.bad_samples):
+            log.warning(f"left out of step {self.state.step + 1}: {message}")
+        epoch, step_in_epoch = self.order.epoch_of(self.state.step)
+        before = 0 if step_in_epoch == 0 else self.state.bad_samples
+        self.state.bad_samples = before + on_all_ranks
+        allowed = self.config.dataset.max_bad_fraction * len(self.task.dataset())
+        if self.state.bad_samples > allowed:
+            raise DataError(
+                f"{self.state.bad_samples} clips of epoch {epoch} could not be used, more than "
+                f"dataset.max_bad_fraction={self.config.dataset.max_bad_fraction} allows ({allowed:g} of "
+                f"{len(self.task.dataset())}). The warnings above name the files; mend them or raise the fraction."
+            )
+
+    def _stop_if_not_finite(self, log: RunLog) -> None:
+        """Raises NonFiniteError on all ranks if a loss or gradient was not finite; no step was taken with it."""
+        bad_step = self.guard.non_finite_since()
+        if bad_step is None:
+            return
+        sources = self.ranks.gather(self.state.sources_since(bad_step))
+        report = log.folder / f"nonfinite_step_{bad_step:08d}.json"
+        log.write_once(report, json.dumps({"step": bad_step, "sources_by_rank": sources}, indent=1))
+        raise NonFiniteError(
+            f"loss or gradient is not finite at step {bad_step}; no optimizer step was taken with it.\n"
+            f"  clips  {'; '.join(line for lines in sources for line in lines[:4])}\n"
+            f"  list   {report}\n"
+            "Look at these clips; a lower scratch.base_lr or trainer.precision=32 helps when the data is right. "
+            "Starting again continues from the last checkpoint."
+        )
+
+    def _new_wait_seconds(self) -> float:
+        """Time spent waiting for data since the last call."""
+        before, self._wait_seconds_seen = self._wait_seconds_seen, self.loader.wait_seconds
+        return self._wait_seconds_seen - before
+
+    def _state_to_save(self) -> dict[str, Any]:
+        return self.state.to_save(optimizer=optimizer_state(self.optimizer), guard=self.guard.state_dict())
+
+
+def last_words(task: Task, result: RunResult, checkpoint_path: str) -> Iterator[str]:
+    """The lines of the end banner."""
+    if result.exit_code == EXIT_PREEMPTED:
+        yield f"Stopped on request after step {result.step}; everything is saved. The same command continues."
+    else:
+        yield f"Finished after step {result.step}."
+    yield f"checkpoint  {checkpoint_path}"
+    yield "Load it with:"
+    yield from (f"  {line}" for line in task.loading_lines(checkpoint_path))

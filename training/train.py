@@ -1,0 +1,106 @@
+"""Command: train. `python training/train.py -c sam2.1_training/custom_finetune [key=value ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).resolve()
+
+
+def _put_our_package_first() -> None:
+    """Makes `import training` mean this repository's package, here and in every child process.
+
+    Python puts a script's own folder first on the path, not the one above it; and the sam2 distribution may have
+    installed another package of the same name.
+    """
+    repository = str(SCRIPT.parents[1])
+    sys.path[:] = [
+        repository,
+        *(p for p in sys.path if Path(p or ".").resolve() not in (SCRIPT.parent, Path(repository))),
+    ]
+    others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    os.environ["PYTHONPATH"] = os.pathsep.join([repository, *(p for p in others if p and p != repository)])
+
+
+if __name__ == "__main__":
+    _put_our_package_first()
+
+from training.core.config import LoadedConfig, load_config  # noqa: E402
+from training.core.errors import ConfigError, TrainingError  # noqa: E402
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """The command line as a namespace: config, overrides, num_gpus, num_nodes, use_cluster, check."""
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        description="Fine-tune SAM 2.1 on videos with masks. Started again, it continues where it stopped.",
+        epilog="Exit codes: 0 finished, 2 configuration, 3 loss not finite, 4 checkpoint, 5 hang, 6 data, "
+        "75 stopped on request (start again to go on). All keys: docs/configuration.md.",
+    )
+    parser.add_argument(
+        "-c", "--config", required=True, help="recipe, such as sam2.1_training/custom_finetune, or a YAML file"
+    )
+    parser.add_argument(
+        "--num-gpus", type=int, metavar="N", help="processes on this machine, one a GPU (launcher.gpus_per_node)"
+    )
+    parser.add_argument("--num-nodes", type=int, metavar="N", help="machines (launcher.num_nodes)")
+    parser.add_argument("--use-cluster", type=int, choices=(0, 1), help="1: submit to SLURM (submitit.use_cluster)")
+    parser.add_argument("--check", action="store_true", help="print the resolved configuration and stop")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, such as scratch.resolution=512")
+    return parser.parse_intermixed_args(argv)
+
+
+def load(arguments: argparse.Namespace) -> LoadedConfig:
+    """The checked configuration that the command line asks for. Raises ConfigError."""
+    overrides = list(arguments.overrides)
+    if arguments.num_gpus is not None:
+        overrides.append(f"launcher.gpus_per_node={arguments.num_gpus}")
+    if arguments.num_nodes is not None:
+        overrides.append(f"launcher.num_nodes={arguments.num_nodes}")
+    if arguments.use_cluster is not None:
+        overrides.append(f"submitit.use_cluster={'true' if arguments.use_cluster else 'false'}")
+    return load_config(arguments.config, overrides)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Trains as the command line says; the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = parse_arguments(argv)
+    try:
+        loaded = load(arguments)
+        if arguments.check:
+            print(loaded.resolved_yaml(), end="")
+            return 0
+        return run(loaded, argv)
+    except ConfigError as error:
+        print("\n".join(["Configuration error:", *(f"  {line}" for line in error.problems)]), file=sys.stderr)
+        return error.exit_code
+    except TrainingError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def run(loaded: LoadedConfig, argv: list[str]) -> int:
+    """Trains here, or in as many processes as the configuration asks for; the exit code."""
+    # torch takes a second or two to import; nothing that needs it has been asked for until here.
+    from training.engine.processes import run_workers
+    from training.launch import check_devices, train_in_this_process
+
+    inside_torchrun = "RANK" in os.environ
+    launcher = loaded.config.launcher
+    if inside_torchrun or launcher.gpus_per_node * launcher.num_nodes == 1:
+        return train_in_this_process(loaded)
+    if launcher.num_nodes > 1:
+        raise ConfigError(
+            f"launcher.num_nodes={launcher.num_nodes}: start torchrun on each machine, as docs/training.md shows "
+            'under "Several machines"; it starts this command with the right rank'
+        )
+    check_devices(loaded.config)
+    return run_workers(SCRIPT, argv, launcher.gpus_per_node, loaded.log_dir / "run_status.json")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

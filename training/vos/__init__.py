@@ -1,0 +1,1 @@
+"""Floor 1: the SAM 2 wing: data, model, losses."""

@@ -1,0 +1,1 @@
+"""Clips from disk or from a generator: readers, index, sampler, transforms, collation."""

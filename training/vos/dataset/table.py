@@ -1,0 +1,182 @@
+"""The facts of all videos of a dataset in a few flat arrays: quick to load, and shared between forked workers."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+FORMAT_VERSION = 1
+UNLABELLED = -1
+"""In `Video.areas`: no mask says whether the object is there."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video of F frames and N objects, as listed."""
+
+    name: str
+    frame_files: tuple[str, ...]
+    """F file names within the video's folder, in natural order."""
+    mask_files: tuple[str, ...]
+    """F file names of the masks, "" where a frame has none."""
+    object_ids: tuple[int, ...]
+    """N ids, ascending."""
+    object_folders: tuple[str, ...]
+    """N folders within the video's mask folder, or N times "" where one mask file holds all ids."""
+    areas: npt.NDArray[np.int32]
+    """[F, N]: pixels of the object in the frame's mask; 0: absent; UNLABELLED: no mask."""
+    masks_without_frame: int = 0
+    """Mask files that belong to no frame; they are not used."""
+
+
+class Texts(Sequence[str]):
+    """A list of short texts in two arrays: their UTF-8 bytes one after the other, and where each ends."""
+
+    def __init__(self, blob: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> None:
+        self.blob, self.ends = blob, ends
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Texts:
+        encoded = [text.encode("utf-8", "surrogateescape") for text in texts]  # file names may be any bytes
+        ends = np.cumsum([len(part) for part in encoded], dtype=np.int64)
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        if not 0 <= index < len(self.ends):
+            raise IndexError(index)
+        return self.between(index, index + 1)[0]
+
+    def between(self, start: int, stop: int) -> tuple[str, ...]:
+        """Texts start to stop - 1."""
+        if start >= stop:
+            return ()
+        bounds = [int(self.ends[start - 1]) if start else 0, *self.ends[start:stop].tolist()]
+        data = self.blob[bounds[0] : bounds[-1]].tobytes()
+        base = bounds[0]
+        pairs = itertools.pairwise(bounds)
+        return tuple(data[a - base : b - base].decode("utf-8", "surrogateescape") for a, b in pairs)
+
+
+@dataclass(frozen=True)
+class VideoTable(Sequence[Video]):
+    """Videos as flat arrays; `table[i]` is the i-th `Video`, whose areas are a view."""
+
+    names: Texts
+    frame_files: Texts
+    mask_files: Texts
+    object_folders: Texts
+    object_ids: npt.NDArray[np.int64]
+    frame_ends: npt.NDArray[np.int64]
+    """[V]: where each video's frames end in the columns that have a row per frame."""
+    object_ends: npt.NDArray[np.int64]
+    area_ends: npt.NDArray[np.int64]
+    areas: npt.NDArray[np.int32]
+    masks_without_frame: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, videos: Sequence[Video]) -> VideoTable:
+        def ends(lengths: list[int]) -> npt.NDArray[np.int64]:
+            return np.cumsum(lengths, dtype=np.int64)
+
+        areas = [video.areas.reshape(-1) for video in videos]
+        return cls(
+            names=Texts.of([video.name for video in videos]),
+            frame_files=Texts.of([file for video in videos for file in video.frame_files]),
+            mask_files=Texts.of([file for video in videos for file in video.mask_files]),
+            object_folders=Texts.of([folder for video in videos for folder in video.object_folders]),
+            object_ids=np.array([i for video in videos for i in video.object_ids], np.int64),
+            frame_ends=ends([len(video.frame_files) for video in videos]),
+            object_ends=ends([len(video.object_ids) for video in videos]),
+            area_ends=ends([len(part) for part in areas]),
+            areas=np.concatenate([np.zeros(0, np.int32), *areas]),
+            masks_without_frame=np.array([video.masks_without_frame for video in videos], np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Video:  # type: ignore[override]
+        frames, objects = _span(self.frame_ends, index), _span(self.object_ends, index)
+        areas = self.areas[slice(*_span(self.area_ends, index))]
+        return Video(
+            name=self.names[index],
+            frame_files=self.frame_files.between(*frames),
+            mask_files=self.mask_files.between(*frames),
+            object_ids=tuple(self.object_ids[slice(*objects)].tolist()),
+            object_folders=self.object_folders.between(*objects),
+            areas=areas.reshape(frames[1] - frames[0], objects[1] - objects[0]),
+            masks_without_frame=int(self.masks_without_frame[index]),
+        )
+
+    def areas_of(self, index: int) -> npt.NDArray[np.int32]:
+        """`Video.areas` of one video, without building the rest of it."""
+        (first, last), (start, stop) = _span(self.frame_ends, index), _span(self.area_ends, index)
+        return self.areas[start:stop].reshape(last - first, -1)
+
+    def columns(self) -> dict[str, npt.NDArray[np.generic]]:
+        """All arrays by name; the inverse is `from_columns`."""
+        found: dict[str, npt.NDArray[np.generic]] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Texts):
+                found |= {f"{name}.blob": value.blob, f"{name}.ends": value.ends}
+            else:
+                found[name] = value
+        return found
+
+    @classmethod
+    def from_columns(cls, columns: dict[str, npt.NDArray[np.generic]]) -> VideoTable:
+        """Raises KeyError if a column is missing."""
+        values = {}
+        for name, kind in cls.__annotations__.items():
+            is_text = kind == "Texts"
+            values[name] = Texts(columns[f"{name}.blob"], columns[f"{name}.ends"]) if is_text else columns[name]  # type: ignore[arg-type]
+        return cls(**values)  # type: ignore[arg-type]
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of every name, id and area; where the folders lie does not matter."""
+        digest = hashlib.sha256(f"video table {FORMAT_VERSION}".encode())
+        for name, column in self.columns().items():
+            digest.update(f"{name}:{column.dtype.str}:{column.shape}".encode())
+            digest.update(np.ascontiguousarray(column).data)
+        return digest.hexdigest()
+
+
+def save_table(path: Path, table: VideoTable, stamps: npt.NDArray[np.uint64]) -> None:
+    """Writes table and stamps [V] as one npz file that is either whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f"{path.stem}.", suffix=".tmp", dir=path.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, version=np.int64(FORMAT_VERSION), stamps=stamps, **table.columns())  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_table(path: Path) -> tuple[VideoTable, npt.NDArray[np.uint64]]:
+    """What `save_table` wrote. Raises ValueError, KeyError, OSError or zipfile.BadZipFile if it is not intact."""
+    with np.load(path, allow_pickle=False) as file:
+        if int(file["version"]) != FORMAT_VERSION:
+            raise ValueError(f"format {int(file['version'])}, expected {FORMAT_VERSION}")
+        columns = {name: file[name] for name in file.files}
+    return VideoTable.from_columns(columns), columns["stamps"]
+
+
+def _span(ends: npt.NDArray[np.int64], index: int) -> tuple[int, int]:
+    if not 0 <= index < len(ends):
+        raise IndexError(index)
+    return (int(ends[index - 1]) if index else 0), int(ends[index])

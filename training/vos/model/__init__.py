@@ -1,0 +1,1 @@
+"""SAM 2 for training: prompt simulation, unrolling over a clip, weights."""

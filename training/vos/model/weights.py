@@ -1,0 +1,192 @@
+"""Weights in and out: strict loading of SAM 2 checkpoints, safely unpickled, and names that stock code reads."""
+
+from __future__ import annotations
+
+import pickletools
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from iopath.common.file_io import g_pathmgr
+from torch import Tensor, nn
+
+from training.core.config_model import ModelConfig
+from training.core.errors import CheckpointError, ConfigError
+from training.vos.model.names import PUBLISHED, resolve_network
+
+PUBLISHED_AT = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
+"""Where Meta publishes the SAM 2.1 weights; the file's name follows."""
+
+REPOSITORY_CHECKPOINTS = Path(__file__).resolve().parents[3] / "checkpoints"
+
+WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+"""What DistributedDataParallel and torch.compile put into parameter names."""
+
+_TRUNK_SHAPES = {(96, 12): PUBLISHED[0], (96, 16): PUBLISHED[1], (112, 24): PUBLISHED[2], (144, 48): PUBLISHED[3]}
+"""(width of the first layer, number of blocks) of the image encoder -> published network."""
+
+_SHOWN = 3
+"""Names that a message lists before it only counts."""
+
+
+def initial_checkpoint(config: ModelConfig) -> str | None:
+    """The file that training starts from, or None for random weights.
+
+    "auto" is the network's published file, looked for in ./checkpoints and in the repository's checkpoints/; anything
+    else is returned as it is. Raises CheckpointError with the download command when the published file is in neither,
+    ConfigError when the network is not a published one.
+    """
+    if config.checkpoint != "auto":
+        return config.checkpoint
+    network = resolve_network(config.name)
+    if network.checkpoint_name is None:
+        raise ConfigError(
+            f"model.checkpoint=auto, but no weights are published for the architecture {network.yaml_path}: "
+            "set model.checkpoint to a file, or to null for random weights"
+        )
+    folders = list(dict.fromkeys([Path("checkpoints").resolve(), REPOSITORY_CHECKPOINTS]))
+    for folder in folders:
+        if (folder / network.checkpoint_name).is_file():
+            return str(folder / network.checkpoint_name)
+    places = " and ".join(str(folder) for folder in folders)
+    raise CheckpointError(
+        f"no weights of {network.key}: {network.checkpoint_name} is neither in {places}. Download them:\n"
+        f"  {download_command(network.checkpoint_name, folders[-1])}\n"
+        "or set model.checkpoint to a file, or to null for random weights."
+    )
+
+
+def download_command(checkpoint_name: str, folder: Path) -> str:
+    """The shell command that fetches a published checkpoint into `folder`."""
+    return f"curl -fL --create-dirs -o {folder / checkpoint_name} {PUBLISHED_AT}{checkpoint_name}"
+
+
+def load_weights(model: nn.Module, path: str) -> None:
+    """Loads a checkpoint into `model`: every name and shape must match, and every number must be finite.
+
+    path: anything iopath can open; holds {"model": {name: tensor}}, as published, or the bare {name: tensor}.
+    Raises CheckpointError for a missing file, a file that is no checkpoint, one that would run code when unpickled,
+    weights of another network, and weights that are not finite. `model` is unchanged then.
+    """
+    weights = _tensors_of(_read(path), path)
+    expected = clean_state_dict(model)
+    if weights.keys() != expected.keys() or any(weights[name].shape != expected[name].shape for name in expected):
+        raise CheckpointError(_mismatch(weights, expected, path))
+    broken = [n for n, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{path}: {len(broken)} of {len(weights)} tensors hold NaN or infinite values, such as {broken[0]}; "
+            "use an earlier checkpoint"
+        )
+    with torch.no_grad():
+        for name, tensor in expected.items():
+            tensor.copy_(weights[name])
+
+
+def clean_state_dict(model: nn.Module) -> dict[str, Tensor]:
+    """The model's weights under the names that stock `sam2` knows: without module. or _orig_mod.
+
+    The tensors share the model's memory.
+    """
+    return {_clean(name): tensor.detach() for name, tensor in model.state_dict().items()}
+
+
+def _clean(name: str) -> str:
+    for prefix in WRAPPER_PREFIXES:
+        name = name.replace(f".{prefix}", ".").removeprefix(prefix)
+    return name
+
+
+def _read(path: str) -> Any:
+    """What torch.load makes of the file, without running any code that the file names."""
+    if not g_pathmgr.isfile(path):
+        name = Path(path).name
+        published = {resolve_network(key).checkpoint_name for key in PUBLISHED}
+        command = download_command(name, Path(path).parent)
+        cure = f"Download it:\n  {command}" if name in published else "Check the path."
+        raise CheckpointError(f"the checkpoint {path} does not exist. {cure}")
+    local_path = g_pathmgr.get_local_path(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols: the outcome below says what matters
+            return torch.load(local_path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises anything from KeyError to RuntimeError on a file of another kind
+        dangerous = _refused_global(str(error), local_path)
+        if dangerous:
+            raise CheckpointError(
+                f"{path} was refused: unpickling it would call {dangerous}, which is not among the harmless types of a "
+                "checkpoint. Load weights only from files that hold nothing but tensors."
+            ) from error
+        size = Path(local_path).stat().st_size
+        raise CheckpointError(
+            f"{path} ({size:,} bytes) is no checkpoint that torch can read, or a damaged one "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'nothing in it'}). "
+            "Expected: a file written by torch.save. Fetch or copy it again."
+        ) from error
+
+
+def _refused_global(message: str, local_path: str) -> str | None:
+    """The function or class that a safe unpickler refused, such as posix.system; None if that was not the reason."""
+    found = re.search(r"GLOBAL (\S+\.\S+)", message)
+    if found:
+        return found.group(1).rstrip(".")
+    return _global_in_pickle(local_path)
+
+
+def _global_in_pickle(local_path: str) -> str | None:
+    """The first function or class that a plain pickle file names; read without executing anything."""
+    texts: list[str] = []
+    try:
+        with Path(local_path).open("rb") as file:
+            for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name == "GLOBAL":
+                    return str(argument).replace(" ", ".")
+                if opcode.name == "STACK_GLOBAL":
+                    return ".".join(texts[-2:])
+                if isinstance(argument, str):
+                    texts.append(argument)
+    except (ValueError, UnicodeDecodeError, IndexError):  # not a pickle after all
+        return None
+    return None
+
+
+def _tensors_of(content: Any, path: str) -> dict[str, Tensor]:
+    """{bare name: tensor} of a checkpoint's content."""
+    weights = content.get("model", content) if isinstance(content, dict) else content
+    if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
+        keys = f"a dictionary with keys {sorted(map(str, content))[:6]}" if isinstance(content, dict) else type(content)
+        raise CheckpointError(
+            f"{path} holds no network weights: expected {{'model': {{name: tensor}}}} or {{name: tensor}}, found {keys}"
+        )
+    return {_clean(str(name)): tensor for name, tensor in weights.items()}
+
+
+def _mismatch(weights: dict[str, Tensor], expected: dict[str, Tensor], path: str) -> str:
+    """A sentence on how the weights differ from the network, and which network they fit."""
+    missing = [name for name in expected if name not in weights]
+    unexpected = [name for name in weights if name not in expected]
+    reshaped = [
+        f"{name} {list(weights[name].shape)} instead of {list(expected[name].shape)}"
+        for name in expected
+        if name in weights and weights[name].shape != expected[name].shape
+    ]
+    groups = {"of another shape": reshaped, "missing": missing, "unexpected": unexpected}
+    details = "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in groups.items() if names)
+    fits = _network_of(weights)
+    cure = f"It fits model.name={fits}." if fits else "Give the model.name that these weights were trained with."
+    return f"{path} holds weights of another network than the one in model.name: {details}. {cure}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def _network_of(weights: dict[str, Tensor]) -> str | None:
+    """The published network that weights belong to, told by its image encoder; None for any other, SAM 2.0 included."""
+    first = weights.get("image_encoder.trunk.patch_embed.proj.weight")
+    if first is None or "no_obj_embed_spatial" not in weights:
+        return None
+    blocks = {name.split(".")[3] for name in weights if name.startswith("image_encoder.trunk.blocks.")}
+    return _TRUNK_SHAPES.get((int(first.shape[0]), len(blocks)))
