@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -34,6 +35,9 @@ def overrides() -> list[str]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="write the row here")
+    arguments = parser.parse_args()
     config = load_config("sam2.1_training/custom_finetune", overrides()).config
     dataset = build_dataset(config, None)
     order = Order(config.seed, len(dataset), global_batch=1, world_size=1)
@@ -54,7 +58,9 @@ def main() -> None:
         "note": f"wall clock; longest of {len(waits[True])}: {max(waits[True]):.3f} s; "
         f"other batches: {statistics.median(waits[False]):.3f} s",
     }
-    print(json.dumps([row]))
+    print(json.dumps(row, indent=1))
+    if arguments.json:
+        arguments.json.write_text(json.dumps([row]))
 
 
 if __name__ == "__main__":

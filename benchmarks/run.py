@@ -1,8 +1,8 @@
 """Runs every benchmark and writes the results, with the machine named, into benchmarks/README.md: `make bench`.
 
-A benchmark is a file bench_*.py beside this one. Called with --json it prints, as its last line, a JSON list of rows
-(or one row): {"name", "unit", "stock", "ours", "target", "note"}. stock, target and note may be missing or null;
-target is the largest value of ours that counts as reached. To run some only: benchmarks/run.py start epoch.
+A benchmark is a file bench_*.py beside this one. Called with --json PATH it writes a JSON list of rows there:
+{"name", "unit", "stock", "ours", "target", "note"}. stock, target and note may be missing or null; target is the
+largest value of ours that counts as reached. To run some only: benchmarks/run.py start epoch.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,16 +76,13 @@ def main() -> int:
 def run_benchmark(path: Path) -> list[Row]:
     """The rows that a benchmark prints; one row without a value when it fails."""
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    command = [sys.executable, str(path), "--json"]
-    ended = subprocess.run(
-        command, cwd=FOLDER.parent, env={**os.environ, **one_thread}, stdout=subprocess.PIPE, text=True, check=False
-    )
-    lines = [line for line in ended.stdout.splitlines() if line.strip()]
-    if ended.returncode != 0 or not lines:
-        return [Row(path.stem.removeprefix("bench_"), "", None, note=f"failed with exit code {ended.returncode}")]
-    found: Any = json.loads(lines[-1])
-    found = found.get("rows", [found]) if isinstance(found, dict) else found
-    return [row_of(values) for values in found]
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "rows.json"
+        command = [sys.executable, str(path), "--json", str(result)]
+        ended = subprocess.run(command, cwd=FOLDER.parent, env={**os.environ, **one_thread}, check=False)
+        if ended.returncode != 0 or not result.exists():
+            return [Row(path.stem.removeprefix("bench_"), "", None, note=f"failed with exit code {ended.returncode}")]
+        return [row_of(values) for values in json.loads(result.read_text())]
 
 
 def row_of(values: dict[str, Any]) -> Row:

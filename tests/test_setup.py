@@ -116,6 +116,13 @@ def test_setup_says_which_python_it_needs() -> None:
     assert "3.11 to 3.13" in refused.stderr
 
 
+def test_ci_runs_the_readmes_test_command_and_insists_on_real_data() -> None:
+    script = (REPOSITORY / ".ci" / "run").read_text()
+    assert re.search(r"^make test\b", (REPOSITORY / "README.md").read_text(), flags=re.M)
+    assert script.rstrip().endswith("make --no-print-directory test")
+    assert "export SAM2_REQUIRE_TEST_DATA=1" in script
+
+
 def test_make_alone_lists_the_targets() -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")

@@ -204,6 +204,15 @@ def test_repository_is_small_and_holds_no_weights() -> None:
     assert not [place(path) for path in files if path.suffix in (".pt", ".pth", ".safetensors", ".ckpt")]
 
 
+def test_links_between_pages_lead_somewhere() -> None:
+    broken = []
+    for page in (path for path in tracked_files() if path.suffix == ".md"):
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if "://" not in target and not (page.parent / target).exists():
+                broken.append(f"{place(page)}: {target}")
+    assert not broken
+
+
 def recipes() -> list[Path]:
     return sorted((CONFIG_ROOT / "sam2.1_training").glob("*.yaml"))
 

@@ -7,6 +7,7 @@ import functools
 import os
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import torch
@@ -50,7 +51,9 @@ def train_in_this_process(loaded: LoadedConfig) -> int:
         die_with_parent()
     # The first rank to fail has the reason; the others only notice that it is gone.
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    record = functools.partial(write_status, loaded.log_dir / "run_status.json", keep_first=several)
+    status_path = loaded.log_dir / "run_status.json"
+    _remove_former(status_path)
+    record = functools.partial(write_status, status_path, keep_first=several)
     try:
         result = _train(loaded)
     except TrainingError as error:
@@ -65,6 +68,13 @@ def train_in_this_process(loaded: LoadedConfig) -> int:
         raise expected from error
     record(result.exit_code, f"step {result.step}")
     return result.exit_code
+
+
+def _remove_former(status_path: Path) -> None:
+    """Removes the status of an earlier start, by its age: a peer that failed at once may have written this start's."""
+    with contextlib.suppress(FileNotFoundError):
+        if status_path.stat().st_mtime < psutil.Process().create_time():
+            status_path.unlink()
 
 
 def _lost_each_other(error: Exception) -> TrainingError | None:

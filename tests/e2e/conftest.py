@@ -103,7 +103,7 @@ def state_hash(value: object) -> str:
     def feed(item: object) -> None:
         if isinstance(item, torch.Tensor):
             digest.update(str((item.dtype, tuple(item.shape))).encode())
-            digest.update(item.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if item.numel() else b"")
+            digest.update(item.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         elif isinstance(item, dict):
             for key in sorted(item, key=str):
                 if key not in ("config", "notes"):
@@ -133,7 +133,12 @@ def new_run(tmp_path: Path, real_data: Path) -> Callable[..., Run]:
             f"dataset.img_folder={real_data / 'vos' / 'JPEGImages'}",
             f"dataset.gt_folder={real_data / 'vos' / 'Annotations'}",
             *("scratch.resolution=64", "scratch.num_frames=3", "scratch.num_epochs=2", "scratch.num_train_workers=0"),
-            *("scratch.base_lr=1e-4", "scratch.vision_lr=1e-4", "checkpoint.every_n_steps=1", "optimizer.layer_decay=0.9"),
+            *(
+                "scratch.base_lr=1e-4",
+                "scratch.vision_lr=1e-4",
+                "checkpoint.every_n_steps=1",
+                "optimizer.layer_decay=0.9",
+            ),
             *("trainer.log_every_n_steps=1",),
         ]
         return Run(tmp_path / name, [*arguments, *overrides])

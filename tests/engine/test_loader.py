@@ -121,16 +121,17 @@ def test_r16_a_data_error_keeps_its_words_and_its_place(num_workers: int) -> Non
 
 
 def test_an_unexpected_error_keeps_its_type_and_shows_where_it_was_raised() -> None:
-    with StepLoader(ToyDataset(bad_index=0, kind="bug"), Order(5, 23, 23, 1), 0, 4, 1) as loader:
-        with pytest.raises(KeyError, match="frame 12") as caught:
-            next(loader.from_step(0, 4))
+    loader = StepLoader(ToyDataset(bad_index=0, kind="bug"), Order(5, 23, 23, 1), 0, 4, 1)
+    with loader, pytest.raises(KeyError, match="frame 12") as caught:
+        next(loader.from_step(0, 4))
     assert "in __getitem__" in "".join(caught.value.__notes__)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_explained_where_its_batch_is_asked_for() -> None:
-    with StepLoader(ToyDataset(bad_index=0, kind="killed"), Order(5, 23, 23, 1), 0, 4, 1) as loader:
-        with pytest.raises(TrainingError, match="was killed by SIGKILL.*out of memory"):
-            next(loader.from_step(0, 4))
+    loader = StepLoader(ToyDataset(bad_index=0, kind="killed"), Order(5, 23, 23, 1), 0, 4, 1)
+    with loader, pytest.raises(TrainingError, match=r"was killed by SIGKILL.*out of memory"):
+        next(loader.from_step(0, 4))
     assert not multiprocessing.active_children()
 
 
@@ -204,7 +205,7 @@ print(*[child.pid for child in multiprocessing.active_children()], flush=True)
 """
 
 
-@pytest.mark.parametrize("ending", ["killed", "forgot to close"])
+@pytest.mark.parametrize("ending", ["forgot to close", pytest.param("killed", marks=pytest.mark.slow)])
 def test_r12_no_worker_outlives_the_main_process(ending: str) -> None:
     last_line = {"killed": "time.sleep(60)", "forgot to close": "raise ValueError"}[ending]
     script = SCRIPT.format(repository=str(REPOSITORY), ending=last_line)

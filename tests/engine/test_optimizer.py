@@ -134,9 +134,12 @@ def test_options_reach_the_optimizer():
     assert optimizer.defaults["fused"] is True
 
 
-def test_banner_lines_name_each_part_once_with_its_rates():
+def test_banner_lines_show_each_part_with_its_rates_and_alike_ones_together():
     lines = describe_groups(build_optimizer(Network(), 1e-2, CONFIG, CPU))
-    assert lines[0].startswith("AdamW (fused), ")
+    assert lines[0] == "AdamW (fused), 10 parameter groups"
     assert [line.split()[0] for line in lines[1:]] == ["image_encoder", "head"]
-    assert "lr 6.56e-03 to 1.00e-02" in lines[1]
+    assert "lr 6.56e-03 to 1.00e-02  weight decay 0.1 (" in lines[1]
+    assert "lr 1.00e-02 " in lines[2]
+    (all_alike,) = describe_groups(build_optimizer(Network(), 1e-2, OptimizerConfig(), CPU))[1:]
+    assert all_alike.startswith("all ")
     assert count_text(80_800_000) == "80.8 M"

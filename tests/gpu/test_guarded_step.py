@@ -43,12 +43,12 @@ def test_auto_means_bf16_on_a_gpu():
 @pytest.mark.parametrize("kind", ["AdamW", "SGD", "RMSprop"])
 def test_r15_nothing_moves_from_the_first_non_finite_loss_on(setting, kind):
     network, precision, guard = make(setting, kind)
-    for _ in range(20):  # fp16 may need some steps to find its scale
-        guard.step(backward(network, precision))
+    for number in range(1, 21):  # fp16 may need some steps to find its scale
+        guard.step(backward(network, precision), number)
     assert guard.non_finite_since() is None
     before = weights(network)
-    guard.step(backward(network, precision) * float("nan"))
-    guard.step(backward(network, precision))
+    guard.step(backward(network, precision) * float("nan"), 21)
+    guard.step(backward(network, precision), 22)
     assert torch.equal(weights(network), before)
     assert guard.non_finite_since() == 21
 
@@ -56,27 +56,27 @@ def test_r15_nothing_moves_from_the_first_non_finite_loss_on(setting, kind):
 @pytest.mark.parametrize("setting", ["32", "bf16-mixed"])
 def test_r15_nothing_moves_from_the_first_non_finite_gradient_on(setting):
     network, precision, guard = make(setting)
-    guard.step(backward(network, precision))
+    guard.step(backward(network, precision), 1)
     before = weights(network)
     loss = backward(network, precision)
     network[0].weight.grad[0, 0] = float("nan")
-    guard.step(loss)
-    guard.step(backward(network, precision))
+    guard.step(loss, 2)
+    guard.step(backward(network, precision), 3)
     assert torch.equal(weights(network), before)
     assert guard.non_finite_since() == 2
 
 
 def test_fp16_overflow_leaves_one_step_out_and_lowers_the_scale():
     network, precision, guard = make("16-mixed")
-    for _ in range(20):
-        guard.step(backward(network, precision))
+    for number in range(1, 21):
+        guard.step(backward(network, precision), number)
     before, scale = weights(network), precision.scaler.get_scale()
     loss = backward(network, precision)
     network[0].weight.grad[0, 0] = float("inf")
-    guard.step(loss)
+    guard.step(loss, 21)
     assert torch.equal(weights(network), before)
     assert precision.scaler.get_scale() == scale / 2
-    guard.step(backward(network, precision))
+    guard.step(backward(network, precision), 22)
     assert guard.non_finite_since() is None
     assert not torch.equal(weights(network), before)
 
@@ -84,12 +84,12 @@ def test_fp16_overflow_leaves_one_step_out_and_lowers_the_scale():
 @pytest.mark.parametrize("setting", ["32", "bf16-mixed", "16-mixed"])
 def test_a_fused_step_does_not_wait_for_the_device(setting):
     network, precision, guard = make(setting)
-    guard.step(backward(network, precision))
+    guard.step(backward(network, precision), 1)
     loss = backward(network, precision)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        guard.step(loss)
+        guard.step(loss, 2)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert guard.non_finite_since() is None

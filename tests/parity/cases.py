@@ -42,23 +42,24 @@ class Case:
         }
 
 
+# Seeds are chosen for their structure: conditioning frames | frames corrected.
 CASES = (
-    Case("mask", 1, (2,)),
-    Case("mask", 2, (2, 1), seed=4),
-    Case("mask", 4, (3,), seed=1),
-    Case("click", 1, (2, 1)),
-    Case("click", 2, (2,), seed=3),
-    Case("click", 4, (2, 1), seed=2),
-    Case("box", 1, (1,)),
-    Case("box", 2, (1, 2), seed=5),
-    Case("box", 4, (2,), seed=6),
+    Case("mask", 1, (2,)),  # 0
+    Case("mask", 2, (2, 1), seed=2),  # 0
+    Case("mask", 4, (3,), seed=4),  # 0, 2
+    Case("click", 1, (2, 1), seed=1),  # 0 | 0
+    Case("click", 2, (2,), seed=5),  # 0 | 0, 1: frame 1 is tracked first, then corrected
+    Case("click", 4, (2, 1), seed=5),  # 0 | 0, 2
+    Case("box", 1, (1,), seed=1),  # 0 | 0
+    Case("box", 2, (1, 2), seed=0),  # 0, 1 | 0, 1
+    Case("box", 4, (2,), seed=4),  # 0, 2 | 0, 2
 )
 
 
 def make_batch(case: Case) -> tuple[torch.Tensor, list[list[torch.Tensor]]]:
     """(frames uint8 [B, T, S, S, 3], masks[b][n] bool [T, S, S]): moving rectangles on noise.
 
-    The last object of the last clip leaves in the last frame of clips with four frames, if there is another.
+    With mask prompts and four frames, the last object has left in the last frame.
     """
     generator = torch.Generator().manual_seed(case.num_frames + 10 * case.seed)
     num_clips, side = len(case.objects_per_clip), RESOLUTION
@@ -128,17 +129,17 @@ def silence_dropout(model: torch.nn.Module) -> None:
 
 
 def summary(losses: dict[str, torch.Tensor], model: torch.nn.Module) -> dict[str, object]:
-    """Losses, and per top-level part the norm of the gradient, as plain numbers."""
+    """Losses, and the norm of the gradient for each parameter and for each top-level part, as plain numbers."""
+    parameters = {
+        name: 0.0 if parameter.grad is None else float(parameter.grad.double().norm())
+        for name, parameter in model.named_parameters()
+    }
     squares: dict[str, float] = {}
-    gradients: dict[str, torch.Tensor] = {}
-    for name, parameter in model.named_parameters():
+    for name, norm in parameters.items():
         part = name.split(".")[0]
-        gradient = parameter.grad
-        squares[part] = squares.get(part, 0.0) + (0.0 if gradient is None else float(gradient.double().square().sum()))
-        if gradient is not None:
-            gradients[name] = gradient.double()
+        squares[part] = squares.get(part, 0.0) + norm**2
     return {
-        "losses": {name: float(value) for name, value in losses.items()},
-        "norms": {part: square**0.5 for part, square in squares.items()},
-        "gradients": gradients,
+        "losses": {name: float(value.detach()) for name, value in losses.items()},
+        "parts": {part: square**0.5 for part, square in squares.items()},
+        "parameters": parameters,
     }

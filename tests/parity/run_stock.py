@@ -6,34 +6,33 @@ stock.pt at the end into the work folder.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:] = [sys.argv[1], str(HERE), *(p for p in sys.path if Path(p or ".").resolve() not in (HERE, HERE.parents[1]))]
+sys.path[:] = [
+    sys.argv[1],
+    str(HERE),
+    *(p for p in sys.path if Path(p or ".").resolve() not in (HERE, HERE.parents[1])),
+]
 
 import cases  # noqa: E402
 import sam2  # noqa: E402
 import torch  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
-from omegaconf import OmegaConf  # noqa: E402
+from omegaconf import DictConfig, OmegaConf  # noqa: E402
+from sam2.modeling.sam2_base import SAM2Base  # noqa: E402
 from training.model import sam2 as stock_model  # noqa: E402
 from training.utils.data_utils import BatchedVideoDatapoint, BatchedVideoMetaData  # noqa: E402
 
+RECIPE = Path(sam2.__path__[0]) / "configs" / "sam2.1_training" / "sam2.1_hiera_b+_MOSE_finetune.yaml"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def build_model(case: cases.Case) -> torch.nn.Module:
-    """Stock's SAM2Train with the published training arguments and the image encoder of sam2.1_hiera_t."""
-    configs = Path(sam2.__path__[0]) / "configs"
-    recipe = OmegaConf.load(configs / "sam2.1_training" / "sam2.1_hiera_b+_MOSE_finetune.yaml")
-    recipe.scratch.resolution = cases.RESOLUTION
-    arguments = recipe.trainer.model
-    tiny = OmegaConf.load(configs / "sam2.1" / "sam2.1_hiera_t.yaml").model
-    arguments.image_encoder = tiny.image_encoder
-    extent = cases.RESOLUTION // 16
-    for attention in ("self_attention", "cross_attention"):
-        arguments.memory_attention.layer[attention].feat_sizes = [extent, extent]
+    """Stock's SAM2Train with the published training arguments and a small trunk."""
+    arguments = published_arguments()
     settings = case.settings
     for name in ("prob_to_use_pt_input", "prob_to_use_box_input", "prob_to_sample_from_gt", "num_frames_to_correct"):
         arguments[f"{name}_for_train"] = settings[name]
@@ -57,9 +56,31 @@ class NeverBelow:
         return getattr(self.rng, name)
 
 
+def published_arguments() -> DictConfig:
+    """SAM2Train's arguments in the published recipe, at the resolution of the cases and with a small trunk."""
+    recipe = OmegaConf.load(RECIPE)
+    recipe.scratch.resolution = cases.RESOLUTION
+    arguments = recipe.trainer.model
+    encoder = arguments.image_encoder
+    encoder.trunk.update(embed_dim=48, num_heads=1, stages=[1, 2, 3, 1], global_att_blocks=[4])
+    encoder.neck.backbone_channel_list = [384, 192, 96, 48]
+    extent = cases.RESOLUTION // 16
+    for attention in ("self_attention", "cross_attention"):
+        arguments.memory_attention.layer[attention].feat_sizes = [extent, extent]
+    return arguments
+
+
+def save_architecture(path: Path) -> None:
+    """Writes the same network as an architecture YAML: SAM2Base with the arguments that are its own."""
+    arguments = published_arguments()
+    OmegaConf.resolve(arguments)
+    own = inspect.signature(SAM2Base.__init__).parameters
+    model = {name: value for name, value in arguments.items() if name in own}
+    OmegaConf.save(OmegaConf.create({"model": {"_target_": "sam2.modeling.sam2_base.SAM2Base", **model}}), path)
+
+
 def build_loss() -> torch.nn.Module:
-    configs = Path(sam2.__path__[0]) / "configs"
-    return instantiate(OmegaConf.load(configs / "sam2.1_training" / "sam2.1_hiera_b+_MOSE_finetune.yaml").loss.all)
+    return instantiate(OmegaConf.load(RECIPE).trainer.loss.all)
 
 
 def datapoint(case: cases.Case) -> BatchedVideoDatapoint:
@@ -120,6 +141,7 @@ def main() -> None:
     torch.set_num_threads(1)
     folder = Path(sys.argv[2])
     weights = make_weights()
+    save_architecture(folder / "architecture.yaml")
     torch.save({"model": weights}, folder / "weights.pt")
     results = {"float32": {case.name: run_case(case, weights) for case in cases.CASES}}
     cases.double_precision()

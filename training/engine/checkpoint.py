@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from iopath.common.file_io import g_pathmgr
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.core.distributed import Ranks
 from training.core.errors import CheckpointError, ConfigError, TrainingError
@@ -20,7 +20,6 @@ T = TypeVar("T")
 STEP_FILE = re.compile(r"step_(\d{8,})\.pt")
 TRACE = re.compile(r"step_\d{8,}\.pt(\..+)?|checkpoint\.pt")
 NEWEST = "checkpoint.pt"
-WRAPPERS = ("module", "_orig_mod")
 
 log = logging.getLogger(__name__)
 
@@ -57,14 +56,6 @@ class CheckpointStore:
         self.folder = folder
         self.keep_last = keep_last
         self.ranks = ranks
-
-    @staticmethod
-    def clean(model: nn.Module) -> dict[str, Tensor]:
-        """The weights under the names that stock code expects: without what DDP and torch.compile put before them."""
-        return {
-            ".".join(part for part in name.split(".") if part not in WRAPPERS): value
-            for name, value in model.state_dict().items()
-        }
 
     def save(self, step: int, model: dict[str, Tensor], state: dict[str, Any]) -> Path:
         """The path of the new checkpoint, which is {"model": model, "step": step, **state}.

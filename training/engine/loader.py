@@ -124,8 +124,11 @@ class _Stream:
     def next(self) -> Batch:
         try:
             result = next(self._iterator)
-        except RuntimeError as error:
-            raise self._explanation() or error from error
+        except Exception as error:  # RuntimeError, EOFError or ConnectionResetError: it depends on the moment of death
+            explanation = self._explanation()
+            if explanation is None:
+                raise
+            raise explanation from error
         if isinstance(result, _Failure):
             raise result.error
         batch: Batch = result
@@ -151,7 +154,7 @@ class _Stream:
     def _explanation(self) -> TrainingError | None:
         """Why a worker is gone, if one is."""
         for process in self._processes:
-            process.join(timeout=0)
+            process.join(timeout=0.1)
             if process.exitcode is None or process.exitcode == 0:
                 continue
             how = f"ended with exit code {process.exitcode}"

@@ -121,31 +121,48 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]
 
 
 def describe_groups(optimizer: torch.optim.Optimizer) -> list[str]:
-    """Lines for the start banner: the class, and for each part of the network its size, rates and weight decay."""
+    """Lines for the start banner: the class, then size, rates and weight decay of the parts of the network.
+
+    Parts (the first word of a parameter's name) that are treated alike share a line.
+    """
     sizes: dict[str, int] = defaultdict(int)
     undecayed: dict[str, int] = defaultdict(int)
     rates: dict[str, set[float]] = defaultdict(set)
-    decays: dict[str, set[float]] = defaultdict(set)
     for group in optimizer.param_groups:
         for name, parameter in zip(group["names"], group["params"], strict=True):
             part = name.split(".")[0]
             sizes[part] += parameter.numel()
             rates[part].add(group["initial_lr"])
-            decays[part].add(group["weight_decay"])
             undecayed[part] += parameter.numel() if not group["weight_decay"] else 0
+    alike: dict[tuple[float, float], list[str]] = defaultdict(list)
+    for part in sorted(sizes, key=lambda part: -sizes[part]):
+        alike[min(rates[part]), max(rates[part])].append(part)
+    labels = {parts[0]: _label(parts) if len(alike) > 1 else "all" for parts in alike.values()}
+    width = max(map(len, labels.values()))
+    decay = max(group["weight_decay"] for group in optimizer.param_groups)
     fused = " (fused)" if optimizer.defaults.get("fused") else ""
-    tensors = sum(len(group["params"]) for group in optimizer.param_groups)
-    total = f"{count_text(sum(sizes.values()))} parameters in {tensors} tensors"
-    lines = [f"{type(optimizer).__name__}{fused}, {total}, {len(optimizer.param_groups)} groups"]
-    width = max(len(part) for part in sizes)
-    for part, size in sizes.items():
-        low, high = min(rates[part]), max(rates[part])
+    lines = [f"{type(optimizer).__name__}{fused}, {len(optimizer.param_groups)} parameter groups"]
+    for (low, high), parts in alike.items():
+        size, spared = (sum(counts[part] for part in parts) for counts in (sizes, undecayed))
         lr = f"lr {high:.2e}" if low == high else f"lr {low:.2e} to {high:.2e}"
-        decay = f"weight decay {max(decays[part]):g}"
-        if 0 < undecayed[part] < size:
-            decay += f" ({count_text(undecayed[part])} without)"
-        lines.append(f"{part:<{width}}  {count_text(size):>7}  {lr:<26}  {decay}")
+        lines.append(
+            f"{labels[parts[0]]:<{width}}  {count_text(size):>7}  {lr:<23}  {_decay_text(decay, size, spared)}"
+        )
     return lines
+
+
+def _label(parts: list[str]) -> str:
+    """Names of parts, in short."""
+    if len(parts) <= 2:
+        return ", ".join(parts)
+    return f"{parts[0]} and {len(parts) - 1} other parts"
+
+
+def _decay_text(decay: float, size: int, spared: int) -> str:
+    """Weight decay of a part of `size` parameters, `spared` of which have none."""
+    if spared == size:
+        return "no weight decay"
+    return f"weight decay {decay:g}" + (f" ({count_text(spared)} without)" if spared else "")
 
 
 def count_text(number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,11 +20,11 @@ class Order:
 
     Each epoch is a permutation of the dataset, drawn from (seed, epoch) and cut into steps of `global_batch` samples;
     each rank takes an equal, contiguous slice of a step. The rest of an epoch makes one smaller last step, cut down to
-    a multiple of the world size; so fewer than `world_size` samples are left out, others in every epoch.
+    a multiple of the world size that the run began with; so fewer samples than that are left out, others in every
+    epoch.
 
-    Full steps do not depend on the world size. A run that is resumed with another one goes through the same global
-    batches in the same order; only the size of an epoch's last step may differ, by less than the larger world size.
-    Where that would remove or add the last step itself, steps would shift, and `check_world_change` refuses.
+    Steps do not depend on the world size: a run that is resumed with another one goes through the same global batches
+    in the same order. A world size that does not divide each of them is refused.
     """
 
     seed: int
@@ -31,6 +32,8 @@ class Order:
     global_batch: int
     """Samples per optimizer step, over all ranks and accumulated batches."""
     world_size: int
+    first_world_size: int | None = None
+    """World size that the run began with; None: this one."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -45,6 +48,12 @@ class Order:
             problems.append(
                 f"a global batch of {self.global_batch} sample(s) cannot be shared equally by {self.world_size} "
                 f"process(es); nearest: {nearest}"
+            )
+        elif self._last_step_size % self.world_size:
+            problems.append(
+                f"the run began with {self.first_world_size} process(es), so each epoch ends with a step of "
+                f"{self._last_step_size} sample(s), which {self.world_size} process(es) cannot share equally. "
+                f"Continue with a number of processes that divides {math.gcd(self.global_batch, self._last_step_size)}."
             )
         if problems:
             raise ConfigError(problems)
@@ -71,28 +80,11 @@ class Order:
         indices = _permutation(self.seed, self.num_samples, epoch)[start : start + count]
         return [SampleKey(epoch, start + place, index) for place, index in enumerate(indices.tolist())]
 
-    def check_world_change(self, previous_world_size: int) -> None:
-        """Raises ConfigError if steps of a run with another world size are not the same steps in this order.
-
-        That happens only when the rest of an epoch has samples for every rank of one world size and not of the other.
-        """
-        if self.global_batch % previous_world_size or self.num_samples < previous_world_size:
-            return  # no order existed for that world size
-        before = Order(self.seed, self.num_samples, self.global_batch, previous_world_size)
-        if before.steps_per_epoch != self.steps_per_epoch:
-            rest = self.num_samples % self.global_batch
-            wanted = "at most" if before._last_step_size else "more than"
-            raise ConfigError(
-                f"the run had {before.steps_per_epoch} steps per epoch with {previous_world_size} process(es), and "
-                f"would have {self.steps_per_epoch} with {self.world_size}: the last {rest} of {self.num_samples} samples do "
-                f"not suffice for a step of all processes. Continue with {previous_world_size}, or with another number "
-                f"of processes that divides {self.global_batch} and is {wanted} {rest}."
-            )
-
     @property
     def _last_step_size(self) -> int:
         rest = self.num_samples % self.global_batch
-        return rest // self.world_size * self.world_size
+        first = self.first_world_size or self.world_size
+        return rest // first * first
 
 
 @lru_cache(maxsize=2)  # prefetching looks into the next epoch while the current one is still in use

@@ -22,8 +22,6 @@ from training.engine.preemption import SAME_REQUEST_SECONDS, stop_signals
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 POLL_SECONDS = 0.2
-STRAGGLER_SECONDS = 10.0
-"""Once one worker of a failed or stopped run has left, the others have this long."""
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -93,13 +91,14 @@ def run_workers(script: Path, argv: list[str], num_processes: int, status_path: 
             start_new_session=True,  # Ctrl-C then reaches only this process, which passes it on once
         )
         forwarder.attach(agent)
-        _wait(agent, forwarder, num_processes, status_path)
+        while agent.poll() is None:
+            time.sleep(POLL_SECONDS)  # signal handlers run in between
     status = read_status(status_path)
     if status is not None:
         return status[0]
     if forwarder.requested:
         return EXIT_PREEMPTED
-    return agent.returncode if agent.returncode > 0 else 1
+    return agent.returncode if agent.returncode >= 0 else 1
 
 
 def _command(script: Path, argv: list[str], num_processes: int, status_path: Path) -> list[str]:
@@ -120,27 +119,6 @@ def _environment(num_processes: int) -> dict[str, str]:
         # All ranks are on this machine. Otherwise gloo looks up the host's own name, which containers often lack.
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
     return environment
-
-
-def _wait(agent: subprocess.Popen[bytes], forwarder: _Forwarder, num_processes: int, status_path: Path) -> None:
-    """Returns when torchrun has ended; ends workers that stay behind when another has failed or left on request."""
-    alone_since_s: float | None = None
-    while agent.poll() is None:
-        time.sleep(POLL_SECONDS)
-        workers = _children_of(agent.pid)
-        if len(workers) == num_processes:
-            alone_since_s = None
-        elif workers and (forwarder.requested or (read_status(status_path) or (0, ""))[0]):
-            alone_since_s = alone_since_s or time.monotonic()
-            if time.monotonic() - alone_since_s > STRAGGLER_SECONDS:
-                _kill(workers)
-
-
-def _children_of(pid: int) -> list[psutil.Process]:
-    try:
-        return [child for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE]
-    except psutil.NoSuchProcess:
-        return []
 
 
 def _kill(processes: Sequence[psutil.Process]) -> None:

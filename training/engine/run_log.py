@@ -122,9 +122,7 @@ class RunLog:
         self._pending.append(_Step(step, values, lr, clips, seconds, data_wait_seconds))
         if self.reading_due(step):
             self.flush()
-        if self._ranks.is_main:
-            self._console.start_bar(self._total_steps, step, self._progress)
-            self._console.advance(step, self._progress)
+        self._console.advance(step, self._progress)
 
     def reading_due(self, step: int) -> bool:
         """Whether `step` will read the losses from the device, and so wait for it."""
@@ -135,7 +133,9 @@ class RunLog:
         if not self._pending:
             return
         steps, self._pending = self._pending, []
-        means = self._ranks.mean_tensor(torch.stack([step.values for step in steps])).cpu()
+        # In double, so that the float32 mean does not depend on the order in which ranks are added up, which may change
+        # with the number of steps read at once.
+        means = self._ranks.mean_tensor(torch.stack([step.values for step in steps]).double()).float().cpu()
         if not self._ranks.is_main or self._table is None:
             return
         table, memory = self._table, memory_mebibytes(self._ranks.device)
@@ -183,6 +183,7 @@ class RunLog:
         speed = f"{clips_per_second:.3g} clips/s  wait {waiting:.0f} %  {memory_text(rows[-1]['memory_mib'])}"
         lr = f"lr {rows[-1]['lr']:.2e}"
         self._progress = f"loss {mean['total']:.4f}  {lr}  {speed}  ETA {duration_text(left)}"
+        self._console.start_bar(self._total_steps, step, self._progress)
         if not self._line_due(step):
             return
         parts = "  ".join(f"{name.removeprefix('loss_')} {mean[name]:.4f}" for name in self._names[1:])
@@ -200,8 +201,9 @@ class RunLog:
             # Imported after the first step has been shown: it takes 0.2 s, with a cold disk more.
             from torch.utils.tensorboard import SummaryWriter
 
-            purge = self._start_step + 1 if self._start_step else None
-            self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=purge, flush_secs=30)
+            # What older starts wrote beyond the checkpoint is hidden: those steps are done again.
+            folder, purge_step = str(self.folder / "tensorboard"), self._start_step + 1
+            self._board = SummaryWriter(folder, purge_step=purge_step, flush_secs=30)
         for row in rows:
             step, seconds = int(row["step"]), max(float(row["step_seconds"]), 1e-9)
             scalars = {f"losses/{name}": float(row[name]) for name in self._names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,8 +25,8 @@ class RunState:
     """Samples per optimizer step over all ranks; fixed at the run's first start, whatever the world size later."""
     world_size: int
     """Ranks of this start."""
-    previous_world_size: int | None = None
-    """Ranks of the start that wrote the checkpoint."""
+    first_world_size: int
+    """Ranks of the run's first start; with the global batch it fixes which samples make a step."""
     step: int = 0
     """Optimizer steps done."""
     bad_samples: int = 0
@@ -36,7 +35,7 @@ class RunState:
     """The checkpoint this start continues from, until its tensors have been taken."""
     notes: list[str] = field(default_factory=list)
     """What the start banner says of this start."""
-    _recent: deque[tuple[int, list[str]]] = field(default_factory=lambda: deque(maxlen=64))
+    _unchecked: list[tuple[int, list[str]]] = field(default_factory=list)
 
     def to_save(self, **parts: Any) -> dict[str, Any]:
         """What goes into a checkpoint beside "model"; plain types and tensors only."""
@@ -46,18 +45,23 @@ class RunState:
             "bad_samples": self.bad_samples,
             "global_batch": self.global_batch,
             "world_size": self.world_size,
+            "first_world_size": self.first_world_size,
             "data_fingerprint": self.data_fingerprint,
             "config": self.config,
             **parts,
         }
 
     def remember_sources(self, step: int, sources: list[str]) -> None:
-        """Keeps a step's source lines for as long as a late finite check may ask for them."""
-        self._recent.append((step, sources))
+        """Keeps a step's source lines until it is known to be finite (`forget_sources`)."""
+        self._unchecked.append((step, sources))
 
-    def sources_since(self, step: int) -> list[str]:
-        """Source lines of `step`, on this rank."""
-        return [line for at, lines in self._recent if at == step for line in lines]
+    def forget_sources(self) -> None:
+        """All steps so far are known to be finite."""
+        self._unchecked.clear()
+
+    def sources_of(self, step: int) -> list[str]:
+        """Source lines of `step`, on this rank; empty if it is not among the unchecked ones."""
+        return [line for at, lines in self._unchecked if at == step for line in lines]
 
 
 def resume_or_start(loaded: LoadedConfig, task: Task, ranks: Ranks) -> tuple[CheckpointStore, RunState]:
@@ -69,7 +73,8 @@ def resume_or_start(loaded: LoadedConfig, task: Task, ranks: Ranks) -> tuple[Che
     config = loaded.config
     store = CheckpointStore(loaded.log_dir / "checkpoints", config.checkpoint.keep_last, ranks)
     own_batch = config.scratch.train_batch_size * config.trainer.accumulate_grad_batches * ranks.world_size
-    state = RunState(as_dict(config), task.data_fingerprint(), own_batch, ranks.world_size)
+    world_size = ranks.world_size
+    state = RunState(as_dict(config), task.data_fingerprint(), own_batch, world_size, world_size)
     chosen = _choose(store, config.checkpoint.resume_from)
     if chosen is None:
         state.notes.append("fresh start: the run's folder holds no checkpoint")
@@ -82,11 +87,9 @@ def resume_or_start(loaded: LoadedConfig, task: Task, ranks: Ranks) -> tuple[Che
         )
     _compare(saved, state, config.checkpoint.allow_config_change, origin)
     state.step, state.bad_samples = int(saved["step"]), int(saved["bad_samples"])
-    state.global_batch, state.previous_world_size = int(saved["global_batch"]), int(saved["world_size"])
-    if state.previous_world_size != ranks.world_size:
-        state.notes.append(
-            f"processes: {state.previous_world_size} -> {ranks.world_size}; same samples in the same order"
-        )
+    state.global_batch, state.first_world_size = int(saved["global_batch"]), int(saved["first_world_size"])
+    if saved["world_size"] != world_size:
+        state.notes.append(f"processes: {saved['world_size']} -> {world_size}; the samples keep their order")
     if state.global_batch != own_batch:
         state.notes.append(f"global batch stays {state.global_batch}, as the run began (this start alone: {own_batch})")
     state.saved = saved

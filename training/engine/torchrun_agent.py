@@ -6,17 +6,23 @@ Run as `python -m training.engine.torchrun_agent --num-processes 2 ... -- script
 from __future__ import annotations
 
 import argparse
-import logging
+import contextlib
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from training.core.errors import EXIT_PREEMPTED
 from training.engine.preemption import stop_signals
 from training.engine.processes import die_with_parent, write_status
 
+STRAGGLER_SECONDS = 10.0
+"""Once one worker has left with anything but success, the others have this long."""
 SHUTDOWN_SECONDS = 900
 """How long workers may take to finish their step and save. Longer than trainer.collective_timeout_minutes' default, so
 that a hang is ended by its own error; supervisors (docker, SLURM) set the real limit."""
@@ -29,22 +35,35 @@ def main() -> int:
     for number in stop_signals():
         signal.signal(number, _leave)  # until torchrun, with workers to stop, installs its own
     arguments.log_path.parent.mkdir(parents=True, exist_ok=True)
-    log_file = logging.FileHandler(arguments.log_path, delay=True)
-    logging.basicConfig(handlers=[log_file], format="%(asctime)s %(name)s %(message)s")
-    logging.captureWarnings(True)
-    # Importing torch takes seconds, and the handlers above must stand before.
+    screen = sys.stderr
+    with arguments.log_path.open("a", buffering=1) as log_file:
+        sys.stderr = log_file  # torch's loggers take it when they are made; the workers inherit the descriptor below it
+        exit_code, message = _torchrun(arguments)
+    sys.stderr = screen
+    if arguments.log_path.stat().st_size == 0:
+        arguments.log_path.unlink()
+    if message and write_status(arguments.status_path, exit_code, message, keep_first=True):
+        print(f"error: {message}", file=sys.stderr)
+    return exit_code
+
+
+def _torchrun(arguments: argparse.Namespace) -> tuple[int, str]:
+    """(exit code, what there is to say) after all workers have ended."""
+    # Importing torch takes seconds, so the signal handlers must stand before.
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    watch = _Watch()
+    watch.start()
     try:
         run.main(_torchrun_arguments(arguments, run.get_args_parser().format_help()))
     except SignalException:
-        return EXIT_PREEMPTED
+        return EXIT_PREEMPTED, ""
     except ChildFailedError as error:
-        logging.getLogger(__name__).error("%s", error)
-        return _explain(error.failures, arguments.status_path, arguments.log_path)
-    return 0
+        print(error, file=sys.stderr)
+        return _explanation(error.failures, watch.first_pid, arguments.log_path)
+    return 0, ""
 
 
 def _parse() -> argparse.Namespace:
@@ -77,28 +96,51 @@ def _leave(number: int, frame: Any) -> None:
     os._exit(EXIT_PREEMPTED)
 
 
-def _explain(failures: dict[int, Any], status_path: Path, log_path: Path) -> int:
-    """The exit code for failed workers; says on the screen what they cannot have said themselves.
+class _Watch(threading.Thread):
+    """Sees which worker fails first, and ends the others if they have not left `STRAGGLER_SECONDS` later.
 
-    failures: by rank, with `exitcode` (negative: the signal) and `pid`.
+    torchrun asks them to leave with a signal, and a process that waits for a dead peer inside a GPU collective does not
+    hear it; torchrun itself would wait for 30 s.
     """
-    spoken = sorted(failure.exitcode for failure in failures.values() if failure.exitcode > 1)
-    exit_code = spoken[0] if spoken else 1
-    # torchrun itself ends the others with SIGTERM once one has failed, so that is seldom the reason.
-    killed = {rank: failure for rank, failure in failures.items() if failure.exitcode < 0}
-    reasons = [item for item in killed.items() if item[1].exitcode != -signal.SIGTERM] or list(killed.items())
-    if spoken or not reasons or any(failure.exitcode == 1 for failure in failures.values()):
-        message = f"a training process ended with exit code {exit_code}"
-    else:
-        rank, failure = reasons[0]
-        message = (
-            f"rank {rank} (process {failure.pid}) was killed by {signal.Signals(-failure.exitcode).name}. "
-            "If nobody did that by hand, the machine probably ran out of memory. "
-            f"Start again to go on; torchrun's log: {log_path}"
-        )
-    if write_status(status_path, exit_code, message, keep_first=True):
-        print(f"error: {message}", file=sys.stderr)
-    return exit_code
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.first_pid: int | None = None
+
+    def run(self) -> None:
+        while hasattr(os, "waitid"):
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # looks, and leaves it for torchrun to collect
+            except ChildProcessError:  # no worker yet
+                ended = None
+            if ended is not None and (ended.si_code != os.CLD_EXITED or ended.si_status != 0):
+                self.first_pid = ended.si_pid
+                break
+            time.sleep(0.05)
+        time.sleep(STRAGGLER_SECONDS)
+        for worker in psutil.Process().children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
+
+
+def _explanation(failures: dict[int, Any], first_pid: int | None, log_path: Path) -> tuple[int, str]:
+    """(exit code, message) for failed workers, as far as they cannot have said it themselves.
+
+    failures: by rank, with `exitcode` (negative: the signal that killed it) and `pid`. The code is a worker's own if
+    it means something (2 and above), else 1.
+    """
+    telling = sorted(failure.exitcode for failure in failures.values() if failure.exitcode > 1)
+    if telling:
+        return telling[0], f"a training process ended with exit code {telling[0]}"
+    in_order = sorted(failures.items(), key=lambda item: (item[1].pid != first_pid, item[0]))
+    rank, failure = in_order[0]
+    if failure.exitcode > 0:
+        return 1, f"rank {rank} failed; what it said stands above"
+    return 1, (
+        f"rank {rank} (process {failure.pid}) was killed by {signal.Signals(-failure.exitcode).name}. "
+        "If nobody did that by hand, the machine probably ran out of memory. "
+        f"Start again to go on from the last checkpoint. torchrun's own report: {log_path}"
+    )
 
 
 if __name__ == "__main__":

@@ -59,8 +59,9 @@ class Trainer:
             self.guard.load_state_dict(self.state.saved["guard"])
             self.state.saved = None  # its tensors would otherwise stay in memory for the whole run
         dataset = task.dataset()
-        self.order = Order(config.seed, len(dataset), self.state.global_batch, ranks.world_size)
-        self.order.check_world_change(self.state.previous_world_size or ranks.world_size)
+        self.order = Order(
+            config.seed, len(dataset), self.state.global_batch, ranks.world_size, self.state.first_world_size
+        )
         self.total_steps = config.trainer.max_steps or config.scratch.num_epochs * self.order.steps_per_epoch
         self.schedule = Schedule(config.scheduler, self.total_steps)
         self.loader = StepLoader(
@@ -176,8 +177,9 @@ class Trainer:
         """Raises NonFiniteError on all ranks if a loss or gradient was not finite; no step was taken with it."""
         bad_step = self.guard.non_finite_since()
         if bad_step is None:
+            self.state.forget_sources()
             return
-        sources = self.ranks.gather(self.state.sources_since(bad_step))
+        sources = self.ranks.gather(self.state.sources_of(bad_step))
         report = log.folder / f"nonfinite_step_{bad_step:08d}.json"
         log.write_once(report, json.dumps({"step": bad_step, "sources_by_rank": sources}, indent=1))
         raise NonFiniteError(

@@ -58,8 +58,10 @@ class VosTask:
 
     def loading_lines(self, checkpoint_path: str) -> list[str]:
         network = resolve_network(self.config.model.name)
-        return [
-            "from sam2.build_sam import build_sam2_video_predictor",
-            f'config = "{network.config_name}"',
-            f'predictor = build_sam2_video_predictor(config, "{checkpoint_path}")',
-        ]
+        lines = ["from sam2.build_sam import build_sam2_video_predictor"]
+        if network.checkpoint_name is None:
+            # Stock sam2 finds only its own architectures; ours tells it of this one.
+            lines.append("from training.vos.model.names import register_aliases")
+            lines.append(f'register_aliases("{network.yaml_path}")')
+        lines.append(f'predictor = build_sam2_video_predictor("{network.config_name}", "{checkpoint_path}")')
+        return lines

@@ -88,3 +88,8 @@ def folders(tmp_path: Path) -> Folders:
 @pytest.fixture
 def make_squares() -> Callable[..., np.ndarray]:
     return squares
+
+
+@pytest.fixture
+def resize_only() -> TransformsConfig:
+    return RESIZE_ONLY

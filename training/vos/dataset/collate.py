@@ -10,6 +10,7 @@ import torch
 
 from training.core.structures import VideoSample
 from training.vos.batch import BatchInfo, VideoBatch
+from training.vos.dataset.geometry import present
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,25 @@ def collate_clips(samples: Sequence[VideoSample | BadSample], num_frames: int, r
     for row, clip in zip(planes, clips, strict=True):
         row[:, : clip.mask_planes.shape[1]] = clip.mask_planes
     counts = [clip.num_objects for clip in clips]
+    labelled = np.concatenate([clip.labelled for clip in clips], axis=1)
+    everywhere = [
+        [len(present(plane, clip.num_objects)) == clip.num_objects for plane in clip.mask_planes] for clip in clips
+    ]
+    info = BatchInfo(
+        sources=tuple(clip.source for clip in clips),
+        bad_samples=bad,
+        loss_weight=sum(counts),
+        promptable=tuple(bool(labelled[t].all()) and all(row[t] for row in everywhere) for t in range(num_frames)),
+        labelled_frames=tuple(bool(row.any()) for row in labelled),
+    )
     return VideoBatch(
         frames=torch.from_numpy(np.stack([np.stack(clip.frames) for clip in clips])),
         mask_planes=torch.from_numpy(planes),
-        labelled=torch.from_numpy(np.concatenate([clip.labelled for clip in clips], axis=1)),
+        labelled=torch.from_numpy(labelled),
         object_clip=torch.arange(len(clips)).repeat_interleave(torch.tensor(counts)),
         object_bit=torch.cat([torch.arange(count) for count in counts]),
         object_ids=torch.tensor([i for clip in clips for i in clip.object_ids], dtype=torch.int64),
-        info=BatchInfo(tuple(clip.source for clip in clips), bad, loss_weight=sum(counts)),
+        info=info,
         batch_size=[],
     )
 
@@ -55,6 +67,12 @@ def _blank(bad: tuple[str, ...], num_frames: int, resolution: int) -> VideoBatch
         object_clip=torch.zeros(1, dtype=torch.int64),
         object_bit=torch.zeros(1, dtype=torch.int64),
         object_ids=torch.zeros(1, dtype=torch.int64),
-        info=BatchInfo(("blank clip: every sample of this batch was left out",), bad, loss_weight=0),
+        info=BatchInfo(
+            sources=("blank clip: every sample of this batch was left out",),
+            bad_samples=bad,
+            loss_weight=0,
+            promptable=(False,) * num_frames,
+            labelled_frames=(False,) * num_frames,
+        ),
         batch_size=[],
     )

@@ -41,8 +41,9 @@ def apply_colour(frame: npt.NDArray[np.uint8], operations: Sequence[ColorOperati
     """The adjusted frame [H, W, 3] uint8 RGB, written into `frame`.
 
     Linear operations are composed and applied in one pass, so that values are rounded and clipped once. Against
-    torchvision's one pass per operation the difference is at most 3 grey levels where no value leaves 0..255 on the
-    way; where one does, ours keeps what clipping in between would have lost. A hue shift ends a pass.
+    torchvision's operations on float images the difference is at most 1 grey level where no value leaves 0..255 on
+    the way (where one does, ours keeps what clipping in between would lose). Stock's operations on 8-bit Pillow images
+    round down every time, which makes them darker by up to 1 grey level per operation. A hue shift ends a pass.
     """
     pending: list[ColorOperation] = []
     for operation in operations:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.core.config_data import AffineConfig
+from training.core.structures import OBJECTS_PER_PLANE
 
 Matrix = npt.NDArray[np.float64]
 """[3, 3]; maps (x, y, 1) in pixels, where the centre of the first pixel is (0.5, 0.5), of the source to the output."""
@@ -92,6 +93,12 @@ def warp_planes(planes: npt.NDArray[np.uint8], matrix: Matrix, resolution: int) 
     size = (resolution, resolution)
     warped = [cv2.warpAffine(plane, _opencv(matrix), size, flags=cv2.INTER_NEAREST) for plane in planes]
     return _array(np.stack(warped))
+
+
+def present(planes: npt.NDArray[np.uint8], num_objects: int) -> set[int]:
+    """The objects (0 <= n < num_objects) that have a pixel in bit planes [P, H, W]."""
+    bits = np.bitwise_or.reduce(planes.reshape(len(planes), -1), axis=1)
+    return {n for n in range(num_objects) if bits[n // OBJECTS_PER_PLANE] >> (n % OBJECTS_PER_PLANE) & 1}
 
 
 def _opencv(matrix: Matrix) -> Matrix:

@@ -274,9 +274,7 @@ def _usable(index: VideoIndex, sampler: RandomUniformSampler) -> VideoIndex:
         return index
     kept = [table[i] for i, problem in enumerate(found) if problem is None]
     if not kept:
-        raise DataError(
-            f"all {len(short)} videos have fewer than {sampler.shortest_video} {frames}: {index.img_folder}"
-        )
+        raise DataError(f"every video has fewer than {sampler.shortest_video} {frames}: {index.img_folder}")
     line = f"{_count(len(short), 'video')} with fewer than {sampler.shortest_video} {frames}: {_some(short)}"
     return VideoIndex(index.img_folder, index.gt_folder, VideoTable.of(kept), (*index.skipped, line), index.cache_path)
 

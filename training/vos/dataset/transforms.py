@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import numpy as np
-import numpy.typing as npt
 
 from training.core.config_data import TransformsConfig
-from training.core.structures import OBJECTS_PER_PLANE, VideoSample
+from training.core.structures import VideoSample
 from training.vos.dataset.color import ColorOperation, apply_colour, draw_jitter
-from training.vos.dataset.geometry import draw_affine, warp_frame, warp_matrix, warp_planes
+from training.vos.dataset.geometry import draw_affine, present, warp_frame, warp_matrix, warp_planes
 
 
 def apply_transforms(
@@ -54,9 +53,3 @@ def apply_transforms(
         "frame_colours": [[asdict(operation) for operation in colour] for colour in frame_colours],
     }
     return sample.with_(frames=tuple(frames), mask_planes=np.stack(planes), facts=sample.facts | facts)
-
-
-def present(planes: npt.NDArray[np.uint8], num_objects: int) -> set[int]:
-    """The objects (0 <= n < num_objects) that have a pixel in bit planes [P, H, W]."""
-    bits = np.bitwise_or.reduce(planes.reshape(len(planes), -1), axis=1)
-    return {n for n in range(num_objects) if bits[n // OBJECTS_PER_PLANE] >> (n % OBJECTS_PER_PLANE) & 1}

@@ -1,0 +1,279 @@
+"""Promises R12 and R13 through real torchrun processes: exit codes, stop signals, failures, and nobody left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from training.engine.processes import read_status, write_status
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+WORKER = """
+import os, sys, time, signal
+from pathlib import Path
+from training.engine.preemption import StopRequest
+from training.engine.processes import die_with_parent, write_status
+die_with_parent()
+rank, status, what = int(os.environ["RANK"]), Path(sys.argv[1]), sys.argv[2]
+assert os.environ["WORLD_SIZE"] == "2"
+def leave(code, message=""):
+    write_status(status, code, message, keep_first=True)
+    if message: print(message, file=sys.stderr)
+    sys.exit(code)
+def wait_for(name):
+    while not status.with_name(name).exists(): time.sleep(0.02)
+if what.startswith("exit "):
+    if rank == 0: leave(int(what.split()[1]), "error: the one clear message")
+    wait_for("run_status.json")
+    sys.exit(int(what.split()[1]))
+if what == "silent": sys.exit(6 if rank == 1 else 0)
+if what == "crash" and rank == 1: raise ValueError("a bug")
+if what == "killed" and rank == 1: os.kill(os.getpid(), signal.SIGKILL)
+if what == "imports":
+    import training, torch
+    print(training.__file__, os.environ["OMP_NUM_THREADS"], flush=True)
+    sys.exit(0)
+if what == "one fails, the other hangs" and rank == 1:
+    leave(6, "error: bad data on rank 1")
+with StopRequest() as stop:
+    status.with_name(f"ready{rank}").touch()
+    if what == "one fails, the other hangs":
+        while True: time.sleep(0.1)
+    while not stop.requested: time.sleep(0.02)
+    time.sleep(float(os.environ.get("SAVE_SECONDS", "0.5")))
+    status.with_name(f"saved{rank}").touch()
+    wait_for(f"saved{1 - rank}")
+    leave(75)
+"""
+
+PARENT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {repository!r})
+from training.engine.processes import run_workers
+sys.exit(run_workers(Path({script!r}), sys.argv[1:], 2, Path(sys.argv[1])))
+"""
+
+
+class Run:
+    """A launcher with two toy workers, in a session of its own."""
+
+    def __init__(self, folder: Path, what: str, **environment: str) -> None:
+        self.folder = folder
+        self.status_path = folder / "run" / "run_status.json"
+        script = folder / "scripts" / "worker.py"
+        script.parent.mkdir()
+        script.write_text(WORKER)
+        parent = PARENT.format(repository=str(REPOSITORY), script=str(script))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", parent, str(self.status_path), what],
+            env={**os.environ, **environment},
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.family: list[psutil.Process] = []
+
+    def wait_until_ready(self) -> None:
+        deadline_s = time.monotonic() + 60
+        while not all((self.status_path.parent / f"ready{rank}").exists() for rank in (0, 1)):
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        self.family = psutil.Process(self.process.pid).children(recursive=True)
+        assert len(self.family) == 3
+
+    @property
+    def torchrun(self) -> psutil.Process:
+        return psutil.Process(self.process.pid).children()[0]
+
+    def end(self, timeout: float = 60) -> tuple[int, str, str]:
+        """(exit code, standard output, standard error); checks that no process is left."""
+        output, errors = self.process.communicate(timeout=timeout)
+        _, alive = psutil.wait_procs(self.family, timeout=5)
+        assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+        assert not [
+            process for process in psutil.process_iter(["cmdline"]) if str(self.folder) in str(process.info["cmdline"])
+        ]
+        return self.process.returncode, output, errors
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    started: list[Run] = []
+
+    def start_one(what: str, **environment: str) -> Run:
+        started.append(Run(tmp_path, what, **environment))
+        return started[-1]
+
+    yield start_one
+    for run in started:
+        with contextlib.suppress(ProcessLookupError):
+            run.process.kill()
+        run.process.wait()
+
+
+def test_status_round_trip_and_the_first_words_stand(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "run_status.json"
+    assert read_status(path) is None
+    assert write_status(path, 6, "bad data", keep_first=True)
+    assert not write_status(path, 1, "the other rank is gone", keep_first=True)
+    assert read_status(path) == (6, "bad data")
+    assert write_status(path, 0, "")
+    assert read_status(path) == (0, "")
+    path.write_text("{")
+    assert read_status(path) is None
+
+
+@pytest.mark.parametrize("code", [3])
+def test_the_workers_own_exit_code_comes_back_and_their_message_stands_alone(
+    start: Callable[..., Run], code: int
+) -> None:
+    returned, output, errors = start(f"exit {code}").end()
+    assert returned == code
+    assert (output, errors) == ("", "error: the one clear message\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [0, 2, 4, 75])
+def test_every_exit_code_comes_back(start: Callable[..., Run], code: int) -> None:
+    assert start(f"exit {code}").end()[0] == code
+
+
+@pytest.mark.slow
+def test_a_worker_that_wrote_no_status_still_has_its_code_returned(start: Callable[..., Run]) -> None:
+    run = start("silent")
+    assert run.end()[0] == 6
+
+
+@pytest.mark.slow
+def test_r13_a_killed_worker_ends_a_peer_that_waits_for_it_and_is_named(start: Callable[..., Run]) -> None:
+    run = start("killed")
+    begin_s = time.monotonic()
+    returned, _, errors = run.end()
+    assert time.monotonic() - begin_s < 25  # 10 s after the failure; torchrun alone takes 30
+    assert returned == 1
+    assert "rank 1 (process" in errors
+    assert "was killed by SIGKILL" in errors
+    assert len(errors.strip().splitlines()) == 1
+    assert "Sending process" in (run.status_path.parent / "logs" / "torchrun.log").read_text()
+
+
+@pytest.mark.slow
+def test_r13_the_first_error_is_the_one_returned_when_a_peer_hangs(start: Callable[..., Run]) -> None:
+    run = start("one fails, the other hangs")
+    returned, _, errors = run.end(timeout=30)
+    assert (returned, errors) == (6, "error: bad data on rank 1\n")
+    assert read_status(run.status_path) == (6, "error: bad data on rank 1")
+
+
+@pytest.mark.slow
+def test_a_bug_in_a_worker_shows_its_traceback_and_exits_1(start: Callable[..., Run]) -> None:
+    returned, _, errors = start("crash").end()
+    assert returned == 1
+    assert "ValueError: a bug" in errors
+    assert "error: rank 1 failed; what it said stands above" in errors
+
+
+@pytest.mark.slow
+def test_workers_import_our_package_although_another_lies_in_their_way(
+    start: Callable[..., Run], tmp_path: Path
+) -> None:
+    foreign = tmp_path / "training"
+    foreign.mkdir()
+    (foreign / "__init__.py").write_text("raise SystemExit('the other package called training')")
+    run = start("imports", PYTHONPATH=str(tmp_path), OMP_NUM_THREADS="3")
+    returned, output, errors = run.end()
+    assert returned == 0, errors
+    assert output.splitlines() == [f"{REPOSITORY / 'training' / '__init__.py'} 3"] * 2
+
+
+def stop(run: Run, number: signal.Signals, target: str) -> None:
+    if target == "launcher":
+        run.process.send_signal(number)
+    elif target == "group":
+        os.killpg(run.process.pid, number)
+    elif target == "torchrun":
+        run.torchrun.send_signal(number)
+    else:  # as SLURM does: every process of the job
+        for process in [psutil.Process(run.process.pid), *run.family]:
+            process.send_signal(number)
+
+
+def check_stopped_and_saved(run: Run, number: signal.Signals, target: str) -> None:
+    run.wait_until_ready()
+    begin_s = time.monotonic()
+    stop(run, number, target)
+    returned, _, errors = run.end(timeout=30)
+    assert (returned, errors) == (75, "")
+    assert all((run.status_path.parent / f"saved{rank}").exists() for rank in (0, 1))
+    assert time.monotonic() - begin_s < 10
+
+
+def test_r12_a_stop_signal_saves_and_exits_75(start: Callable[..., Run]) -> None:
+    check_stopped_and_saved(start("train"), signal.SIGUSR1, "everyone")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["launcher", "group", "torchrun", "everyone"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
+def test_r12_each_signal_to_each_target(start: Callable[..., Run], number: signal.Signals, target: str) -> None:
+    check_stopped_and_saved(start("train"), number, target)
+
+
+@pytest.mark.slow
+def test_r12_a_save_may_take_longer_than_torchrun_would_wait(start: Callable[..., Run]) -> None:
+    run = start("train", SAVE_SECONDS="33")
+    run.wait_until_ready()
+    run.process.terminate()
+    assert run.end()[0] == 75
+    assert (run.status_path.parent / "saved0").exists()
+
+
+@pytest.mark.slow
+def test_r12_a_second_signal_leaves_at_once_with_75(start: Callable[..., Run]) -> None:
+    run = start("train", SAVE_SECONDS="60")
+    run.wait_until_ready()
+    run.process.terminate()
+    time.sleep(2.5)
+    run.process.terminate()
+    begin_s = time.monotonic()
+    assert run.end()[0] == 75
+    assert time.monotonic() - begin_s < 5
+    assert not (run.status_path.parent / "saved0").exists()
+
+
+@pytest.mark.slow
+def test_r12_a_signal_before_the_workers_are_ready_exits_75(start: Callable[..., Run]) -> None:
+    run = start("train")
+    while not psutil.Process(run.process.pid).children():
+        time.sleep(0.05)
+    run.process.send_signal(signal.SIGUSR1)
+    assert run.end(timeout=30)[0] == 75
+
+
+def test_r12_nobody_outlives_a_killed_launcher(start: Callable[..., Run]) -> None:
+    run = start("train")
+    run.wait_until_ready()
+    run.process.kill()
+    assert run.end(timeout=15)[0] == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_r12_nobody_outlives_a_killed_torchrun(start: Callable[..., Run]) -> None:
+    run = start("train")
+    run.wait_until_ready()
+    run.torchrun.kill()
+    assert run.end(timeout=15)[0] == 1
