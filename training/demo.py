@@ -42,6 +42,7 @@ def _run(loaded: LoadedConfig, began: float) -> int:
     after = test.score(str(loaded.log_dir / "checkpoints" / "checkpoint.pt"))
     picture = loaded.log_dir / "demo.png"
     test.write_picture(picture)
+    test.write_predictions(loaded.log_dir / "demo_predictions.json")
     _show(loaded.config, before, after, picture, time.monotonic() - began)
     return 0 if after - before >= REQUIRED_GAIN else 1
 

@@ -59,7 +59,12 @@ def test_bad_checkpoints_exit_4(new_run: Callable[..., Run], tmp_path: Path) -> 
     torch.save({"model": Malicious()}, unsafe)
     other = tmp_path / "other.pt"
     torch.save({"model": {"weight": torch.zeros(3)}}, other)
-    for path, word in ((text, "text.pt"), (unsafe, "eval"), (other, "other.pt"), (tmp_path / "none.pt", "none.pt")):
+    for path, word in (
+        (text, "text.pt"),
+        (unsafe, "would call eval"),
+        (other, "other.pt"),
+        (tmp_path / "none.pt", "none.pt"),
+    ):
         ended = new_run(f"run_{path.stem}", f"model.checkpoint={path}").go()
         assert ended.code == 4, ended.output
         assert word in ended.output

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import pickle
 import re
 import shutil
 from collections.abc import Iterable
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 
 from training.core.errors import CheckpointError
+from training.core.safe_load import load_safely
 
 CHUNK_BYTES = 1 << 22
 PLAIN_TYPES = (bool, int, float, str, torch.Tensor, torch.nn.Parameter)
@@ -211,28 +211,9 @@ def read_checkpoint(path: Path, shown: str) -> dict[str, Any]:
 
     Only tensors and plain values are unpickled (`weights_only=True`): a file cannot run code. Raises CheckpointError.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        name = re.search(r"GLOBAL (\S+)", str(error))
-        if name:
-            raise CheckpointError(
-                f"{shown} is not safe to load: it asks for {name[1]}, which could run any code. A checkpoint holds "
-                "tensors and plain values only. If you trust its origin, save its tensors again with torch.save."
-            ) from None
-        raise CheckpointError(_not_a_checkpoint(shown, error)) from None
-    except Exception as error:  # a damaged or foreign file makes torch raise almost anything
-        if isinstance(error, PermissionError):
-            raise CheckpointError(f"{shown} may not be read by this user: {error}. Change its permissions.") from None
-        raise CheckpointError(_not_a_checkpoint(shown, error)) from None
+    content = load_safely(path, shown)
     if not isinstance(content, dict):
         raise CheckpointError(
             f"{shown} is not a checkpoint: it holds a {type(content).__name__}, expected a dict with the key 'model'"
         )
     return content
-
-
-def _not_a_checkpoint(shown: str, error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    reason = f"{type(error).__name__}: {lines[0][:200] if lines else 'no reason given'}"
-    return f"{shown} is damaged, or is not a checkpoint ({reason}). Give the path of a .pt file that a training wrote."

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,9 +22,11 @@ from training.vos.model.build import build_network
 from training.vos.model.tracker import TrainableSAM2
 from training.vos.model.weights import load_weights
 from training.vos.propagation import mean_iou, propagate
+from training.vos.rle import decode_masks, encode_masks
 
 COLOURS = np.array([(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)], np.float32)
 """RGB of objects, from Okabe and Ito's palette, which colour-blind people can tell apart."""
+FrameMasks = list[list[dict[str, Any]]]
 ZOOM = 3
 """Screen pixels per clip pixel in pictures."""
 NUM_PICTURED = 4
@@ -49,23 +53,30 @@ class DemoTest:
         self.batches: list[VideoBatch] = [
             dataset.collate([dataset[SampleKey(0, position, position)]]) for position in range(num_clips)
         ]
-        self._predictions: list[list[torch.Tensor]] = []
+        self._predictions: list[list[FrameMasks]] = []
+        """For each scored network, for each clip: frames of objects' masks, run-length encoded."""
 
     def score(self, checkpoint: str | None) -> float:
         """Mean IoU over propagated frames, with a checkpoint's weights or (None) those a fresh training starts from."""
-        predictions = [propagate(self._network(checkpoint), batch) for batch in self.batches]
-        self._predictions.append(predictions)
+        network = self._network(checkpoint)
+        predictions = [propagate(network, batch) for batch in self.batches]
+        self._predictions.append([[encode_masks(masks) for masks in clip.numpy()] for clip in predictions])
         return mean_iou(predictions, self.batches)
+
+    def write_predictions(self, path: Path) -> None:
+        """A JSON file {"clips": [{"masks": [network][frame][object] as COCO RLE}]}, networks in scored order."""
+        clips = [{"masks": list(networks)} for networks in zip(*self._predictions, strict=True)]
+        path.write_text(json.dumps({"clips": clips}))
 
     def write_picture(self, path: Path) -> None:
         """A PNG with the first clips: a row of frames with the truth, then one for each scored network."""
         strips = []
         for number, batch in enumerate(self.batches[:NUM_PICTURED]):
             frames = batch.frames[0].numpy()
-            truth = torch.stack([batch.masks(t) for t in range(batch.num_frames)])
-            rows = [truth, *(predictions[number] for predictions in self._predictions)]
-            for row in rows:
-                overlays = [_overlay(frame, masks) for frame, masks in zip(frames, row.numpy(), strict=True)]
+            truth = [batch.masks(t).numpy() for t in range(batch.num_frames)]
+            predicted = [[decode_masks(masks) for masks in networks[number]] for networks in self._predictions]
+            for row in (truth, *predicted):
+                overlays = [_overlay(frame, masks) for frame, masks in zip(frames, row, strict=True)]
                 strips.append(np.concatenate(overlays, 1))
             strips.append(np.full((6, strips[-1].shape[1], 3), 255, np.uint8))
         cv2.imwrite(str(path), cv2.cvtColor(np.concatenate(strips), cv2.COLOR_RGB2BGR))
@@ -81,8 +92,11 @@ class DemoTest:
 
 def _overlay(frame: npt.NDArray[np.uint8], masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     """The frame, enlarged, with half-transparent masks [N, H, W] and a one-pixel gap at its right."""
-    picture = frame.astype(np.float32)
+    large = cv2.resize(frame, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_NEAREST).astype(np.float32)
     for number, mask in enumerate(masks):
-        picture[mask] = 0.4 * picture[mask] + 0.6 * COLOURS[number % len(COLOURS)]
-    large = cv2.resize(picture.astype(np.uint8), None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_NEAREST)
-    return np.pad(large, ((1, 1), (1, 1), (0, 0)), constant_values=255)
+        inside = cv2.resize(mask.astype(np.uint8), None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_NEAREST)
+        edge = inside - cv2.erode(inside, np.ones((3, 3), np.uint8), borderValue=0)
+        colour = COLOURS[number % len(COLOURS)]
+        large[inside > 0] = 0.55 * large[inside > 0] + 0.45 * colour
+        large[edge > 0] = colour
+    return np.pad(large.astype(np.uint8), ((1, 1), (1, 1), (0, 0)), constant_values=255)

@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from torch import Tensor, nn
 
+from training.vos.model.dropout import use_bit_dropout
 from training.vos.model.prompts import Points
+from training.vos.model.windows import make_lean
 
 
 @dataclass
@@ -94,6 +96,8 @@ class Sam2Border(SAM2Base):  # type: ignore[misc]
         neck = self.image_encoder.neck
         coarsest = self.image_size // self.backbone_stride
         neck.position_encoding = _OneLevelPosition(neck.position_encoding, (coarsest, coarsest))
+        make_lean(self.image_encoder.trunk)
+        use_bit_dropout(self.memory_attention)
         self._dense_position: Tensor | None = None
 
     def encode_images(self, images: Tensor) -> ImageFeatures:

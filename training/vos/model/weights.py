@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pickletools
-import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ from torch import Tensor, nn
 
 from training.core.config_model import ModelConfig
 from training.core.errors import CheckpointError, ConfigError
+from training.core.safe_load import load_safely
 from training.vos.model.names import PUBLISHED, resolve_network
 
 PUBLISHED_AT = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
@@ -107,49 +105,7 @@ def _read(path: str) -> Any:
         command = download_command(name, Path(path).parent)
         cure = f"Download it:\n  {command}" if name in published else "Check the path."
         raise CheckpointError(f"the checkpoint {path} does not exist. {cure}")
-    local_path = g_pathmgr.get_local_path(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols: the outcome below says what matters
-            return torch.load(local_path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises anything from KeyError to RuntimeError on a file of another kind
-        dangerous = _refused_global(str(error), local_path)
-        if dangerous:
-            raise CheckpointError(
-                f"{path} was refused: unpickling it would call {dangerous}, which is not among the harmless types of a "
-                "checkpoint. Load weights only from files that hold nothing but tensors."
-            ) from error
-        size = Path(local_path).stat().st_size
-        raise CheckpointError(
-            f"{path} ({size:,} bytes) is no checkpoint that torch can read, or a damaged one "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'nothing in it'}). "
-            "Expected: a file written by torch.save. Fetch or copy it again."
-        ) from error
-
-
-def _refused_global(message: str, local_path: str) -> str | None:
-    """The function or class that a safe unpickler refused, such as posix.system; None if that was not the reason."""
-    found = re.search(r"GLOBAL (\S+\.\S+)", message)
-    if found:
-        return found.group(1).rstrip(".")
-    return _global_in_pickle(local_path)
-
-
-def _global_in_pickle(local_path: str) -> str | None:
-    """The first function or class that a plain pickle file names; read without executing anything."""
-    texts: list[str] = []
-    try:
-        with Path(local_path).open("rb") as file:
-            for opcode, argument, _ in pickletools.genops(file):
-                if opcode.name == "GLOBAL":
-                    return str(argument).replace(" ", ".")
-                if opcode.name == "STACK_GLOBAL":
-                    return ".".join(texts[-2:])
-                if isinstance(argument, str):
-                    texts.append(argument)
-    except (ValueError, UnicodeDecodeError, IndexError):  # not a pickle after all
-        return None
-    return None
+    return load_safely(Path(g_pathmgr.get_local_path(path)), path)
 
 
 def _tensors_of(content: Any, path: str) -> dict[str, Tensor]:
