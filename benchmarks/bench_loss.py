@@ -83,7 +83,8 @@ def of_full(logits, ious, scores):
     return module([outputs], truth[None])["core_loss"]
 
 def of_small(logits, ious, scores):
-    return of_full(F.interpolate(logits, size=(resolution, resolution), mode="bilinear", align_corners=False), ious, scores)
+    enlarged = F.interpolate(logits, size=(resolution, resolution), mode="bilinear", align_corners=False)
+    return of_full(enlarged, ious, scores)
 
 print(json.dumps({"full": measure(of_full, full), "small": measure(of_small, small)}))
 """
@@ -98,8 +99,9 @@ from training.vos.losses import clip_loss
 
 planes = sum(truth[n].to(torch.uint8) << n for n in range(3))[None, None, None]
 batch = VideoBatch(
-    frames=torch.zeros(1, 1, 1, 1, 3, dtype=torch.uint8), mask_planes=planes, labelled=torch.ones(1, 3, dtype=torch.bool),
-    object_clip=torch.zeros(3, dtype=torch.long), object_bit=torch.arange(3), object_ids=torch.arange(3),
+    frames=torch.zeros(1, 1, 1, 1, 3, dtype=torch.uint8), mask_planes=planes,
+    labelled=torch.ones(1, 3, dtype=torch.bool), object_clip=torch.zeros(3, dtype=torch.long),
+    object_bit=torch.arange(3), object_ids=torch.arange(3),
     info=BatchInfo(sources=("",), loss_weight=3), batch_size=[],
 )
 

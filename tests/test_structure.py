@@ -261,3 +261,9 @@ def test_configuration_page_is_up_to_date() -> None:
     command = [sys.executable, "scripts/document_config.py", "--check"]
     checked = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_the_map_in_training_readme_names_every_module() -> None:
+    text = (REPOSITORY / "training" / "README.md").read_text()
+    modules = [path for path in sorted((REPOSITORY / "training").rglob("*.py")) if path.name != "__init__.py"]
+    assert [str(path) for path in modules if path.name not in text] == []

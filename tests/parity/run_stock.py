@@ -44,7 +44,7 @@ def build_model(case: cases.Case) -> torch.nn.Module:
 
 
 class NeverBelow:
-    """A generator whose random() is 1: on one-frame clips stock sets the probability of clicks to 1, whatever is asked."""
+    """A generator whose random() is 1, for one-frame clips: there stock makes clicks certain, whatever is asked."""
 
     def __init__(self, rng: object) -> None:
         self.rng = rng

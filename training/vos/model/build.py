@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,10 +11,12 @@ from hydra.utils import get_class, instantiate
 from iopath.common.file_io import g_pathmgr
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from sam2.modeling.sam2_base import SAM2Base
 from yaml import YAMLError
 
 from training.core.config_data import TransformsConfig
 from training.core.config_model import ModelConfig, PromptsConfig
+from training.core.config_parse import nearest
 from training.core.errors import ConfigError
 from training.vos.model.names import Network, resolve_network
 from training.vos.model.tracker import TrainableSAM2
@@ -67,6 +70,16 @@ def read_architecture(network: Network) -> DictConfig:
         )
     if section.get("_target_") != ROOT_TARGET:
         raise ConfigError(f"{where}: model._target_ must be {ROOT_TARGET}, found {section.get('_target_')!r}")
+    arguments = inspect.signature(SAM2Base.__init__).parameters
+    required = [name for name, argument in arguments.items() if name != "self" and argument.default is argument.empty]
+    missing = [f"model.{name}" for name in required if name not in section]
+    if missing:
+        raise ConfigError(f"{where} lacks {', '.join(missing)}, which SAM2Base needs")
+    known = ("_target_", *arguments)
+    names = [str(key) for key in section]
+    unknown = [f"model.{name}{nearest(name, list(known))}" for name in names if name not in known]
+    if unknown:
+        raise ConfigError(f"{where}: SAM2Base does not take {'; '.join(unknown)}")
     return section
 
 

@@ -18,13 +18,14 @@ class BitDropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """x with a fraction p of its elements set to 0 and the others divided by 1 - p; x itself in eval mode."""
-        if not self.training or self.p == 0 or x.device.type != "cpu" or torch.compiler.is_compiling():
-            return super().forward(x)
-        num_words = -(-x.numel() // 4)
-        bits = torch.empty(num_words, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[: x.numel()]
         dropped = round(self.p * LEVELS)
-        keep = (bits >= dropped - LEVELS // 2).to(x.dtype).view(x.shape)
-        return x * keep.mul_(LEVELS / (LEVELS - dropped)) if dropped < LEVELS else x * keep
+        fast = self.training and 0 < dropped < LEVELS and x.device.type == "cpu"
+        if not fast or torch.compiler.is_compiling():
+            return super().forward(x)
+        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        bits = words.view(torch.int16)[: x.numel()].view(x.shape)
+        keep = (bits >= dropped - LEVELS // 2).to(x.dtype)
+        return x * keep.mul_(LEVELS / (LEVELS - dropped))
 
 
 def use_bit_dropout(module: nn.Module) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.vos.model.dropout import use_bit_dropout
+from training.vos.model.neck import encode_merged, is_mergeable
 from training.vos.model.prompts import Points
 from training.vos.model.windows import make_lean
 
@@ -93,19 +94,19 @@ class Sam2Border(SAM2Base):  # type: ignore[misc]
 
     def __init__(self, parts: dict[str, Any]) -> None:
         super().__init__(**parts)
-        neck = self.image_encoder.neck
-        coarsest = self.image_size // self.backbone_stride
-        neck.position_encoding = _OneLevelPosition(neck.position_encoding, (coarsest, coarsest))
+        self._merge_fine_levels = self.use_high_res_features_in_sam and is_mergeable(self.image_encoder)
         make_lean(self.image_encoder.trunk)
         use_bit_dropout(self.memory_attention)
         self._dense_position: Tensor | None = None
 
     def encode_images(self, images: Tensor) -> ImageFeatures:
         """Features of normalised images [N, 3, S, S]; no graph is kept of an encoder that is frozen."""
-        encoded = self.forward_image(images)
-        maps = list(encoded["backbone_fpn"][-self.num_feature_levels :])
-        position = encoded["vision_pos_enc"][-1].flatten(2).permute(2, 0, 1)
+        if self._merge_fine_levels:
+            maps = encode_merged(self.image_encoder, self.sam_mask_decoder, images)
+        else:
+            maps = list(self.forward_image(images)["backbone_fpn"][-self.num_feature_levels :])
         with torch.no_grad():
+            position = self.image_encoder.neck.position_encoding(maps[-1][:1]).flatten(2).permute(2, 0, 1)
             self._dense_position = self.sam_prompt_encoder.get_dense_pe()
         return ImageFeatures(maps, position)
 
@@ -233,22 +234,6 @@ class Sam2Border(SAM2Base):  # type: ignore[misc]
             pointer = presence * pointer
         no_object: Tensor = self.no_obj_ptr
         return pointer + (1 - presence) * no_object
-
-
-class _OneLevelPosition(nn.Module):
-    """The encoder's position encoding, made only for the level that is read, and once instead of per image."""
-
-    def __init__(self, encoding: nn.Module, size: tuple[int, int]) -> None:
-        super().__init__()
-        self.encoding = encoding
-        self.size = size
-
-    def forward(self, features: Tensor) -> Tensor:
-        """[1, C, H, W] for the level of `size`, and [1, 0, H, W] for the others. features: [N, C, H, W]."""
-        if tuple(features.shape[-2:]) != self.size:
-            return features.new_empty(1, 0, *features.shape[-2:])
-        position: Tensor = self.encoding(features[:1])
-        return position
 
 
 def _as_dict(points: Points | None) -> dict[str, Tensor] | None:

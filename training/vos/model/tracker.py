@@ -66,7 +66,8 @@ class TrainableSAM2(Sam2Border):
         if truth is not None and is_corrected:
             points = self._correct(t, truth, batch.labelled[t], plan, points, answers, decoder_input)
         as_conditioning = is_conditioning or (is_corrected and self.prompts.add_all_frames_to_correct_as_cond)
-        self.remember(memory, t, as_conditioning, features, answers[-1], has_points=points is not None)
+        if t != plan.processing_order[-1]:  # nobody looks back at the last one
+            self.remember(memory, t, as_conditioning, features, answers[-1], has_points=points is not None)
         return FrameOutput(t, [_prediction(one) for one in answers], answers[-1].high_res)
 
     def _first_prompt(
@@ -107,8 +108,8 @@ class TrainableSAM2(Sam2Border):
         return self
 
     def compile_parts(self) -> None:
-        """Compiles image encoder and memory attention on first use, in place: parameter names do not change."""
-        self.image_encoder.compile()
+        """Compiles the image encoder's trunk and memory attention on first use; parameter names do not change."""
+        self.image_encoder.trunk.compile()
         self.memory_attention.compile()
 
 

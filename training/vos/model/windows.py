@@ -27,7 +27,8 @@ class LeanBlock(MultiScaleBlock):  # type: ignore[misc]
         if self.dim != self.dim_out:
             shortcut = do_pool(self.proj(normed), self.pool)
         x = shortcut + self.drop_path(self._windowed_attention(normed, shortcut.shape[1:3]))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        output: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return output
 
     def _windowed_attention(self, x: Tensor, size_after: Any) -> Tensor:
         """Attention inside windows, [B, H', W', C']. size_after: (H', W')."""
@@ -44,7 +45,8 @@ class LeanBlock(MultiScaleBlock):  # type: ignore[misc]
         attended = attended.transpose(1, 2).reshape(num_windows, window, window, -1)
         height, width = size_after
         padded = (height + -height % window, width + -width % window)
-        return attention.proj(window_unpartition(attended, window, padded, (height, width)))  # type: ignore[no-any-return]
+        merged: Tensor = attention.proj(window_unpartition(attended, window, padded, (height, width)))
+        return merged
 
 
 def make_lean(trunk: nn.Module) -> None:

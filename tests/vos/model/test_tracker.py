@@ -1,0 +1,166 @@
+"""Unrolling over a clip: shapes, independence of what is not known, and reproducible randomness."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from moving_clips import SIZE, make_batch
+from torch import Tensor
+
+from training.core.config_model import LossConfig, PromptsConfig
+from training.vos.batch import FrameOutput, VideoBatch
+from training.vos.losses import clip_loss
+from training.vos.model.prompts import PromptPlan, mask_plan
+from training.vos.model.step import ClipStep
+from training.vos.model.tracker import TrainableSAM2
+
+TWO_POINT_FRAMES = PromptPlan(3, True, (0, 2), frozenset({2}), frozenset({0, 2}), {0: (False, True), 2: (False, False)})
+
+
+def run(model: TrainableSAM2, batch: VideoBatch, plan: PromptPlan) -> list[FrameOutput]:
+    return model.track(batch, plan.restricted(*batch.frame_facts()))
+
+
+def without_randomness(model: TrainableSAM2) -> TrainableSAM2:
+    """The network in eval mode: no dropout, though gradients flow."""
+    return model.eval()
+
+
+def gradients(model: TrainableSAM2, batch: VideoBatch, plan: PromptPlan) -> dict[str, Tensor]:
+    model.zero_grad()
+    torch.manual_seed(5)
+    clip_loss(run(model, batch, plan), batch, LossConfig(), 1.0)["total"].backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 4])
+@pytest.mark.parametrize("objects_per_clip", [(2,), (1, 2)])
+@pytest.mark.parametrize("use_points", [True, False])
+def test_every_frame_has_outputs_of_the_right_shape(
+    network: TrainableSAM2, num_frames: int, objects_per_clip: tuple[int, ...], use_points: bool
+) -> None:
+    network.prompts = PromptsConfig(float(use_points), num_correction_pt_per_frame=2)
+    batch, n = make_batch(num_frames, objects_per_clip), sum(objects_per_clip)
+    with torch.no_grad():
+        outputs = network.train()(batch, np.random.default_rng(1))
+    assert [output.frame_index for output in outputs] == list(range(num_frames))
+    assert len(outputs[0].steps) == (3 if use_points else 1)
+    for output in outputs:
+        assert output.final_masks.shape == (n, 1, SIZE, SIZE)
+        assert output.final_masks.isfinite().all()
+        for step in output.steps:
+            candidates = step.low_res_masks.shape[1]
+            assert candidates in (1, 3)
+            assert step.low_res_masks.shape == (n, candidates, SIZE // 4, SIZE // 4)
+            assert step.ious.shape == (n, candidates)
+            assert step.object_score_logits.shape == (n, 1)
+
+
+def test_mask_prompts_return_the_mask_itself(network: TrainableSAM2) -> None:
+    batch = make_batch(1)
+    with torch.no_grad():
+        output = network.eval().track(batch, mask_plan(1))[0]
+    assert torch.equal(output.final_masks[:, 0] > 0, batch.masks(0))
+
+
+def test_a_clip_gives_the_same_alone_and_beside_another(network: TrainableSAM2) -> None:
+    """Nothing flows between clips. Mask prompts: they do not consume random numbers."""
+    both = make_batch(3, (2, 1))
+    second = make_batch(3, (2, 1))
+    alone = VideoBatch(
+        frames=second.frames[1:],
+        mask_planes=second.mask_planes[1:],
+        labelled=second.labelled[:, 2:],
+        object_clip=torch.tensor([0]),
+        object_bit=torch.tensor([0]),
+        object_ids=torch.tensor([1]),
+        info=replace(second.info, sources=("generated",)),
+        batch_size=[],
+    )
+    with torch.no_grad():
+        together = without_randomness(network).track(both, mask_plan(3))
+        single = network.track(alone, mask_plan(3))
+    for one, other in zip(together, single, strict=True):
+        assert torch.allclose(one.final_masks[2:], other.final_masks, atol=1e-4)
+
+
+@pytest.mark.parametrize("use_points", [True, False])
+def test_an_object_absent_on_a_second_conditioning_frame_prompts_nothing_there(
+    network: TrainableSAM2, use_points: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = TWO_POINT_FRAMES if use_points else PromptPlan(3, False, (0, 2))
+    given: dict[int, bool] = {}
+    first_answer = network.first_answer
+
+    def spy(t: int, is_conditioning: bool, features, n, points, masks, *rest):  # type: ignore[no-untyped-def]
+        given[t] = points is not None or masks is not None
+        return first_answer(t, is_conditioning, features, n, points, masks, *rest)
+
+    monkeypatch.setattr(network, "first_answer", spy)
+    losses = clip_loss(run(network.train(), *(batch := make_batch(3, absent=[(2, 1)]), plan)), batch, LossConfig(), 1.0)
+    losses["total"].backward()
+    assert given == {0: True, 1: False, 2: False}
+    assert losses["total"].isfinite()
+    run(network, make_batch(3), plan)
+    assert given == {0: True, 1: False, 2: True}
+
+
+@pytest.mark.parametrize("use_points", [True, False])
+def test_what_an_unlabelled_frame_holds_changes_nothing(network: TrainableSAM2, use_points: bool) -> None:
+    plan = TWO_POINT_FRAMES if use_points else PromptPlan(3, False, (0, 2))
+    unlabelled = [(2, 0), (2, 1), (1, 0)]
+    batch, other = make_batch(3, unlabelled=unlabelled), make_batch(3, unlabelled=unlabelled)
+    other.mask_planes[:, 2] = torch.randint(0, 4, other.mask_planes[:, 2].shape, dtype=torch.uint8)
+    other.mask_planes[:, 1] ^= torch.randint(0, 2, other.mask_planes[:, 1].shape, dtype=torch.uint8)  # object 0 only
+    without_randomness(network)
+    expected, found = gradients(network, batch, plan), gradients(network, other, plan)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    labelled = gradients(network, make_batch(3), plan)
+    assert not all(torch.equal(expected[name], labelled[name]) for name in expected), "labels must matter"
+
+
+def test_equal_seeds_give_equal_steps(network: TrainableSAM2) -> None:
+    network.prompts = PromptsConfig(1.0, num_correction_pt_per_frame=2)
+    step, batch = ClipStep(network, LossConfig()).train(), make_batch(2)
+
+    def losses(torch_seed: int) -> list[float]:
+        torch.manual_seed(torch_seed)
+        return [float(value.detach()) for value in step(batch, 2.0, np.random.default_rng(3)).values()]
+
+    assert losses(1) == losses(1)
+    assert losses(1) != losses(2)
+
+
+def test_a_clip_with_nothing_to_learn_can_still_be_differentiated(network: TrainableSAM2) -> None:
+    batch = make_batch(1, unlabelled=[(0, 0), (0, 1)])
+    losses = ClipStep(network, LossConfig()).train()(batch, 1.0, np.random.default_rng(0))
+    losses["total"].backward()
+    assert losses["total"].item() == 0
+    assert all(p.grad is None or not p.grad.any() for p in network.parameters())
+
+
+def test_corrections_follow_the_plan_and_are_learnt_from(network: TrainableSAM2) -> None:
+    outputs = run(network.train(), make_batch(3), TWO_POINT_FRAMES)
+    assert [len(output.steps) for output in outputs] == [3, 1, 3]
+    sum(step.low_res_masks.sum() for step in outputs[2].steps[2:]).backward()
+    assert network.sam_mask_decoder.output_hypernetworks_mlps[0].layers[0].weight.grad is not None
+
+
+def test_a_box_is_given_instead_of_a_click_and_frames_are_corrected_without_one(
+    network: TrainableSAM2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, ...]] = []
+    prompt_encoder = network.sam_prompt_encoder.forward
+
+    def spy(points, boxes, masks):  # type: ignore[no-untyped-def]
+        seen.append(tuple(points[1][0].tolist()))
+        return prompt_encoder(points=points, boxes=boxes, masks=masks)
+
+    monkeypatch.setattr(network.sam_prompt_encoder, "forward", spy)
+    plan = PromptPlan(2, True, (0,), frozenset({0}), frozenset({0, 1}), {0: (True,), 1: (True, True)})
+    run(network.eval(), make_batch(2), plan)
+    assert seen == [(2, 3), (2, 3, 1), (-1,), (1,), (1, 1)]
