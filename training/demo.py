@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
         loaded = load_config("sam2.1_training/demo", sys.argv[1:] if argv is None else argv)
         return _run(loaded, began)
     except TrainingError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{error.kind}: {error}", file=sys.stderr)
         return error.exit_code
 
 

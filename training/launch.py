@@ -57,7 +57,7 @@ def train_in_this_process(loaded: LoadedConfig) -> int:
     try:
         result = _train(loaded)
     except TrainingError as error:
-        record(error.exit_code, f"{type(error).__name__}: {error}")
+        record(error.exit_code, f"{error.kind}: {error}")
         raise
     except Exception as error:
         expected = _lost_each_other(error)

@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join(["Configuration error:", *(f"  {line}" for line in error.problems)]), file=sys.stderr)
         return error.exit_code
     except TrainingError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{error.kind}: {error}", file=sys.stderr)
         return error.exit_code
 
 

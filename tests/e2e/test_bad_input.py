@@ -111,3 +111,26 @@ def test_r16_a_wrong_mask_size_exits_6_with_both_paths(
     assert "432" in ended.output
     assert "854" in ended.output
     assert "Traceback" not in ended.output
+
+
+def test_r16_a_damaged_frame_is_named_and_left_out_only_when_asked(
+    new_run: Callable[..., Run], tmp_path: Path, real_data: Path
+) -> None:
+    frames = tmp_path / "frames"
+    shutil.copytree(real_data / "vos_short" / "JPEGImages", frames)
+    damaged = sorted(frames.iterdir())[0]
+    for path in damaged.iterdir():
+        path.write_bytes(path.read_bytes()[:2000])
+    folders = [f"dataset.img_folder={frames}", f"dataset.gt_folder={real_data / 'vos_short' / 'Annotations'}"]
+    ended = new_run("strict", *folders).go()
+    assert ended.code == 6, ended.output
+    assert "DataError: " in ended.output
+    assert str(damaged) in ended.output
+    lenient = new_run("lenient", *folders, "dataset.on_bad_sample=skip", "dataset.max_bad_fraction=0.1")
+    ended = lenient.go()
+    assert ended.code == 0, ended.output
+    assert ended.output.count("left out of step") == 2  # once in each of two epochs
+    assert ended.output.count(str(damaged)) == 2
+    ended = new_run("bounded", *folders, "dataset.on_bad_sample=skip").go()
+    assert ended.code == 6, ended.output
+    assert "max_bad_fraction=0.01" in ended.output

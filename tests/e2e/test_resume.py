@@ -7,11 +7,12 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.e2e.conftest import Run
+from tests.e2e.conftest import ARCHITECTURE, Run
 
 pytestmark = pytest.mark.slow
 
@@ -100,11 +101,16 @@ def test_r05_the_world_size_may_change_on_resume(new_run: Callable[..., Run]) ->
     assert "global batch stays 2" in ended.output
 
 
-def test_accumulation_equals_one_large_batch(new_run: Callable[..., Run]) -> None:
-    """Equal up to the order of additions: the first loss must agree to 1e-5 relative (fp32 sums over 64 px masks)."""
-    common = ["prompts=mask", "scratch.num_epochs=1", "model.attention_dropout=0", "scratch.max_num_objects=1"]
+def test_accumulation_equals_one_large_batch(new_run: Callable[..., Run], tmp_path: Path) -> None:
+    """Without dropout, equal up to the order of additions: 1e-4 relative in the first losses (fp32, 64 px masks)."""
+    steady = tmp_path / "steady.yaml"
+    steady.write_text(ARCHITECTURE.read_text().replace("dropout: 0.1", "dropout: 0.0"))
+    common = [f"model.name={steady}", "model.drop_path_rate=0", "prompts=mask", "scratch.num_epochs=1"]
     large = new_run("large", *common, "scratch.train_batch_size=2")
     small = new_run("small", *common, "trainer.accumulate_grad_batches=2")
     assert large.go().code == 0
     assert small.go().code == 0
-    assert len(large.loss_curve()) == len(small.loss_curve())
+    one, other = large.loss_curve(), small.loss_curve()
+    assert len(one) == len(other) == 4  # 7 clips: three steps of two, and a last one of one
+    for row, expected in zip(one[:2], other[:2], strict=True):
+        assert [float(value) for value in row] == pytest.approx([float(value) for value in expected], rel=1e-4)

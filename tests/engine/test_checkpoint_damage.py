@@ -125,9 +125,7 @@ def test_r10_an_unsafe_file_is_refused_by_the_name_of_what_it_calls(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"model": {}, "step": 1, "extra": Malicious()}, tmp_path / "bad.pt")
-    with pytest.raises(
-        CheckpointError, match=r"bad\.pt is not safe to load: .* would call (posix|os)\.system"
-    ):
+    with pytest.raises(CheckpointError, match=r"bad\.pt is not safe to load: .* would call (posix|os)\.system"):
         store_in(tmp_path).load_file(str(tmp_path / "bad.pt"))
     assert not (tmp_path / "i_was_here").exists()
 

@@ -14,6 +14,11 @@ class TrainingError(Exception):
 
     exit_code = 1
 
+    @property
+    def kind(self) -> str:
+        """The name that users know it by: its class among those below, whatever finer class was raised."""
+        return next(cls.__name__ for cls in type(self).__mro__ if cls.__module__ == __name__)
+
 
 class ConfigError(TrainingError):
     """The configuration cannot work. `problems` lists everything that is wrong with it, not only the first."""

@@ -168,7 +168,7 @@ class Trainer:
         allowed = self.config.dataset.max_bad_fraction * len(self.task.dataset())
         if self.state.bad_samples > allowed:
             raise DataError(
-                f"{self.state.bad_samples} clips of epoch {epoch} could not be used, more than "
+                f"{self.state.bad_samples} clip(s) of epoch {epoch + 1} could not be used, more than "
                 f"dataset.max_bad_fraction={self.config.dataset.max_bad_fraction} allows ({allowed:g} of "
                 f"{len(self.task.dataset())}). The warnings above name the files; mend them or raise the fraction."
             )

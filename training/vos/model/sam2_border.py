@@ -18,6 +18,7 @@ from torch import Tensor
 from training.vos.model.dropout import use_bit_dropout
 from training.vos.model.neck import encode_merged, is_mergeable
 from training.vos.model.prompts import Points
+from training.vos.model.shared_attention import share_start
 from training.vos.model.windows import make_lean
 
 
@@ -97,6 +98,7 @@ class Sam2Border(SAM2Base):  # type: ignore[misc]
         self._merge_fine_levels = self.use_high_res_features_in_sam and is_mergeable(self.image_encoder)
         make_lean(self.image_encoder.trunk)
         use_bit_dropout(self.memory_attention)
+        share_start(self.memory_attention)
         self._dense_position: Tensor | None = None
 
     def encode_images(self, images: Tensor) -> ImageFeatures:
