@@ -76,10 +76,15 @@ def test_later_interpolations_follow_an_override() -> None:
 
 
 def test_a_group_exchanges_several_keys() -> None:
-    config = load_config(RECIPE, ["prompts=mask", "transforms=none"]).config
+    config = load_config(RECIPE, ["prompts=mask", "transforms=none", "scratch.num_frames=4"]).config
     assert config.prompts.prob_to_use_pt_input == 0
     assert config.transforms.horizontal_flip_prob == 0
     assert config.transforms.affine.scale is None
+
+
+def test_a_clip_that_leaves_nothing_to_learn_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nothing to learn"):
+        load_config(RECIPE, ["prompts=mask", "scratch.num_frames=1"])
 
 
 def test_all_problems_are_reported_at_once() -> None:
@@ -222,7 +227,7 @@ def test_hydra_state_of_the_caller_is_untouched() -> None:
 
 
 def test_composed_yaml_keeps_interpolations_and_resolved_yaml_reproduces_the_run(tmp_path: Path) -> None:
-    loaded = load_config(RECIPE, ["scratch.resolution=512", "prompts=mask"])
+    loaded = load_config(RECIPE, ["scratch.resolution=512", "prompts=clicks"])
     assert OmegaConf.is_interpolation(OmegaConf.create(loaded.composed_yaml).optimizer.lr_groups[0], "lr")
     again = load_config(str(own_recipe(tmp_path, loaded.resolved_yaml())))
     assert again.config == loaded.config

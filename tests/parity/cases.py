@@ -21,6 +21,8 @@ class Case:
     objects_per_clip: tuple[int, ...]
     seed: int = 0
     """Of the generator that decides the prompts' structure; stock's own is 42."""
+    presence: float = 1.0
+    """Bias of the presence score: the untrained network takes nearly all objects for present, or below 0 for absent."""
 
     @property
     def name(self) -> str:
@@ -47,6 +49,7 @@ CASES = (
     Case("mask", 1, (2,)),  # 0
     Case("mask", 2, (2, 1), seed=2),  # 0
     Case("mask", 4, (3,), seed=4),  # 0, 2
+    Case("mask", 4, (2,), seed=9, presence=-1.0),  # 0, 1: tracked objects are all taken for absent
     Case("click", 1, (2, 1), seed=1),  # 0 | 0
     Case("click", 2, (2,), seed=5),  # 0 | 0, 1: frame 1 is tracked first, then corrected
     Case("click", 4, (2, 1), seed=5),  # 0 | 0, 2
@@ -126,6 +129,11 @@ def silence_dropout(model: torch.nn.Module) -> None:
         for name in ("dropout_p", "drop_prob"):
             if hasattr(module, name):
                 setattr(module, name, 0.0)
+
+
+def set_presence(model: torch.nn.Module, case: Case) -> None:
+    with torch.no_grad():
+        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(case.presence)
 
 
 def summary(losses: dict[str, torch.Tensor], model: torch.nn.Module) -> dict[str, object]:

@@ -60,6 +60,7 @@ def run_case(case: cases.Case, folder: Path, recorded: list[tuple[torch.Tensor, 
     model = build_network(ModelConfig(name=str(folder / "architecture.yaml")), cases.RESOLUTION, prompts)
     load_weights(model, str(folder / "weights.pt"))
     cases.silence_dropout(model)
+    cases.set_presence(model, case)
     step = ClipStep(model, LossConfig()).train()
     batch = make_batch(case)
     losses = step(batch, float(batch.num_objects), cases.structure_rng(case))

@@ -117,6 +117,7 @@ def run_case(case: cases.Case, weights: dict[str, torch.Tensor]) -> dict[str, ob
     model = build_model(case)
     model.load_state_dict(weights)
     cases.silence_dropout(model)
+    cases.set_presence(model, case)
     batch = datapoint(case)
     losses = dict(build_loss()(model(batch), batch.masks))
     losses["total"] = losses.pop("core_loss")
@@ -132,8 +133,6 @@ def make_weights() -> dict[str, torch.Tensor]:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.02)
-        # Untrained scores are about 0; most objects must count as present for their masks to matter.
-        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(1.0)
     return model.state_dict()
 
 

@@ -67,6 +67,11 @@ class TrainConfig:
             value = getattr(self, section.name)
             if dataclasses.is_dataclass(value) and hasattr(value, "problems"):
                 yield from value.problems()
+        if self.scratch.num_frames == 1 and self.prompts.prob_to_use_pt_input == 0:
+            yield (
+                "scratch.num_frames=1 with prompts.prob_to_use_pt_input=0: the only frame's mask is given, so there is "
+                "nothing to learn; set scratch.num_frames to 2 or more, or train with clicks (prompts=published)"
+            )
         synthetic = self.dataset.synthetic
         if self.dataset.dataset_type == "synthetic" and synthetic.num_frames < self.scratch.num_frames:
             yield (
