@@ -218,12 +218,17 @@ def test_hydra_state_of_the_caller_is_untouched() -> None:
     from hydra import initialize
     from hydra.core.global_hydra import GlobalHydra
 
-    load_config(RECIPE)
-    assert not GlobalHydra.instance().is_initialized()
-    with initialize(config_path=None, version_base="1.3"):
-        loader = GlobalHydra.instance().hydra
+    former = GlobalHydra.instance().hydra  # other tests may have imported sam2, which initialises it
+    try:
+        GlobalHydra.instance().clear()
         load_config(RECIPE)
-        assert GlobalHydra.instance().hydra is loader
+        assert not GlobalHydra.instance().is_initialized()
+        with initialize(config_path=None, version_base="1.3"):
+            loader = GlobalHydra.instance().hydra
+            load_config(RECIPE)
+            assert GlobalHydra.instance().hydra is loader
+    finally:
+        GlobalHydra.instance().hydra = former
 
 
 def test_composed_yaml_keeps_interpolations_and_resolved_yaml_reproduces_the_run(tmp_path: Path) -> None:

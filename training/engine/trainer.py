@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -150,13 +151,11 @@ class Trainer:
             return step_module
         # Which parameters get a gradient depends on the prompts drawn for the step (a one-frame clip never uses memory
         # attention). A parameter that no rank used keeps no gradient, as on a single device.
-        on_gpu = self.ranks.device.type == "cuda"
-        return DistributedDataParallel(
-            step_module,
-            device_ids=[self.ranks.device] if on_gpu else None,
-            find_unused_parameters=True,
-            broadcast_buffers=False,
-        )
+        options: dict[str, Any] = {"find_unused_parameters": True}
+        options[_sync_buffers_argument()] = False  # no buffer of the network ever changes
+        if self.ranks.device.type == "cuda":
+            options["device_ids"] = [self.ranks.device]
+        return DistributedDataParallel(step_module, **options)
 
     def _count_bad_samples(self, micro_batches: list[Batch], on_all_ranks: int, log: RunLog) -> None:
         """Shows left-out samples and raises DataError when an epoch has lost more of them than allowed."""
@@ -197,6 +196,12 @@ class Trainer:
 
     def _state_to_save(self) -> dict[str, Any]:
         return self.state.to_save(optimizer=optimizer_state(self.optimizer), guard=self.guard.state_dict())
+
+
+def _sync_buffers_argument() -> str:
+    """What this version of torch calls DDP's option to exchange buffers in every forward pass."""
+    accepted = inspect.signature(DistributedDataParallel.__init__).parameters
+    return "forward_sync_buffers" if "forward_sync_buffers" in accepted else "broadcast_buffers"
 
 
 def last_words(task: Task, result: RunResult, checkpoint_path: str) -> Iterator[str]:
