@@ -184,9 +184,9 @@ def test_a_folder_given_as_checkpoint_says_which_file_to_give(tmp_path: Path) ->
 
 
 def test_resume_from_a_registered_store(tmp_path: Path) -> None:
-    from iopath.common.file_io import NativePathHandler, g_pathmgr
+    from iopath.common.file_io import PathHandler, g_pathmgr
 
-    class Shelf(NativePathHandler):  # type: ignore[misc]
+    class Shelf(PathHandler):  # type: ignore[misc]
         def _get_supported_prefixes(self) -> list[str]:
             return ["shelf://"]
 
