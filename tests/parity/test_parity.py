@@ -19,6 +19,8 @@ import torch
 
 from tests.parity.cases import CASES, Case
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).resolve().parent
 STOCK = Path(sys.prefix) / "stock"
 
