@@ -12,32 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from training.core.distributed import Ranks
+from tests.engine.small_store import names, newest_step, save, store_in
 from training.core.errors import CheckpointError
 from training.engine import checkpoint_files as files
-from training.engine.checkpoint import CheckpointStore
-
-
-def store_in(folder: Path, keep_last: int = 2) -> CheckpointStore:
-    return CheckpointStore(folder, keep_last, Ranks())
-
-
-def save(store: CheckpointStore, step: int) -> Path:
-    model = {"weight": torch.full((2000,), float(step)), "bias": torch.arange(7.0)}
-    return store.save(step, model, {"optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}}, "config": {"seed": 1}})
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def newest_step(store: CheckpointStore) -> int:
-    found = store.load_newest()
-    assert found is not None
-    path, content = found
-    assert torch.equal(content["model"]["weight"], torch.full((2000,), float(content["step"])))
-    assert (store.folder / "checkpoint.pt").samefile(path)
-    return int(content["step"])
 
 
 def truncate(path: Path, place: random.Random) -> None:
