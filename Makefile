@@ -1,30 +1,47 @@
 # Every target runs in .venv, which `setup` makes; nothing has to be activated.
 PYTHON ?= python3
 CONFIG ?= sam2.1_training/custom_finetune
-GPUS ?= 1
+GPUS ?=
 ARGS ?=
 
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/setup.stamp
 SOURCES := training tests benchmarks scripts
+SHELL_SCRIPTS := run_training_docker.sh .ci/run checkpoints/download.sh tests/container/make_base.sh \
+  $(wildcard scripts/*.sh scripts/launcher/*.sh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train test test-unit lint format bench docs lock clean
+.PHONY: help setup demo train image shell tensorboard image-reproducible test test-unit test-container lint format bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1 \t/' | awk -F'\t' '{printf "  make %-12s%s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Make .venv from the lock files (does nothing when it is up to date)
 
-$(STAMP): requirements.lock requirements-setup.lock scripts/setup_environment.py
+$(STAMP): requirements-dev.lock requirements-setup.lock scripts/setup_environment.py
 	@$(PYTHON) scripts/setup_environment.py
 
 demo: setup ## Train a small SAM 2 on generated clips and show what it learned (minutes on a CPU)
 	@$(RUN) training/demo.py
 
-train: setup ## Train: make train GPUS=2 CONFIG=sam2.1_training/custom_finetune ARGS="key=value ..."
-	@$(RUN) training/train.py -c $(CONFIG) --num-gpus $(GPUS) $(ARGS)
+train: ## Train: make train GPUS=2 CONFIG=... ARGS="key=value ..." (in the container where docker is, else here)
+	@GPUS="$(GPUS)" CONFIG="$(CONFIG)" ARGS="$(ARGS)" scripts/launcher/train.sh
+
+image: ## Build the container's image (add --no-cache and the like with BUILD_ARGS=...)
+	@scripts/build_image.sh $(BUILD_ARGS)
+
+shell: ## Open a shell in the container
+	@./run_training_docker.sh --shell
+
+tensorboard: ## Show the curves of all runs at http://127.0.0.1:6006 (in the container where docker is, else here)
+	@scripts/launcher/tensorboard.sh
+
+image-reproducible: ## Build the image twice without cache and compare every layer
+	@scripts/image_reproducible.sh
+
+test-container: setup ## Test the container with the docker engine of this machine (skipped where there is none)
+	@$(RUN) -m pytest tests/container
 
 test: lint ## Lint, then run all tests (a quarter of an hour on 2 cores)
 	@$(RUN) -m pytest
@@ -36,6 +53,7 @@ lint: setup ## Check style, formatting and types
 	@$(VENV)/bin/ruff check $(SOURCES)
 	@$(VENV)/bin/ruff format --check $(SOURCES)
 	@$(VENV)/bin/mypy
+	@if command -v shellcheck >/dev/null; then shellcheck -x $(SHELL_SCRIPTS); else echo "shellcheck is not installed: scripts unchecked"; fi
 
 format: setup ## Mend style and formatting where that can be done by machine
 	@$(VENV)/bin/ruff check --fix $(SOURCES)

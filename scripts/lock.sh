@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
-# Writes requirements.lock and requirements-setup.lock from pyproject.toml: for Python 3.11 to 3.13, every platform, with
-# hashes and without an address. Versions already locked are kept; to move them: scripts/lock.sh --upgrade.
+# Writes the lock files from pyproject.toml: for Python 3.11 to 3.13, every platform, with hashes and without an address.
+#   requirements.lock         what a training needs; the container image holds exactly this
+#   requirements-dev.lock     the same versions, and the tools for tests, lint and types
+#   requirements-setup.lock   what installs the others
+# Versions already locked are kept; to move them: scripts/lock.sh --upgrade.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-options=(--quiet --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" "$@")
+options=(--quiet --universal --generate-hashes --python-version 3.11 --no-annotate --custom-compile-command "make lock")
 export SAM2_BUILD_CUDA=0
-.venv/bin/uv pip compile "${options[@]}" --all-extras --no-annotate --output-file requirements.lock pyproject.toml
-.venv/bin/uv pip compile "${options[@]}" --no-annotate --output-file requirements-setup.lock --group setup
+.venv/bin/uv pip compile "${options[@]}" "$@" --output-file requirements.lock pyproject.toml
+.venv/bin/uv pip compile "${options[@]}" "$@" --constraint requirements.lock --all-extras \
+  --output-file requirements-dev.lock pyproject.toml
+.venv/bin/uv pip compile "${options[@]}" "$@" --output-file requirements-setup.lock --group setup

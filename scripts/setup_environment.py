@@ -53,7 +53,7 @@ def create(environment: Path) -> None:
 def install(environment: Path) -> None:
     """Everything in the lock files, checked by hash; source distributions are built with the locked setuptools."""
     python = environment / "bin" / "python"
-    setup_lock, lock = REPOSITORY / "requirements-setup.lock", REPOSITORY / "requirements.lock"
+    setup_lock, lock = REPOSITORY / "requirements-setup.lock", REPOSITORY / "requirements-dev.lock"
     hashes = ["--require-hashes", "--requirement"]
     run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *hashes, setup_lock])
     # With build isolation sam2 would fetch a second, unlocked torch only to be built.

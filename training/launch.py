@@ -45,6 +45,21 @@ def check_devices(config: TrainConfig) -> None:
         )
 
 
+def check_log_dir(log_dir: Path) -> None:
+    """Makes the run's folder; raises ConfigError when this user may not write there."""
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+        if os.access(log_dir, os.W_OK | os.X_OK):
+            return
+        reason = "no permission"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    raise ConfigError(
+        f"the run's folder {log_dir} cannot be written by user {os.getuid()}: {reason}. "
+        "Change its owner, or set launcher.experiment_log_dir to a folder of this user"
+    )
+
+
 def train_in_this_process(loaded: LoadedConfig) -> int:
     """Trains as one rank (the only one, or one that torchrun started); the exit code, also in run_status.json."""
     if is_torchrun_worker():

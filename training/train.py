@@ -87,10 +87,11 @@ def run(loaded: LoadedConfig, argv: list[str]) -> int:
     """Trains here, or in as many processes as the configuration asks for; the exit code."""
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
     from training.engine.processes import run_workers
-    from training.launch import check_devices, train_in_this_process
+    from training.launch import check_devices, check_log_dir, train_in_this_process
 
     inside_torchrun = "RANK" in os.environ
     launcher = loaded.config.launcher
+    check_log_dir(loaded.log_dir)
     if inside_torchrun or launcher.gpus_per_node * launcher.num_nodes == 1:
         return train_in_this_process(loaded)
     if launcher.num_nodes > 1:

@@ -12,7 +12,6 @@ def test_each_kind_of_end_has_its_documented_exit_code() -> None:
         errors.CheckpointError: 4,
         errors.HangError: 5,
         errors.DataError: 6,
-        errors.Preempted: 75,
     }
     assert {kind: kind.exit_code for kind in codes} == codes
     assert all(issubclass(kind, errors.TrainingError) for kind in codes)

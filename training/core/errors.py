@@ -59,9 +59,3 @@ class DataError(TrainingError):
         kind = type(self)
         before, _, sentence = message.rpartition(f"\n{kind.__module__}.{kind.__qualname__}: ")
         super().__init__(sentence.rstrip("\n") if "DataLoader worker" in before else message)
-
-
-class Preempted(TrainingError):
-    """The run was asked to stop and has saved; starting it again continues it."""
-
-    exit_code = EXIT_PREEMPTED

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def provenance(config_fingerprint: str, data_fingerprint: str, seed: int, ranks:
         "config_sha256": config_fingerprint,
         "data_sha256": data_fingerprint,
         "seed": seed,
-        "git": git_state(REPOSITORY),
+        "git": git_state(REPOSITORY) or code_state_from_launcher(),
+        "sam2_folder": _sam2_folder(),
         "lock_sha256": _file_sha256(REPOSITORY / "requirements.lock"),
         "image": {key: value for key, value in sorted(os.environ.items()) if key.startswith(IMAGE_VARIABLES)},
         "versions": _versions(),
@@ -85,6 +87,12 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     return {"commit": commit.strip(), "dirty": bool(changes.strip())}
 
 
+def code_state_from_launcher() -> dict[str, Any] | None:
+    """`git_state` as the container's launcher found it for the mounted code: an image has no git to ask."""
+    commit = os.environ.get("SAM2_CODE_COMMIT")
+    return {"commit": commit, "dirty": os.environ.get("SAM2_CODE_DIRTY") != "0"} if commit else None
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     command = ["git", "-C", str(folder), *arguments]
     try:
@@ -117,6 +125,13 @@ def _versions() -> dict[str, str | None]:
     cudnn: Any = torch.backends.cudnn
     versions["cudnn"] = str(cudnn.version()) if torch.cuda.is_available() else None
     return versions
+
+
+def _sam2_folder() -> str | None:
+    """Where the package sam2 is taken from: a source tree may stand before the installed one."""
+    spec = find_spec("sam2")
+    places = spec.submodule_search_locations if spec is not None else None
+    return str(next(iter(places))) if places else None
 
 
 def _file_sha256(path: Path) -> str | None:

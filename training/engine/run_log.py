@@ -18,6 +18,7 @@ from torch import Tensor
 from training.core.config_run import TrainerConfig
 from training.core.distributed import Ranks
 from training.engine.console import Console, banner_text, duration_text, memory_text
+from training.engine.heartbeat import Heartbeat
 from training.engine.metrics_table import FILE_NAME, MetricsTable
 from training.engine.text_file import write_text
 
@@ -65,6 +66,7 @@ class RunLog:
         self._logger = logging.getLogger("training")
         self._handlers = self._attach_handlers()
         self._table = MetricsTable(log_dir / FILE_NAME, start_step) if ranks.is_main else None
+        self._heartbeat = Heartbeat(log_dir / "logs")
         self._board: Any = None
         self._said: set[str] = set()
         self._names: list[str] = []
@@ -78,6 +80,7 @@ class RunLog:
         """Shows the start banner; a line that starts with "# " is a heading."""
         for line in banner_text(lines, self._console.stream):
             self.message(line)
+        self.alive(self._start_step)
         self._clock = time.perf_counter()
 
     def end_banner(self, lines: Sequence[str]) -> None:
@@ -123,6 +126,12 @@ class RunLog:
         if self.reading_due(step):
             self.flush()
         self._console.advance(step, self._progress)
+        self.alive(step)
+
+    def alive(self, step: int) -> None:
+        """Gives a sign of life to whoever supervises the run; call it about once a minute during long work."""
+        if self._ranks.is_main:
+            self._try("heartbeat", lambda: self._heartbeat.beat(step))
 
     def reading_due(self, step: int) -> bool:
         """Whether `step` will read the losses from the device, and so wait for it."""
@@ -174,7 +183,7 @@ class RunLog:
         }
 
     def _tell(self, step: int) -> None:
-        """Brings the progress text up to date, and says it as a line, a heartbeat with it, when one is due."""
+        """Brings the progress text up to date, and says it as a line when one is due."""
         rows = self._since_line
         mean = {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
         clips_per_second = mean["clips"] / max(mean["step_seconds"], 1e-9)
@@ -194,7 +203,6 @@ class RunLog:
         )
         self._logger.info("%s", text, extra={"in_bar": True})
         self._since_line = []
-        self._try("heartbeat", lambda: write_text(self.folder / "logs" / "heartbeat", f"{time.time():.0f} {step}\n"))
 
     def _write_board(self, rows: Sequence[dict[str, str]]) -> None:
         if self._board is None:

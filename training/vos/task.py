@@ -12,9 +12,10 @@ from training.vos.dataset.clips import ClipDataset, SyntheticDataset, build_data
 from training.vos.model.build import build_network
 from training.vos.model.freezing import freeze, trainable_table
 from training.vos.model.names import resolve_network
+from training.vos.model.published import initial_checkpoint
 from training.vos.model.step import ClipStep
 from training.vos.model.tracker import TrainableSAM2
-from training.vos.model.weights import initial_checkpoint, load_weights
+from training.vos.model.weights import load_weights
 
 
 class VosTask:

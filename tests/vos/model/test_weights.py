@@ -11,12 +11,10 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from training.core.config_model import ModelConfig
-from training.core.errors import CheckpointError, ConfigError
-from training.vos.model import weights
+from training.core.errors import CheckpointError
 from training.vos.model.names import PUBLISHED, resolve_network
 from training.vos.model.tracker import TrainableSAM2
-from training.vos.model.weights import clean_state_dict, initial_checkpoint, load_weights
+from training.vos.model.weights import clean_state_dict, load_weights
 
 NORM = "memory_attention.norm.weight"
 
@@ -132,39 +130,7 @@ def test_a_file_without_weights_is_refused(network: TrainableSAM2, tmp_path: Pat
 
 def test_a_missing_published_file_shows_how_to_fetch_it(network: TrainableSAM2, tmp_path: Path) -> None:
     path = tmp_path / "checkpoints" / "sam2.1_hiera_tiny.pt"
-    command = (
-        f"curl -fL --create-dirs -o {path} "
-        "https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_tiny.pt"
-    )
-    assert command in refusal(network, str(path))
+    assert f"checkpoints/download.sh --folder {path.parent} sam2.1_hiera_tiny.pt" in refusal(network, str(path))
     message = refusal(network, str(tmp_path / "mine.pt"))
     assert "does not exist" in message
-    assert "curl" not in message
-
-
-def test_automatic_weights_are_the_published_file_in_either_checkpoints_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here, repository = tmp_path / "here", tmp_path / "repository"
-    (here / "checkpoints").mkdir(parents=True)
-    repository.mkdir()
-    monkeypatch.chdir(here)
-    monkeypatch.setattr(weights, "REPOSITORY_CHECKPOINTS", repository)
-    config = ModelConfig(name="b+", checkpoint="auto")
-    with pytest.raises(CheckpointError, match=r"curl .*sam2\.1_hiera_base_plus\.pt") as caught:
-        initial_checkpoint(config)
-    assert str(here / "checkpoints") in str(caught.value)
-    assert str(repository) in str(caught.value)
-    for folder in (repository, here / "checkpoints"):  # the nearer one wins
-        (folder / "sam2.1_hiera_base_plus.pt").touch()
-        assert initial_checkpoint(config) == str(folder / "sam2.1_hiera_base_plus.pt")
-
-
-def test_a_given_checkpoint_and_none_are_taken_as_they_are() -> None:
-    assert initial_checkpoint(ModelConfig(name="t", checkpoint="some/file.pt")) == "some/file.pt"
-    assert initial_checkpoint(ModelConfig(name="t", checkpoint=None)) is None
-
-
-def test_automatic_weights_of_an_unpublished_architecture_are_a_config_error() -> None:
-    with pytest.raises(ConfigError, match="no weights are published"):
-        initial_checkpoint(ModelConfig(name="architecture/tiny.yaml", checkpoint="auto"))
+    assert "download" not in message

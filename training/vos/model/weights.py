@@ -9,15 +9,10 @@ import torch
 from iopath.common.file_io import g_pathmgr
 from torch import Tensor, nn
 
-from training.core.config_model import ModelConfig
-from training.core.errors import CheckpointError, ConfigError
+from training.core.errors import CheckpointError
 from training.core.safe_load import load_safely
-from training.vos.model.names import PUBLISHED, resolve_network
-
-PUBLISHED_AT = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
-"""Where Meta publishes the SAM 2.1 weights; the file's name follows."""
-
-REPOSITORY_CHECKPOINTS = Path(__file__).resolve().parents[3] / "checkpoints"
+from training.vos.model.names import PUBLISHED
+from training.vos.model.published import download_command, published_files
 
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 """What DistributedDataParallel and torch.compile put into parameter names."""
@@ -27,38 +22,6 @@ _TRUNK_SHAPES = {(96, 12): PUBLISHED[0], (96, 16): PUBLISHED[1], (112, 24): PUBL
 
 _SHOWN = 3
 """Names that a message lists before it only counts."""
-
-
-def initial_checkpoint(config: ModelConfig) -> str | None:
-    """The file that training starts from, or None for random weights.
-
-    "auto" is the network's published file, looked for in ./checkpoints and in the repository's checkpoints/; anything
-    else is returned as it is. Raises CheckpointError with the download command when the published file is in neither,
-    ConfigError when the network is not a published one.
-    """
-    if config.checkpoint != "auto":
-        return config.checkpoint
-    network = resolve_network(config.name)
-    if network.checkpoint_name is None:
-        raise ConfigError(
-            f"model.checkpoint=auto, but no weights are published for the architecture {network.yaml_path}: "
-            "set model.checkpoint to a file, or to null for random weights"
-        )
-    folders = list(dict.fromkeys([Path("checkpoints").resolve(), REPOSITORY_CHECKPOINTS]))
-    for folder in folders:
-        if (folder / network.checkpoint_name).is_file():
-            return str(folder / network.checkpoint_name)
-    places = " and ".join(str(folder) for folder in folders)
-    raise CheckpointError(
-        f"no weights of {network.key}: {network.checkpoint_name} is neither in {places}. Download them:\n"
-        f"  {download_command(network.checkpoint_name, folders[-1])}\n"
-        "or set model.checkpoint to a file, or to null for random weights."
-    )
-
-
-def download_command(checkpoint_name: str, folder: Path) -> str:
-    """The shell command that fetches a published checkpoint into `folder`."""
-    return f"curl -fL --create-dirs -o {folder / checkpoint_name} {PUBLISHED_AT}{checkpoint_name}"
 
 
 def load_weights(model: nn.Module, path: str) -> None:
@@ -100,10 +63,8 @@ def _clean(name: str) -> str:
 def _read(path: str) -> Any:
     """What torch.load makes of the file, without running any code that the file names."""
     if not g_pathmgr.isfile(path):
-        name = Path(path).name
-        published = {resolve_network(key).checkpoint_name for key in PUBLISHED}
-        command = download_command(name, Path(path).parent)
-        cure = f"Download it:\n  {command}" if name in published else "Check the path."
+        name, folder = Path(path).name, Path(path).parent
+        cure = f"Download it:\n  {download_command(name, folder)}" if name in published_files() else "Check the path."
         raise CheckpointError(f"the checkpoint {path} does not exist. {cure}")
     return load_safely(Path(g_pathmgr.get_local_path(path)), path)
 

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# `make train`: in the container where docker is, else on this machine; says which.
+#   GPUS, CONFIG, ARGS   as make passes them;  LOCAL=1: never in the container
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+# shellcheck source=scripts/launcher/layout.sh
+. scripts/launcher/layout.sh
+read -r -a args <<<"${ARGS:-}"
+
+# Why this run shall not be in a container; nothing if it shall.
+reason_for_local() {
+  if [ "${LOCAL:-0}" = 1 ]; then
+    echo "LOCAL=1"
+  elif [[ " ${ARGS:-} " == *" dataset.img_folder="* && -z "${SAM2_DATASET:-}" ]]; then
+    echo "ARGS names folders of this machine; set SAM2_DATASET to train in the container"
+  elif ! command -v docker >/dev/null; then
+    echo "docker is not installed"
+  elif ! docker info >/dev/null 2>&1; then
+    echo "docker does not answer, or $(id -un) may not use it"
+  fi
+}
+
+reason=$(reason_for_local)
+if [ -z "$reason" ]; then
+  echo "Training in a container, because docker is here (LOCAL=1 trains without it)."
+  SAM2_GPUS=${GPUS:-${SAM2_GPUS:-all}} SAM2_CONFIG=${CONFIG:-${SAM2_CONFIG:-}} exec ./run_training_docker.sh -- "${args[@]}"
+fi
+
+echo "Training on this machine, not in a container: $reason."
+make --no-print-directory setup
+data=()
+if [ -n "${SAM2_DATASET:-}" ] && [[ " ${ARGS:-} " != *" dataset.img_folder="* ]]; then
+  if ! find_layout "$SAM2_DATASET"; then
+    echo "$SAM2_DATASET has neither images/ and masks/ nor JPEGImages/ and Annotations/" >&2
+    exit 6
+  fi
+  data=("dataset.img_folder=$SAM2_DATASET/$images" "dataset.gt_folder=$SAM2_DATASET/$masks")
+fi
+exec .venv/bin/python training/train.py -c "${CONFIG:-sam2.1_training/custom_finetune}" --num-gpus "${GPUS:-1}" \
+  "${data[@]}" "${args[@]}"

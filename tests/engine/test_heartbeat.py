@@ -1,0 +1,59 @@
+"""The heartbeat: written seldom, read by host."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from training import health
+from training.engine.heartbeat import BEAT_SECONDS, Beat, Heartbeat, last_beat
+
+
+def test_beats_are_written_at_most_every_few_seconds(tmp_path: Path) -> None:
+    times = iter([100.0, 100.0 + BEAT_SECONDS - 1, 100.0 + BEAT_SECONDS])
+    heartbeat = Heartbeat(tmp_path / "run" / "logs", clock=lambda: next(times))
+    host = socket.gethostname()
+    heartbeat.beat(1)
+    assert last_beat(tmp_path, host) == Beat(100.0, 1, host)
+    heartbeat.beat(2)
+    assert last_beat(tmp_path, host) == Beat(100.0, 1, host)
+    heartbeat.beat(3)
+    assert last_beat(tmp_path, host) == Beat(100.0 + BEAT_SECONDS, 3, host)
+
+
+def test_other_hosts_runs_and_unreadable_files_do_not_count(tmp_path: Path) -> None:
+    for run, text in {"a": "900 5 elsewhere\n", "b": "300 2 here\n", "c": "not a beat", "d": "200 1 here\n"}.items():
+        (tmp_path / run / "logs").mkdir(parents=True)
+        (tmp_path / run / "logs" / "heartbeat").write_text(text)
+    assert last_beat(tmp_path, "here") == Beat(300.0, 2, "here")
+    assert last_beat(tmp_path, "nowhere") is None
+
+
+@pytest.mark.parametrize(("age_s", "code"), [(5.0, 0), (50.0, 1), (None, 1)])
+def test_health_is_the_age_of_the_last_beat(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], age_s: float | None, code: int
+) -> None:
+    if age_s is not None:
+        Heartbeat(tmp_path / "logs", clock=lambda: time.time() - age_s).beat(7)
+    assert health.main(["--results", str(tmp_path), "--max-age", "30"]) == code
+    assert ("step 7" in capsys.readouterr().out) == (age_s is not None)
+
+
+def test_the_health_command_starts_without_torch(tmp_path: Path) -> None:
+    Heartbeat(tmp_path / "logs").beat(1)
+    script = Path(health.__file__).resolve()
+    shown = subprocess.run(
+        [sys.executable, "-X", "importtime", str(script), "--results", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+    )
+    assert "step 1" in shown.stdout
+    assert "torch" not in {line.split("|")[-1].strip() for line in shown.stderr.splitlines()}
