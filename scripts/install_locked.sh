@@ -7,7 +7,7 @@ environment=$1
 lock=$2
 
 # Built files then carry this date instead of the build's (1980-01-01, the oldest that zip files can hold).
-export SOURCE_DATE_EPOCH=315532800 PYTHONHASHSEED=0
+export SOURCE_DATE_EPOCH=315532800 PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1
 export SAM2_BUILD_CUDA=0 UV_LINK_MODE=copy UV_CACHE_DIR=/var/cache/uv
 
 if [ -s /run/secrets/ca.pem ]; then

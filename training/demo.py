@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -44,6 +45,7 @@ def _run(loaded: LoadedConfig, began: float) -> int:
     test.write_picture(picture)
     test.write_predictions(loaded.log_dir / "demo_predictions.json")
     _show(loaded.config, before, after, picture, time.monotonic() - began)
+    _show_report(loaded)
     return 0 if after - before >= REQUIRED_GAIN else 1
 
 
@@ -58,6 +60,20 @@ def _show(config: TrainConfig, before: float, after: float, picture: Path, secon
     print(f"Took {seconds / 60:.1f} minutes.")
     if after - before < REQUIRED_GAIN:
         print("The network did not learn what it should have: something is wrong with this installation or change.")
+
+
+def _show_report(loaded: LoadedConfig) -> None:
+    """J&F of the run's own validations, before and after, and where to look at them."""
+    from training.vos.evaluation.result import EvaluationResult
+
+    folder = loaded.log_dir / "evaluation" / "validation"
+    print("J&F on the validation set of the run, clips that are not trained on either:")
+    for path in sorted(folder.glob("step_*.json")):
+        content = json.loads(path.read_text())
+        mean = EvaluationResult.from_json(content["result"]).mean()
+        found = "absent" if mean.j_and_f is None else f"{mean.j_and_f:.3f}"
+        print(f"  step {content['step']:>4}   {found}")
+    print(f"Report: {loaded.log_dir / 'report.html'}")
 
 
 if __name__ == "__main__":

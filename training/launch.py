@@ -107,13 +107,15 @@ def _train(loaded: LoadedConfig) -> RunResult:
     ranks = ranks_from_environment(config.trainer.accelerator)
     torch.use_deterministic_algorithms(config.trainer.deterministic)
     with StopRequest() as stop, process_group(ranks, config.trainer.collective_timeout_minutes * 60):
-        task = VosTask(config, ranks, loaded.log_dir)
+        task = VosTask(config, ranks, loaded.log_dir, loaded.name)
         trainer = Trainer(loaded, task, ranks)
         with contextlib.closing(_open_log(loaded, task, trainer)) as log:
             log.banner(list(_first_words(loaded, task, trainer)))
             result = trainer.fit(log, stop)
             checkpoint_path = str(loaded.log_dir / "checkpoints" / "checkpoint.pt")
-            log.end_banner([*last_words(task, result, checkpoint_path), f"memory      {_resident_text()}"])
+            log.end_banner(
+                [*last_words(task, result, checkpoint_path), f"memory      {_resident_text()}", *trainer.close(result)]
+            )
         # Whoever is faster waits, so that no rank takes the connection from under another one.
         ranks.barrier()
     return result

@@ -16,6 +16,12 @@ from training.core.config_data import DatasetConfig, ScratchConfig, TransformsCo
 from training.core.config_model import LossConfig, ModelConfig, OptimizerConfig, PromptsConfig, SchedulerConfig
 from training.core.config_parse import all_keys, parse_section
 from training.core.config_run import CheckpointConfig, LauncherConfig, SubmititConfig, TrainerConfig
+from training.core.config_validation import (
+    CheckpointingConfig,
+    EarlyStoppingConfig,
+    EvaluationConfig,
+    VisualizationConfig,
+)
 from training.core.errors import ConfigError
 
 CONFIG_ROOT = Path(__file__).resolve().parents[2] / "sam2_configs"
@@ -28,10 +34,22 @@ FREE_KEYS = (
     "trainer.enable_progress_bar",
     "trainer.collective_timeout_minutes",
     "trainer.accelerator",
+    "trainer.val_check_interval",
+    "trainer.check_val_every_n_epoch",
+    "trainer.limit_val_batches",
+    "trainer.num_sanity_val_steps",
+    "trainer.validate_initial_weights",
+    "early_stopping.*",
     "dataset.img_folder",
     "dataset.gt_folder",
     "dataset.file_list_txt",
     "model.checkpoint",
+    "val_dataset.img_folder",
+    "val_dataset.gt_folder",
+    "val_dataset.file_list_txt",
+    "evaluation.*",
+    "visualization.*",
+    "checkpointing.*",
     "checkpoint.*",
     "launcher.*",
     "submitit.*",
@@ -48,6 +66,8 @@ class TrainConfig:
     """All randomness of a run derives from it."""
     scratch: ScratchConfig = field(default_factory=ScratchConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    val_dataset: DatasetConfig | None = None
+    """Videos that are evaluated and not trained on; the same keys as dataset. null: see dataset.val_fraction."""
     transforms: TransformsConfig = field(default_factory=TransformsConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     prompts: PromptsConfig = field(default_factory=PromptsConfig)
@@ -55,6 +75,10 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
+    visualization: VisualizationConfig = field(default_factory=VisualizationConfig)
+    checkpointing: CheckpointingConfig = field(default_factory=CheckpointingConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     launcher: LauncherConfig = field(default_factory=LauncherConfig)
     submitit: SubmititConfig = field(default_factory=SubmititConfig)
@@ -65,8 +89,17 @@ class TrainConfig:
             yield f"seed={self.seed} must be 0 or more"
         for section in dataclasses.fields(self):
             value = getattr(self, section.name)
-            if dataclasses.is_dataclass(value) and hasattr(value, "problems"):
+            if section.name != "val_dataset" and hasattr(value, "problems"):
                 yield from value.problems()
+        if self.val_dataset is not None:
+            yield from self.val_dataset.problems_at("val_dataset")
+            if self.dataset.val_fraction:
+                yield "val_dataset and dataset.val_fraction are both set; use one of them"
+        elif self.early_stopping.monitor is not None and not self.dataset.val_fraction:
+            yield (
+                f"early_stopping.monitor={self.early_stopping.monitor}, but nothing is validated: set val_dataset or "
+                "dataset.val_fraction"
+            )
         if self.scratch.num_frames == 1 and self.prompts.prob_to_use_pt_input == 0:
             yield (
                 "scratch.num_frames=1 with prompts.prob_to_use_pt_input=0: the only frame's mask is given, so there is "

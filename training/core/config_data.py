@@ -55,12 +55,13 @@ class SyntheticConfig:
     num_objects: int = 2
     """Objects in each video."""
 
-    def problems(self) -> Iterator[str]:
+    def problems_at(self, where: str) -> Iterator[str]:
+        """The problems of this section, which stands at `where` in the configuration."""
         for name in ("num_videos", "num_frames", "num_objects"):
             if getattr(self, name) < 1:
-                yield f"dataset.synthetic.{name}={getattr(self, name)} must be at least 1"
+                yield f"{where}.{name}={getattr(self, name)} must be at least 1"
         if self.size < 32:
-            yield f"dataset.synthetic.size={self.size} must be at least 32 pixels"
+            yield f"{where}.size={self.size} must be at least 32 pixels"
 
 
 @dataclass(frozen=True)
@@ -92,22 +93,35 @@ class DatasetConfig:
     """A clip whose files turn out wrong while training: stop, or leave it out of its batch and count it."""
     max_bad_fraction: float = 0.01
     """With on_bad_sample=skip: the run stops when more than this fraction of an epoch's clips was left out."""
+    val_fraction: float = 0.0
+    """Without val_dataset: hold out about this fraction of the videos for validation. A hash of a video's name decides,
+    so that videos stay on their side when others are added; at least one is held out and one is trained on."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
 
     def problems(self) -> Iterator[str]:
+        yield from self.problems_at("dataset")
+
+    def problems_at(self, where: str) -> Iterator[str]:
+        """The problems of this section, which stands at `where` in the configuration."""
         if self.dataset_type == "video":
             for name in ("img_folder", "gt_folder"):
                 if not getattr(self, name):
-                    yield f"dataset.{name} is not set: give the folder with one folder of files per video"
+                    yield f"{where}.{name} is not set: give the folder with one folder of files per video"
         if self.multiplier < 1:
-            yield f"dataset.multiplier={self.multiplier} must be at least 1"
+            yield f"{where}.multiplier={self.multiplier} must be at least 1"
         low, high = self.frame_interval
         if not 1 <= low <= high:
-            yield f"dataset.frame_interval={[low, high]} must be [smallest, largest] with 1 <= smallest <= largest"
+            yield f"{where}.frame_interval={[low, high]} must be [smallest, largest] with 1 <= smallest <= largest"
         for name in ("reverse_time_prob", "max_bad_fraction"):
             if not 0 <= getattr(self, name) <= 1:
-                yield f"dataset.{name}={getattr(self, name)} must lie between 0 and 1"
-        yield from self.synthetic.problems()
+                yield f"{where}.{name}={getattr(self, name)} must lie between 0 and 1"
+        if not 0 <= self.val_fraction < 1:
+            yield f"{where}.val_fraction={self.val_fraction} must lie between 0 and 1, 1 excluded"
+        if self.val_fraction and where != "dataset":
+            yield f"{where}.val_fraction={self.val_fraction}: only dataset.val_fraction holds videos out; remove it"
+        if self.val_fraction and self.dataset_type == "synthetic":
+            yield f"{where}.val_fraction={self.val_fraction}: generated videos have no names; give a val_dataset"
+        yield from self.synthetic.problems_at(f"{where}.synthetic")
 
 
 @dataclass(frozen=True)

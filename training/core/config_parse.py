@@ -55,11 +55,18 @@ def all_keys(cls: type, path: str = "") -> list[str]:
     hints = get_type_hints(cls)
     for f in dataclasses.fields(cls):
         where = f"{path}.{f.name}" if path else f.name
-        inner = hints[f.name]
+        inner = _without_none(hints[f.name])
         keys.append(where)
         if dataclasses.is_dataclass(inner):
             keys += all_keys(inner, where)  # type: ignore[arg-type]
     return keys
+
+
+def _without_none(hint: Any) -> Any:
+    """The type of an optional field; any other hint as it is."""
+    options = [option for option in get_args(hint) if option is not type(None)]
+    is_union = get_origin(hint) in (Union, types.UnionType)
+    return options[0] if is_union and len(options) == 1 else hint
 
 
 def _convert(hint: Any, value: Any, where: str, problems: list[str], known_keys: list[str]) -> Any:
@@ -71,6 +78,8 @@ def _convert(hint: Any, value: Any, where: str, problems: list[str], known_keys:
         options = get_args(hint)
         if value is None and type(None) in options:
             return None
+        if int in options and isinstance(value, int) and not isinstance(value, bool):
+            return value  # float | int: a whole number counts, a fraction divides
         inner = next(option for option in options if option is not type(None))
         return _convert(inner, value, where, problems, known_keys)
     if origin is Literal:

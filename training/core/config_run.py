@@ -29,6 +29,18 @@ class TrainerConfig:
     """A rank that waits longer than this for the others ends the run with exit code 5."""
     deterministic: bool = False
     """Ask torch for deterministic kernels only (GPU: slower). On CPU results are bitwise reproducible anyway."""
+    val_check_interval: float | int = 1.0
+    """When to validate: a fraction of an epoch (1.0: at its end), or, as a whole number, every so many steps."""
+    check_val_every_n_epoch: int = 1
+    """With val_check_interval as a fraction: only in every so many epochs."""
+    limit_val_batches: float | int = 1.0
+    """Videos that a validation takes: a fraction of them, or a number; 0: no validation."""
+    num_sanity_val_steps: int = 2
+    """Videos that a fresh start evaluates first, if it does not evaluate its starting weights on all of them anyway."""
+    limit_train_batches: float | int = 1.0
+    """Steps of an epoch: a fraction, or a number; 0: train nothing, validate only."""
+    validate_initial_weights: bool = True
+    """Evaluate the starting weights, so that the result can be compared with them."""
 
     def problems(self) -> Iterator[str]:
         if self.gradient_clip_val is not None and self.gradient_clip_val <= 0:
@@ -42,6 +54,19 @@ class TrainerConfig:
             yield "trainer.precision=16-mixed needs a GPU; use bf16-mixed or 32 with trainer.accelerator=cpu"
         if self.collective_timeout_minutes <= 0:
             yield f"trainer.collective_timeout_minutes={self.collective_timeout_minutes} must be above 0"
+        yield from self._interval_problems()
+
+    def _interval_problems(self) -> Iterator[str]:
+        for name in ("val_check_interval", "limit_val_batches", "limit_train_batches"):
+            value = getattr(self, name)
+            if value < 0 or (isinstance(value, float) and value > 1):
+                yield f"trainer.{name}={value} must be a fraction from 0.0 to 1.0, or a whole number"
+        if self.val_check_interval == 0:
+            yield "trainer.val_check_interval=0: to validate never, set trainer.limit_val_batches=0"
+        if self.check_val_every_n_epoch < 1:
+            yield f"trainer.check_val_every_n_epoch={self.check_val_every_n_epoch} must be at least 1"
+        if self.num_sanity_val_steps < 0:
+            yield f"trainer.num_sanity_val_steps={self.num_sanity_val_steps} must be 0 or more"
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from training.engine import checkpoint_files as files
 
 T = TypeVar("T")
 STEP_FILE = re.compile(r"step_(\d{8,})\.pt")
-TRACE = re.compile(r"step_\d{8,}\.pt(\..+)?|checkpoint\.pt")
+TRACE = re.compile(r"step_\d{8,}\.pt(\..+)?|checkpoint\.pt|last\.pt")
 NEWEST = "checkpoint.pt"
+LAST = "last.pt"
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ class CheckpointStore:
     in checkpoint.resume_from to use it. The folder is local: a safe save needs rename, fsync and hard links.
     """
 
-    def __init__(self, folder: Path, keep_last: int, ranks: Ranks) -> None:
+    def __init__(self, folder: Path, keep_last: int, ranks: Ranks, name_last: bool = False) -> None:
+        """keep_last: newest states to keep. name_last: give the newest one also the name last.pt."""
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(folder)):
             raise ConfigError(
                 f"launcher.experiment_log_dir leads to {folder}, which is not a local folder. Checkpoints must be "
@@ -55,6 +57,7 @@ class CheckpointStore:
             raise ConfigError(f"checkpoint.keep_last={keep_last} must be at least 2: one may turn out damaged")
         self.folder = folder
         self.keep_last = keep_last
+        self.names = (NEWEST, LAST) if name_last else (NEWEST,)
         self.ranks = ranks
 
     def save(self, step: int, model: dict[str, Tensor], state: dict[str, Any]) -> Path:
@@ -154,7 +157,8 @@ class CheckpointStore:
             files.sync_folder(self.folder)
             if former - {digest}:
                 files.write_hashes(path, [digest])
-            files.point_to(self.folder / NEWEST, path)
+            for name in self.names:
+                files.point_to(self.folder / name, path)
         except BaseException:
             self._remove_leftovers()
             raise

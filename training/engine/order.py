@@ -34,6 +34,8 @@ class Order:
     world_size: int
     first_world_size: int | None = None
     """World size that the run began with; None: this one."""
+    limit: float | int = 1.0
+    """Steps of an epoch that are taken: a fraction of all, or a number of them; at least 1."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -61,7 +63,9 @@ class Order:
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one epoch, at least 1."""
-        return self.num_samples // self.global_batch + (1 if self._last_step_size else 0)
+        steps = self.num_samples // self.global_batch + (1 if self._last_step_size else 0)
+        wanted = self.limit if isinstance(self.limit, int) else int(steps * self.limit)
+        return max(1, min(steps, wanted))
 
     def epoch_of(self, step: int) -> tuple[int, int]:
         """(epoch, step within that epoch) of a step of the run; all three count from 0."""

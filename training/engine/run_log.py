@@ -128,6 +128,21 @@ class RunLog:
         self._console.advance(step, self._progress)
         self.alive(step)
 
+    def validation(self, step: int, values: dict[str, float], leading: Sequence[str]) -> None:
+        """Shows and keeps the numbers of a validation. leading: metrics that are the best so far."""
+        self.flush()
+        best = f"  (best {', '.join(leading)})" if leading and step else ""
+        numbers = "  ".join(f"{name.removeprefix('val_')} {value:.4f}" for name, value in values.items())
+        self.message(f"validation after step {step}:  {numbers}{best}")
+        if self._ranks.is_main:
+            self._try("tensorboard", lambda: self._add_scalars(step, values))
+        self._clock = time.perf_counter()  # the next step's duration does not count it
+
+    def _add_scalars(self, step: int, values: dict[str, float]) -> None:
+        board = self._opened_board()
+        for name, value in values.items():
+            board.add_scalar(f"validation/{name.removeprefix('val_')}", value, step)
+
     def alive(self, step: int) -> None:
         """Gives a sign of life to whoever supervises the run; call it about once a minute during long work."""
         if self._ranks.is_main:
@@ -204,7 +219,7 @@ class RunLog:
         self._logger.info("%s", text, extra={"in_bar": True})
         self._since_line = []
 
-    def _write_board(self, rows: Sequence[dict[str, str]]) -> None:
+    def _opened_board(self) -> Any:
         if self._board is None:
             # Imported after the first step has been shown: it takes 0.2 s, with a cold disk more.
             from torch.utils.tensorboard import SummaryWriter
@@ -212,6 +227,10 @@ class RunLog:
             # What older starts wrote beyond the checkpoint is hidden: those steps are done again.
             folder, purge_step = str(self.folder / "tensorboard"), self._start_step + 1
             self._board = SummaryWriter(folder, purge_step=purge_step, flush_secs=30)
+        return self._board
+
+    def _write_board(self, rows: Sequence[dict[str, str]]) -> None:
+        board = self._opened_board()
         for row in rows:
             step, seconds = int(row["step"]), max(float(row["step_seconds"]), 1e-9)
             scalars = {f"losses/{name}": float(row[name]) for name in self._names}
@@ -223,7 +242,7 @@ class RunLog:
                 "timing/memory_mib": float(row["memory_mib"]),
             }
             for name, value in scalars.items():
-                self._board.add_scalar(name, value, step)
+                board.add_scalar(name, value, step)
 
     def _try(self, what: str, write: Callable[[], None]) -> None:
         """Writes to one of the logs; a failure is said once, and the run goes on."""

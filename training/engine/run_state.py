@@ -71,7 +71,9 @@ def resume_or_start(loaded: LoadedConfig, task: Task, ranks: Ranks) -> tuple[Che
     another configuration or other data and checkpoint.allow_config_change is not set.
     """
     config = loaded.config
-    store = CheckpointStore(loaded.log_dir / "checkpoints", config.checkpoint.keep_last, ranks)
+    store = CheckpointStore(
+        loaded.log_dir / "checkpoints", config.checkpoint.keep_last, ranks, config.checkpointing.save_last
+    )
     own_batch = config.scratch.train_batch_size * config.trainer.accumulate_grad_batches * ranks.world_size
     world_size = ranks.world_size
     state = RunState(as_dict(config), task.data_fingerprint(), own_batch, world_size, world_size)

@@ -18,14 +18,18 @@ from training.engine.run_log import RunLog
 class SavePolicy:
     """Saves by steps, by time, at epoch ends and at the end; survives a few failed saves in a row."""
 
-    def __init__(self, config: CheckpointConfig, order: Order, total_steps: int, ranks: Ranks) -> None:
+    def __init__(
+        self, config: CheckpointConfig, order: Order, total_steps: int, ranks: Ranks, every_n_epochs: int = 1
+    ) -> None:
+        self.every_n_epochs = every_n_epochs
         self.config, self.order, self.total_steps, self.ranks = config, order, total_steps, ranks
         self.failed_in_a_row = 0
         self.last_save_seconds = time.monotonic()
 
     def due(self, step: int) -> bool:
         """Whether to save after `step`; the same answer on every rank."""
-        if step == self.total_steps or self.order.epoch_of(step)[1] == 0:
+        epochs_done, steps_since = self.order.epoch_of(step)
+        if step == self.total_steps or (steps_since == 0 and epochs_done % self.every_n_epochs == 0):
             return True
         if self.config.every_n_steps is not None and step % self.config.every_n_steps == 0:
             return True

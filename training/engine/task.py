@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,6 +58,55 @@ class StepModule(Protocol):
     def __call__(self, batch: Any, normaliser: float, prompt_rng: np.random.Generator) -> dict[str, Tensor]: ...
 
 
+@dataclass(frozen=True)
+class RunFacts:
+    """What the loop knows of a run, for a report."""
+
+    state: str
+    """running, finished, stopped or failed."""
+    note: str
+    """A sentence on why it ended, or nothing."""
+    step: int
+    max_steps: int
+    history: Sequence[dict[str, Any]]
+    """{"step": ..., metric: value} of every validation, in order; finite values only."""
+    best_step: int | None
+    """The step of the best validation."""
+    provenance: dict[str, Any]
+
+
+class Validation(Protocol):
+    """How a wing measures what its network is worth, on data that it does not train on.
+
+    `alive` is called again and again meanwhile, at least once a frame; what it raises on one rank ends the measuring
+    on all.
+    """
+
+    def describe(self) -> list[str]:
+        """Lines for the start banner."""
+        ...
+
+    def measure(self, model: nn.Module, step: int, precision: Any, alive: Callable[[], None]) -> dict[str, float]:
+        """{metric: value}, equal on all ranks; details are kept in files of the run. Leaves the network as it was."""
+        ...
+
+    def sanity_check(self, model: nn.Module, count: int, precision: Any, alive: Callable[[], None]) -> None:
+        """Measures a little and keeps nothing."""
+        ...
+
+    def keep_as_best(self) -> None:
+        """What the newest measurement left in files is that of the best weights; called on one rank."""
+        ...
+
+    def write_report(self, facts: RunFacts) -> None:
+        """Writes the run's report; called on one rank."""
+        ...
+
+    def comparison_lines(self, facts: RunFacts) -> list[str]:
+        """Lines for the end banner: before and after."""
+        ...
+
+
 class Task(Protocol):
     """A wing. The trainer builds everything it needs through these calls and knows nothing else of it."""
 
@@ -72,6 +122,10 @@ class Task(Protocol):
 
     def step_module(self, model: nn.Module) -> nn.Module:
         """The module that DDP wraps: `StepModule`; it holds `model` as attribute `model`."""
+        ...
+
+    def validation(self) -> Validation | None:
+        """How the network is measured while it trains; None if nothing is set aside for that."""
         ...
 
     def describe_model(self, model: nn.Module) -> list[str]:

@@ -27,6 +27,7 @@ from training.engine.run_state import resume_or_start
 from training.engine.save_policy import SavePolicy
 from training.engine.schedule import Schedule
 from training.engine.task import Batch, Task
+from training.engine.validation import StopInValidation, Validator
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class RunResult:
 
     exit_code: int
     step: int
+    reason: str = ""
+    """Why it ended before its last step, if it did."""
 
 
 class Trainer:
@@ -54,16 +57,25 @@ class Trainer:
 
         # Where the run stands, which fixes its global batch and with it the order of samples.
         self.store, self.state = resume_or_start(loaded, task, ranks)
+        validated: dict[str, Any] | None = None
         if self.state.saved is not None:
             self.model.load_state_dict(self.state.saved["model"])
             load_optimizer_state(self.optimizer, self.state.saved["optimizer"])
             self.guard.load_state_dict(self.state.saved["guard"])
+            validated = self.state.saved.get("validation")
             self.state.saved = None  # its tensors would otherwise stay in memory for the whole run
         dataset = task.dataset()
         self.order = Order(
-            config.seed, len(dataset), self.state.global_batch, ranks.world_size, self.state.first_world_size
+            config.seed,
+            len(dataset),
+            self.state.global_batch,
+            ranks.world_size,
+            self.state.first_world_size,
+            config.trainer.limit_train_batches,
         )
         self.total_steps = config.trainer.max_steps or config.scratch.num_epochs * self.order.steps_per_epoch
+        if config.trainer.limit_train_batches == 0:
+            self.total_steps = self.state.step  # validate only
         self.schedule = Schedule(config.scheduler, self.total_steps)
         self.loader = StepLoader(
             dataset,
@@ -73,6 +85,7 @@ class Trainer:
             num_workers=config.scratch.num_train_workers,
             pin_memory=ranks.device.type == "cuda",
         )
+        self.validator = self._open_validator(validated)
         self._wait_seconds_seen = 0.0
         self.step_module = self._distribute(task.step_module(self.model))
 
@@ -81,8 +94,13 @@ class Trainer:
 
         Raises NonFiniteError, DataError or CheckpointError, each on all ranks at the same step.
         """
-        policy = SavePolicy(self.config.checkpoint, self.order, self.total_steps, self.ranks)
+        policy = SavePolicy(
+            self.config.checkpoint, self.order, self.total_steps, self.ranks, self.config.checkpointing.every_n_epochs
+        )
         self.step_module.train()
+        ended = self._begin(policy, log, stop)
+        if ended is not None:
+            return ended
         with self.loader:
             for micro_batches in self.loader.from_step(self.state.step, self.total_steps):
                 number = self.state.step + 1  # steps are counted from 1 where people see them
@@ -90,7 +108,8 @@ class Trainer:
                 losses, grad_norm = self._train_step(micro_batches, log)
 
                 stopping = self.ranks.any_says(stop.requested)
-                saving = stopping or policy.due(number)
+                validating = self.validator is not None and self.validator.due(number) and not stopping
+                saving = stopping or policy.due(number) or validating
                 self.state.remember_sources(number, [line for batch in micro_batches for line in batch.info.sources])
                 if saving or log.reading_due(number) or self.guard.is_cheap_to_ask:
                     self._stop_if_not_finite(log)
@@ -109,7 +128,61 @@ class Trainer:
                     policy.save(self.store, number, self.model, self._state_to_save(), log)
                 if stopping and number < self.total_steps:
                     return RunResult(EXIT_PREEMPTED, number)
+                if validating:
+                    ended = self._validate(policy, log, stop)
+                    if ended is not None:
+                        return ended
         return RunResult(EXIT_FINISHED, self.state.step)
+
+    def close(self, result: RunResult) -> list[str]:
+        """Writes the last report; lines for the end banner: what the training was worth."""
+        if self.validator is None or not self.validator.history:
+            return []
+        finished = result.exit_code == EXIT_FINISHED
+        self.validator.report("finished" if finished else "stopped", result.step, result.reason)
+        return self.validator.last_words() if finished else []
+
+    def _begin(self, policy: SavePolicy, log: RunLog, stop: StopRequest) -> RunResult | None:
+        """Validates what is due where the run starts or continues; a result if there is nothing left to do."""
+        validator, step = self.validator, self.state.step
+        if validator is None:
+            return None
+        try:
+            if step == 0:
+                validator.sanity_check(self.model, log, stop)
+        except StopInValidation:
+            return RunResult(EXIT_PREEMPTED, step)
+        if validator.pending(step):
+            return self._validate(policy, log, stop)
+        reason = validator.reason_to_stop()
+        return None if reason is None else RunResult(EXIT_FINISHED, step, reason)
+
+    def _validate(self, policy: SavePolicy, log: RunLog, stop: StopRequest) -> RunResult | None:
+        """Measures the weights as they are now; a result if the run ends with that."""
+        validator, step = self.validator, self.state.step
+        assert validator is not None
+        try:
+            validator.run(self.model, step, log, stop)
+        except StopInValidation:
+            return RunResult(EXIT_PREEMPTED, step)
+        if step > 0:  # before the first step there is nothing to lose
+            policy.save(self.store, step, self.model, self._state_to_save(), log)
+        validator.report("running", step)
+        reason = validator.reason_to_stop()
+        if reason is not None:
+            log.message(f"stopping early: {reason}")
+        return None if reason is None else RunResult(EXIT_FINISHED, step, reason)
+
+    def _open_validator(self, state: dict[str, Any] | None) -> Validator | None:
+        """The validator of this run, where it stood; None if no data is set aside for it."""
+        validation = self.task.validation()
+        if validation is None or self.config.trainer.limit_val_batches == 0:
+            return None
+        folder = self.loaded.log_dir
+        validator = Validator(validation, self.config, self.order, self.total_steps, self.precision, self.ranks, folder)
+        if state is not None:
+            validator.load_state_dict(state)
+        return validator
 
     def _train_step(self, micro_batches: list[Batch], log: RunLog) -> tuple[dict[str, Tensor], Tensor]:
         """One optimizer step over this rank's share of a global batch: (losses summed over it, gradient norm)."""
@@ -195,7 +268,10 @@ class Trainer:
         return self._wait_seconds_seen - before
 
     def _state_to_save(self) -> dict[str, Any]:
-        return self.state.to_save(optimizer=optimizer_state(self.optimizer), guard=self.guard.state_dict())
+        parts = {"optimizer": optimizer_state(self.optimizer), "guard": self.guard.state_dict()}
+        if self.validator is not None:
+            parts["validation"] = self.validator.state_dict()
+        return self.state.to_save(**parts)
 
 
 def _sync_buffers_argument() -> str:
@@ -209,7 +285,7 @@ def last_words(task: Task, result: RunResult, checkpoint_path: str) -> Iterator[
     if result.exit_code == EXIT_PREEMPTED:
         yield f"Stopped on request after step {result.step}; everything is saved. The same command continues."
     else:
-        yield f"Finished after step {result.step}."
+        yield f"Finished after step {result.step}{': ' + result.reason if result.reason else ''}."
     yield f"checkpoint  {checkpoint_path}"
     yield "Load it with:"
     yield from (f"  {line}" for line in task.loading_lines(checkpoint_path))

@@ -8,7 +8,8 @@ from torch import nn
 
 from training.core.config import TrainConfig
 from training.core.distributed import Ranks
-from training.vos.dataset.clips import ClipDataset, SyntheticDataset, build_dataset
+from training.vos.dataset.clips import ClipDataset, SyntheticDataset, training_index
+from training.vos.dataset.index import VideoIndex
 from training.vos.model.build import build_network
 from training.vos.model.freezing import freeze, trainable_table
 from training.vos.model.names import resolve_network
@@ -16,6 +17,7 @@ from training.vos.model.published import initial_checkpoint
 from training.vos.model.step import ClipStep
 from training.vos.model.tracker import TrainableSAM2
 from training.vos.model.weights import load_weights
+from training.vos.validation import VosValidation, open_validation
 
 
 class VosTask:
@@ -24,13 +26,38 @@ class VosTask:
     Opening it builds (or finds) the dataset index, so wrong data is found before the network is built.
     """
 
-    def __init__(self, config: TrainConfig, ranks: Ranks, log_dir: Path) -> None:
+    def __init__(self, config: TrainConfig, ranks: Ranks, log_dir: Path, name: str = "training") -> None:
+        """name: the recipe's, for the report's title."""
         self.config = config
         self._initial_weights = initial_checkpoint(config.model)
-        self._dataset: ClipDataset | SyntheticDataset = ranks.main_first(lambda: build_dataset(config, log_dir))
+        self._dataset: ClipDataset | SyntheticDataset
+        index: VideoIndex | None = None
+        held_out: VideoIndex | None = None
+        if config.dataset.dataset_type == "synthetic":
+            self._dataset = SyntheticDataset(config)
+        else:
+            index, held_out = ranks.main_first(lambda: training_index(config, log_dir))
+            self._dataset = ClipDataset(config, index)
+        self._held_out = held_out
+        self._validation = open_validation(config, name, ranks, log_dir, index, held_out)
 
     def describe_data(self) -> list[str]:
-        return self._dataset.describe()
+        lines = self._dataset.describe()
+        if self._held_out is not None:
+            names = ", ".join(self._held_out.table.names[number] for number in range(min(5, len(self._held_out))))
+            more = ", ..." if len(self._held_out) > 5 else ""
+            lines.append(
+                f"held out for validation (dataset.val_fraction={self.config.dataset.val_fraction:g}, by a hash of "
+                f"their names): {len(self._held_out)} of {len(self._held_out) + self._dataset_videos}: {names}{more}"
+            )
+        return lines + (self._validation.describe() if self._validation is not None else [])
+
+    def validation(self) -> VosValidation | None:
+        return self._validation
+
+    @property
+    def _dataset_videos(self) -> int:
+        return len(self._dataset) // self.config.dataset.multiplier
 
     def data_fingerprint(self) -> str:
         return self._dataset.fingerprint()

@@ -14,6 +14,7 @@ from training.core.structures import SampleKey, VideoSample, pack_planes
 from training.vos.batch import VideoBatch
 from training.vos.dataset.clip_reader import read_clip
 from training.vos.dataset.collate import BadSample, collate_clips
+from training.vos.dataset.holdout import hold_out
 from training.vos.dataset.index import VideoIndex, build_index
 from training.vos.dataset.sampler import RandomUniformSampler
 from training.vos.dataset.synthetic import GeneratedVideo, generator_fingerprint, synthetic_video
@@ -115,7 +116,13 @@ def build_dataset(config: TrainConfig, cache_dir: Path | None) -> ClipDataset | 
     """The dataset a configuration describes; the index of a folder dataset is cached in cache_dir. Raises DataError."""
     if config.dataset.dataset_type == "synthetic":
         return SyntheticDataset(config)
-    return ClipDataset(config, build_index(config.dataset, config.scratch.num_frames, cache_dir))
+    return ClipDataset(config, training_index(config, cache_dir)[0])
+
+
+def training_index(config: TrainConfig, cache_dir: Path | None) -> tuple[VideoIndex, VideoIndex | None]:
+    """(videos to train on, videos that dataset.val_fraction holds out; None if it is 0). Raises DataError."""
+    index = build_index(config.dataset, config.scratch.num_frames, cache_dir)
+    return hold_out(index, config.dataset.val_fraction) if config.dataset.val_fraction else (index, None)
 
 
 def _sampler(config: TrainConfig) -> RandomUniformSampler:

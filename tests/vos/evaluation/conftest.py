@@ -1,0 +1,41 @@
+"""Clips and networks for tests of the evaluation; importing this makes stock_tracking importable for them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from stock_tracking import TINY, FilesClip, vivid_network
+
+from training.core.config_data import SyntheticConfig
+from training.vos.evaluation.clips import SyntheticClip
+from training.vos.model.tracker import TrainableSAM2
+
+
+@pytest.fixture
+def dogs(real_data: Path) -> FilesClip:
+    """Three objects that cross, 432x240."""
+    return FilesClip(real_data / "vos", "dogs-jump", 10)
+
+
+@pytest.fixture
+def vivid() -> TrainableSAM2:
+    """The smallest architecture at 64 pixels with weights that use their memory."""
+    return vivid_network(TINY, 64)
+
+
+@pytest.fixture
+def made() -> SyntheticClip:
+    """A generated clip of 6 frames with two objects."""
+    return SyntheticClip(SyntheticConfig(num_videos=4, num_frames=6, size=64, num_objects=2), seed=5, video_index=0)
+
+
+@pytest.fixture(autouse=True)
+def no_word_on_holes() -> Iterator[None]:
+    """Stock warns on every frame that it cannot fill holes without its CUDA extension."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Skipping the post-processing.*")
+        warnings.filterwarnings("ignore", message="(?s).*cannot import name '_C'.*")
+        yield

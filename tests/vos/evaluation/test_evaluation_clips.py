@@ -1,0 +1,160 @@
+"""Clips: whole videos with label states, from every layout that training reads, and their faults by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.core.config_data import DatasetConfig, SyntheticConfig
+from training.core.errors import DataError
+from training.vos.dataset.synthetic import synthetic_video
+from training.vos.evaluation.clips import EvaluationClip, first_frame, open_clips, select_clips
+
+HEIGHT, WIDTH = 24, 32
+
+
+class Videos:
+    """A dataset folder under construction."""
+
+    def __init__(self, root: Path) -> None:
+        self.images, self.masks = root / "images", root / "masks"
+        self.images.mkdir()
+        self.masks.mkdir()
+
+    def frame(self, video: str, t: int) -> Path:
+        path = self.images / video / f"{t:05d}.png"
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), np.random.default_rng(t).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
+        return path
+
+    def mask(self, folder: str, t: int, ids: np.ndarray) -> Path:
+        path = self.masks / folder / f"{t:05d}.png"
+        path.parent.mkdir(exist_ok=True, parents=True)
+        Image.fromarray(ids.astype(np.uint8)).save(path)
+        return path
+
+    def video(self, name: str, ids_per_frame: list[list[int] | None]) -> None:
+        """One frame per entry: the ids its mask shows, or None for no mask."""
+        for t, ids in enumerate(ids_per_frame):
+            self.frame(name, t)
+            if ids is not None:
+                self.mask(name, t, squares(ids))
+
+    def config(self, **changes: object) -> DatasetConfig:
+        return DatasetConfig(img_folder=str(self.images), gt_folder=str(self.masks), **changes)  # type: ignore[arg-type]
+
+    def clips(self, **changes: object) -> list[EvaluationClip]:
+        return open_clips(self.config(**changes), 0, None)
+
+
+def squares(ids: list[int]) -> np.ndarray:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for n, object_id in enumerate(ids):
+        mask[4:12, 2 + 9 * n : 10 + 9 * n] = object_id
+    return mask
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Videos:
+    return Videos(tmp_path)
+
+
+def test_a_clip_is_the_whole_video_with_its_label_states(videos: Videos) -> None:
+    videos.video("a", [None, [3], None, [3, 7], []])
+    (clip,) = videos.clips()
+    assert (clip.name, clip.num_frames, clip.object_ids) == ("a", 5, (3, 7))
+    assert clip.frame_names == ("00000", "00001", "00002", "00003", "00004")
+    assert clip.labelled.tolist() == [[False] * 2, [True] * 2, [False] * 2, [True] * 2, [True] * 2]
+    assert [first_frame(clip, n) for n in (0, 1)] == [1, 3]
+    truth = clip.truth(3)
+    assert np.array_equal(truth, np.stack([squares([3, 7]) == i for i in (3, 7)]))
+    assert not clip.truth(4).any()
+    assert clip.read_frame(2).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_one_folder_per_object_may_label_and_overlap_as_it_likes(videos: Videos) -> None:
+    for t in range(3):
+        videos.frame("a", t)
+        videos.mask("a/1", t, 255 * squares([1]))
+    videos.mask("a/2", 1, squares([1, 1]))
+    videos.mask("a/3", 2, squares([]))
+    (clip,) = videos.clips()
+    assert clip.object_ids == (1, 2, 3)
+    assert clip.labelled.tolist() == [[True, False, False], [True, True, False], [True, False, True]]
+    assert [first_frame(clip, n) for n in (0, 1, 2)] == [0, 1, None]
+    truth = clip.truth(1)
+    assert np.array_equal(truth[0], squares([1]) > 0)
+    assert np.array_equal(truth[1], squares([1, 1]) > 0)
+    assert not truth[2].any()
+
+
+def test_sparse_labels_of_a_real_video(real_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("caps\n")
+    folder = real_data / "vos"
+    config = DatasetConfig(
+        img_folder=str(folder / "JPEGImages"),
+        gt_folder=str(folder / "Annotations"),
+        file_list_txt=str(tmp_path / "list.txt"),
+    )
+    (clip,) = open_clips(config, 0, None)
+    assert np.flatnonzero(clip.labelled.any(1)).tolist() == [0, 14, 33, 43, 66]
+    assert [first_frame(clip, n) for n in (0, 1)] == [0, 33]
+    assert clip.truth(33).shape == (2, 853, 480)
+    assert clip.truth(33).any((1, 2)).tolist() == [True, True]
+
+
+def test_generated_clips_are_training_s_videos_of_that_seed() -> None:
+    made = SyntheticConfig(num_videos=3, num_frames=4, size=48, num_objects=2)
+    clips = open_clips(DatasetConfig(dataset_type="synthetic", synthetic=made), 11, None)
+    assert [clip.name for clip in clips] == ["synthetic-0", "synthetic-1", "synthetic-2"]
+    for number, clip in enumerate(clips):
+        frames, masks = synthetic_video(11, number, made)
+        assert clip.labelled.all()
+        assert clip.object_ids == (1, 2)
+        assert first_frame(clip, 0) == 0
+        for t in range(4):
+            assert np.array_equal(clip.read_frame(t), frames[t])
+            assert np.array_equal(clip.truth(t), masks[t])
+            assert np.array_equal(clip.visible[t], masks[t].any((1, 2)))
+
+
+def test_a_list_that_names_a_missing_video_is_refused(videos: Videos, tmp_path: Path) -> None:
+    videos.video("a", [[1], [1]])
+    (tmp_path / "list.txt").write_text("a\nghost\n")
+    with pytest.raises(DataError, match="ghost") as raised:
+        videos.clips(file_list_txt=str(tmp_path / "list.txt"))
+    assert "list.txt" in str(raised.value)
+    clips = videos.clips()
+    with pytest.raises(DataError, match=r"val\.txt names 1 of 2 videos that are not in the dataset: ghost") as raised:
+        select_clips(clips, ["a", "ghost"], "val.txt")
+    assert "such as a" in str(raised.value)
+    with pytest.raises(DataError, match=r"val\.txt names no video"):
+        select_clips(clips, [], "val.txt")
+
+
+def test_a_split_keeps_the_datasets_order(videos: Videos) -> None:
+    for name in ("v2", "v10", "v1"):
+        videos.video(name, [[1]])
+    assert [clip.name for clip in select_clips(videos.clips(), ["v10", "v1"], "val.txt")] == ["v1", "v10"]
+
+
+def test_a_video_whose_masks_are_all_empty_is_refused(videos: Videos) -> None:
+    videos.video("a", [[1], [1]])
+    videos.video("bare", [[], []])
+    with pytest.raises(DataError, match="bare"):
+        videos.clips()
+
+
+def test_a_mask_of_another_size_is_named_with_its_image(videos: Videos) -> None:
+    videos.video("a", [[1], [1]])
+    path = videos.mask("a", 1, np.ones((HEIGHT, WIDTH + 8), np.uint8))
+    (clip,) = videos.clips()
+    assert clip.truth(0).any()
+    with pytest.raises(DataError, match="24x40") as raised:
+        clip.truth(1)
+    assert str(path) in str(raised.value)
+    assert str(videos.images / "a" / "00001.png") in str(raised.value)

@@ -1,0 +1,1 @@
+"""Evaluation of a network on whole videos: prompts, tracking, scores."""

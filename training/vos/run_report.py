@@ -1,0 +1,282 @@
+"""What the report of a run shows, gathered from its files: scores before and after, curves, film strips, the data."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from iopath.common.file_io import g_pathmgr
+from PIL import Image
+
+from training.core.config import TrainConfig
+from training.vos.dataset.index import VideoIndex
+from training.vos.evaluation.clips import EvaluationClip, FolderClip
+from training.vos.evaluation.result import ClipResult, EvaluationResult
+from training.vos.measurement import BEST, INITIAL, NEWEST, SetMeasurement
+from training.vos.metrics import MeanScore, ObjectScore
+from training.vos.pictures.strips import comparison_strip, spread_frames, strided_frames
+from training.vos.report.curves import training_charts
+from training.vos.report.data import (
+    DatasetSummary,
+    ReportData,
+    ReportStrip,
+    ScoreRow,
+    Scores,
+    ScoreTable,
+    StripPlace,
+    worse_warnings,
+)
+from training.vos.report.summary import summarise_dataset
+
+RELOAD_SECONDS = 60
+SHOWN_ROWS = 12
+"""Objects that the terminal's table lists; the report and the CSV have all."""
+
+
+def report_data(
+    name: str,
+    log_dir: Path,
+    config: TrainConfig,
+    sets: Mapping[str, SetMeasurement],
+    datasets: Sequence[DatasetSummary],
+    facts: Any,
+) -> ReportData:
+    """Everything the report shows now. datasets: of `describe_datasets`; facts: `training.engine.task.RunFacts`."""
+    metrics = _metrics(log_dir)
+    comparison = score_table("validation", sets["validation"], facts)
+    guard = score_table("guard", sets["guard"], facts) if "guard" in sets else None
+    warnings = [line for table in (comparison, guard) if table is not None for line in worse_warnings(table)]
+    seconds = sum(float(row["step_seconds"]) for row in metrics) if metrics else None
+    running = facts.state == "running"
+    return ReportData(
+        title=name,
+        state=facts.state,
+        step=facts.step,
+        written=datetime.now(UTC).isoformat(timespec="seconds"),
+        state_note=facts.note,
+        max_steps=facts.max_steps,
+        elapsed_seconds=seconds,
+        comparison=comparison,
+        guard=guard,
+        warnings=warnings,
+        strips=_strips(config, sets["validation"], facts) if config.visualization.enabled else (),
+        charts=training_charts(metrics, facts.history),
+        datasets=datasets,
+        provenance=facts.provenance,
+        reload_seconds=RELOAD_SECONDS if running else None,
+    )
+
+
+def score_table(name: str, videos: SetMeasurement, facts: Any) -> ScoreTable | None:
+    """The starting weights beside the best (before the first step: beside themselves); None without both."""
+    if not facts.history:
+        return None
+    last_step = int(facts.history[-1]["step"])
+    after_step = facts.best_step if facts.best_step is not None else last_step
+    before, after = videos.result_of(0), videos.result_of(after_step)
+    if after is None:
+        return None
+    rows = []
+    known = {clip.video: clip for clip in before.clips} if before is not None else {}
+    for clip in after.clips:
+        former = {score.object_id: score for score in known[clip.video].objects} if clip.video in known else {}
+        rows += [
+            ScoreRow(clip.video, score.object_id, _scores(former.get(score.object_id)), _scores(score))
+            for score in clip.objects
+        ]
+    return ScoreTable(
+        name=f"{name} set",
+        rows=rows,
+        before=_mean(before.mean()) if before is not None else Scores(reason="the starting weights were not measured"),
+        after=_mean(after.mean()),
+        protocol=_protocol(after, len(rows)),
+        before_name="starting weights",
+        after_name=f"{'best' if facts.best_step is not None else 'newest'}, step {after_step:,}",
+    )
+
+
+def comparison_lines(table: ScoreTable) -> list[str]:
+    """A table for the terminal: video, object, J&F before and after; the first rows and the mean."""
+    width = max([len(row.video) for row in table.rows] + [len("mean of all objects")]) + 2
+    lines = [f"# {table.name}: J&F of the {table.before_name} and of the {table.after_name}"]
+    for row in table.rows[:SHOWN_ROWS]:
+        label = f"{row.video:<{width}}{row.object_id:>5}"
+        lines.append(f"{label}  {_number(row.before)}  {_number(row.after)}  {_delta(row.delta)}")
+    if len(table.rows) > SHOWN_ROWS:
+        lines.append(f"... and {len(table.rows) - SHOWN_ROWS} more objects, in the report")
+    label = f"{'mean of all objects':<{width}}{'':>5}"
+    return [*lines, f"{label}  {_number(table.before)}  {_number(table.after)}  {_delta(table.delta)}"]
+
+
+def _number(scores: Scores) -> str:
+    return f"{'–':>6}" if scores.j_and_f is None else f"{scores.j_and_f:6.3f}"
+
+
+def _delta(delta: float | None) -> str:
+    return f"{'–':>7}" if delta is None else f"{delta:+7.3f}"
+
+
+def _scores(score: ObjectScore | None) -> Scores:
+    if score is None:
+        return Scores(reason="not measured")
+    return Scores(score.j, score.f, score.j_and_f, score.reason or "" if score.j is None else "")
+
+
+def _mean(mean: MeanScore) -> Scores:
+    reason = "" if mean.j_and_f is not None else "no object has a score"
+    return Scores(mean.j, mean.f, mean.j_and_f, reason)
+
+
+def _protocol(result: EvaluationResult, num_objects: int) -> str:
+    rule = {
+        "davis": "DAVIS rule: an object's first frame and the video's last are left out",
+        "sav": "SA-V rule: an object's first frame is left out",
+    }[result.protocol]
+    counts = f"{_count(len(result.clips), 'video')}, {_count(num_objects, 'object')}"
+    return f"{counts}, prompt: {result.prompt}. {rule}; mean over objects."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _metrics(log_dir: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv; none before the first step."""
+    path = log_dir / "metrics.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _strips(config: TrainConfig, videos: SetMeasurement, facts: Any) -> list[ReportStrip]:
+    """Film strips of the best, the median and the worst video by J&F of the weights that the table shows as after."""
+    after_step = facts.best_step if facts.best_step is not None else (facts.history[-1]["step"] if facts.history else 0)
+    after, before = videos.result_of(int(after_step)), videos.result_of(0)
+    if after is None:
+        return []
+    scored = [clip for clip in after.clips if clip.mean().j_and_f is not None]
+    scored.sort(key=lambda clip: (-(clip.mean().j_and_f or 0.0), clip.video))
+    if not scored:
+        return []
+    places: list[tuple[StripPlace, ClipResult]] = [("best", scored[0])]
+    places += [("median", scored[len(scored) // 2])] if len(scored) > 2 else []
+    places += [("worst", scored[-1])] if len(scored) > 1 else []
+    clips = {clip.name: clip for clip in videos.clips}
+    former = {clip.video: clip for clip in before.clips} if before is not None else {}
+    which = BEST if videos.masks_folder(BEST).is_dir() and after_step else (NEWEST if after_step else INITIAL)
+    return [
+        _strip(config, place, clips[clip.video], clip, former.get(clip.video), videos, which) for place, clip in places
+    ]
+
+
+def _strip(
+    config: TrainConfig,
+    place: StripPlace,
+    clip: EvaluationClip,
+    after: ClipResult,
+    before: ClipResult | None,
+    videos: SetMeasurement,
+    which: str,
+) -> ReportStrip:
+    chosen = _chosen_frames(clip, config.visualization.max_length, config.visualization.stride)
+    truth = [clip.truth(t) if clip.labelled[t].any() else None for t in chosen]
+
+    def masks(folder: str) -> list[npt.NDArray[np.bool_] | None]:
+        return [_predicted(videos.masks_folder(folder) / clip.name, clip, t) for t in chosen]
+
+    picture = comparison_strip(
+        [clip.read_frame(t) for t in chosen],
+        truth,
+        masks(INITIAL),
+        masks(which),
+        clip.object_ids,
+        j_before=[_j_at(before, t) for t in chosen],
+        j_after=[_j_at(after, t) for t in chosen],
+        column_labels=[f"frame {t}" for t in chosen],
+    )
+    now, then = after.mean().j_and_f, before.mean().j_and_f if before is not None else None
+    change = f"J&F {then:.3f} before, {now:.3f} after" if then is not None else f"J&F {now:.3f}"
+    return ReportStrip(
+        place,
+        clip.name,
+        change,
+        picture,
+        f"{len(chosen)} frames of {clip.name} with the true masks and those predicted before and after training",
+    )
+
+
+def _chosen_frames(clip: EvaluationClip, max_length: int, stride: int) -> list[int]:
+    """Frames for a strip: spread over the labelled ones, at least `stride` apart."""
+    labelled = np.flatnonzero(clip.labelled.any(axis=1)).tolist()
+    places = spread_frames(len(labelled), max_length)
+    if stride > 1 and len(places) > 1 and places[1] - places[0] < stride:
+        places = strided_frames(len(labelled), stride, max_length)
+    return [int(labelled[place]) for place in places]
+
+
+def _predicted(folder: Path, clip: EvaluationClip, frame_index: int) -> npt.NDArray[np.bool_] | None:
+    """Masks [N, H, W] from the PNG that the evaluation wrote; None if there is none."""
+    path = folder / f"{clip.frame_names[frame_index]}.png"
+    if not path.is_file():
+        return None
+    with Image.open(path) as image:
+        ids = np.asarray(image)
+    return np.stack([ids == object_id for object_id in clip.object_ids])
+
+
+def _j_at(clip: ClipResult | None, frame_index: int) -> Sequence[float | None] | None:
+    """J of each object in a frame, None for one that does not count there; None if none does."""
+    if clip is None:
+        return None
+    found = [dict(zip(score.frames, score.j_per_frame, strict=True)).get(frame_index) for score in clip.objects]
+    return found if any(j is not None for j in found) else None
+
+
+def describe_datasets(training_index: VideoIndex | None, sets: Mapping[str, SetMeasurement]) -> list[DatasetSummary]:
+    """What training, validation and guard set hold. Opens a file of each video."""
+    found = []
+    if training_index is not None:
+        areas = [training_index.table.areas_of(number) for number in range(len(training_index))]
+        first = [training_index.image_path(training_index.video(number), 0) for number in range(len(training_index))]
+        found.append(_summary("training set", areas, [_num_pixels(path) for path in first]))
+    for name, videos in sets.items():
+        areas = [np.where(clip.labelled, _areas(clip), -1) for clip in videos.clips]
+        pixels = [int(np.prod(clip.read_frame(0).shape[:2])) for clip in videos.clips]
+        found.append(_summary(f"{name} set", areas, pixels))
+    return found
+
+
+def _areas(clip: EvaluationClip) -> npt.NDArray[np.int64]:
+    """[T, N]: pixels of each object in each frame, as the index knows them, or counted for a generated clip."""
+    if isinstance(clip, FolderClip):
+        return np.asarray(clip.video.areas, np.int64)
+    return np.stack([clip.truth(t).sum(axis=(1, 2), dtype=np.int64) for t in range(clip.num_frames)])
+
+
+def _num_pixels(path: str) -> int:
+    """Width times height of an image file, from its header."""
+    with g_pathmgr.open(path, "rb") as file, Image.open(file) as image:
+        width, height = image.size
+    return int(width * height)
+
+
+def _summary(name: str, areas: Sequence[npt.NDArray[Any]], num_pixels: Sequence[int]) -> DatasetSummary:
+    """areas: for each video [T, N], pixels where visible, 0 absent, -1 unlabelled. num_pixels: of its frames."""
+    shares: list[float] = []
+    for video, pixels in zip(areas, num_pixels, strict=True):
+        shares += (video[video > 0] / pixels).tolist()
+    return summarise_dataset(
+        name,
+        [len(video) for video in areas],
+        shares,
+        num_objects=sum(video.shape[1] for video in areas),
+        visible=sum(int((video > 0).sum()) for video in areas),
+        absent=sum(int((video == 0).sum()) for video in areas),
+        unlabelled=sum(int((video < 0).sum()) for video in areas),
+    )
