@@ -12,7 +12,7 @@ SHELL_SCRIPTS := run_training_docker.sh .ci/run checkpoints/download.sh tests/co
   $(wildcard scripts/*.sh scripts/launcher/*.sh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train image shell tensorboard image-reproducible test test-unit test-container lint format bench docs lock clean
+.PHONY: help setup demo train evaluate predict image shell tensorboard image-reproducible test test-unit test-container lint format bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1 \t/' | awk -F'\t' '{printf "  make %-12s%s\n", $$1, $$2}'
@@ -26,7 +26,13 @@ demo: setup ## Train a small SAM 2 on generated clips and show what it learned (
 	@$(RUN) training/demo.py
 
 train: ## Train: make train GPUS=2 CONFIG=... ARGS="key=value ..." (in the container where docker is, else here)
-	@GPUS="$(GPUS)" CONFIG="$(CONFIG)" ARGS="$(ARGS)" scripts/launcher/train.sh
+	@GPUS="$(GPUS)" CONFIG="$(CONFIG)" ARGS="$(ARGS)" scripts/launcher/run.sh train
+
+evaluate: ## Score weights: make evaluate ARGS="--checkpoint FILE --baseline FILE" (in the container where docker is)
+	@GPUS="$(GPUS)" CONFIG="$(CONFIG)" ARGS="$(ARGS)" scripts/launcher/run.sh evaluate
+
+predict: ## Track objects: make predict ARGS="INPUT --checkpoint FILE --mask FILE --output DIR" (likewise)
+	@GPUS="$(GPUS)" CONFIG="$(CONFIG)" ARGS="$(ARGS)" scripts/launcher/run.sh predict
 
 image: ## Build the container's image (add --no-cache and the like with BUILD_ARGS=...)
 	@scripts/build_image.sh $(BUILD_ARGS)

@@ -25,6 +25,9 @@ the same command again goes on from there. What comes after -- goes to training/
 Options
   --dry-run   do the checks and print the docker command instead of running it
   --demo      train a small network on generated clips (minutes on a CPU; no data and no weights needed)
+  --evaluate  score weights on videos with masks; what comes after -- goes to training/evaluate.py
+  --predict   track objects through a video; what comes after -- goes to training/predict.py
+              (both name files as the container sees them: dataset/..., sam2_logs/..., /checkpoints/...)
   --shell     open a shell in the container instead of training
   --help      this text
 
@@ -75,6 +78,8 @@ parse_arguments() {
       --help | -h) usage && exit 0 ;;
       --dry-run) dry_run=1 ;;
       --demo) mode=demo ;;
+      --evaluate) mode=evaluate ;;
+      --predict) mode=predict ;;
       --shell) mode=shell ;;
       --)
         shift
@@ -103,11 +108,11 @@ read_environment() {
 
 # Without a dataset there is nothing to train on; on a terminal the demo is offered instead.
 ask_for_dataset() {
-  [ "$mode" = train ] && [ -z "$dataset" ] || return 0
+  [ -z "$dataset" ] && [[ $mode =~ ^(train|evaluate|predict)$ ]] || return 0
   say "SAM2_DATASET is not set: it names the folder with your frames and masks."
   say "  SAM2_DATASET=/path/to/data ./run_training_docker.sh        (layout: docs/data.md)"
   say "  ./run_training_docker.sh --demo                            (needs no data; minutes)"
-  [ -t 0 ] && [ -t 2 ] || exit "$EXIT_SETTING"
+  [ "$mode" = train ] && [ -t 0 ] && [ -t 2 ] || exit "$EXIT_SETTING"
   local answer=''
   read -r -p "Run the demo now? [y/N] " answer || true
   [[ $answer == [yY]* ]] || exit "$EXIT_SETTING"
@@ -228,6 +233,8 @@ compose_command() {
   case $mode in
     demo) program=(python training/demo.py "${overrides[@]}") ;;
     shell) program=(bash) ;;
+    evaluate) program=(python training/evaluate.py -c "$config_in_container" "${layout[@]}" "${overrides[@]}") ;;
+    predict) program=(python training/predict.py -c "$config_in_container" "${overrides[@]}") ;;
     *) program=(python training/train.py -c "$config_in_container" --num-gpus "$num_processes" "${layout[@]}" "${overrides[@]}") ;;
   esac
   [ ! -t 1 ] || terminal+=(--tty --env "TERM=${TERM:-xterm}")

@@ -57,12 +57,13 @@ Start it: sudo systemctl start docker"
 # ---- the data ----
 
 check_dataset() {
-  [ "$mode" = train ] && [ -n "$dataset" ] || return 0
+  [ -n "$dataset" ] || return 0
   if [ ! -d "$dataset" ]; then
     problem "$EXIT_DATA" "SAM2_DATASET=$dataset is not a folder. Give the folder that holds images/ and masks/."
     return
   fi
   dataset=$(realpath "$dataset")
+  [[ $mode =~ ^(train|evaluate)$ ]] || return 0
   if find_layout "$dataset"; then
     layout=("dataset.img_folder=/workspace/dataset/$images" "dataset.gt_folder=/workspace/dataset/$masks")
     [ -n "$(find -L "$dataset/$images" -mindepth 1 -maxdepth 1 -type d -print -quit)" ] || problem "$EXIT_DATA" \

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Part of run_training_docker.sh and train.sh: how a dataset folder is laid out.
+# Part of run_training_docker.sh and run.sh: how a dataset folder is laid out.
 # shellcheck disable=SC2034 # what it finds is for the script that reads this file
 
 # Sets images and masks, the folders of frames and of masks below a dataset folder; fails when it finds none.

@@ -82,7 +82,7 @@ def test_services_and_profiles(
         assert shown.returncode == 0, shown.stderr
         return set(shown.stdout.split())
 
-    everything = {"train", "train-cpu", "tensorboard"}
+    everything = {"train", "train-cpu", "evaluate", "evaluate-cpu", "predict", "predict-cpu", "tensorboard"}
     assert services("--profile", "cpu") in ({"train-cpu"}, everything)  # 1.29 lists all, whatever the profile
     assert services(COMPOSE_PROFILES="gpu") in ({"train"}, everything)
 
@@ -103,7 +103,7 @@ def test_the_example_of_settings_names_every_variable_of_the_compose_file(projec
 
 def test_only_the_gpu_service_reserves_a_device_and_the_board_is_local(project: Path) -> None:
     services = yaml.safe_load((project / "docker-compose.yml").read_text())["services"]
-    assert {name for name, service in services.items() if "deploy" in service} == {"train"}
+    assert {name for name, service in services.items() if "deploy" in service} == {"train", "evaluate", "predict"}
     device = services["train"]["deploy"]["resources"]["reservations"]["devices"][0]
     assert device["driver"] == "nvidia"
     assert device["capabilities"] == ["gpu"]

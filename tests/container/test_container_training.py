@@ -114,7 +114,11 @@ def test_make_train_says_when_it_is_not_in_a_container(new_caller: NewCaller) ->
     caller = new_caller("local")
     environment = {**caller.environment, "LOCAL": "1", "ARGS": "--help"}
     shown = subprocess.run(
-        [REPOSITORY / "scripts" / "launcher" / "train.sh"], env=environment, text=True, capture_output=True, check=False
+        [REPOSITORY / "scripts" / "launcher" / "run.sh", "train"],
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
     )
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "Training on this machine, not in a container: LOCAL=1." in shown.stdout

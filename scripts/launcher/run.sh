@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# `make train`: in the container where docker is, else on this machine; says which.
+# `make train`, `make evaluate`, `make predict`: in the container where docker is, else on this machine; says which.
+#   run.sh train|evaluate|predict
 #   GPUS, CONFIG, ARGS   as make passes them;  LOCAL=1: never in the container
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -7,6 +8,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=scripts/launcher/layout.sh
 . scripts/launcher/layout.sh
 read -r -a args <<<"${ARGS:-}"
+command=$1
+case $command in
+  train) doing=Training ;;
+  evaluate) doing=Evaluating ;;
+  predict) doing=Predicting ;;
+  *)
+    echo "run.sh: unknown command $command" >&2
+    exit 2
+    ;;
+esac
 
 # Why this run shall not be in a container; nothing if it shall.
 reason_for_local() {
@@ -23,19 +34,22 @@ reason_for_local() {
 
 reason=$(reason_for_local)
 if [ -z "$reason" ]; then
-  echo "Training in a container, because docker is here (LOCAL=1 trains without it)."
-  SAM2_GPUS=${GPUS:-${SAM2_GPUS:-all}} SAM2_CONFIG=${CONFIG:-${SAM2_CONFIG:-}} exec ./run_training_docker.sh -- "${args[@]}"
+  echo "$doing in a container, because docker is here (LOCAL=1: without it)."
+  mode=()
+  [ "$command" = train ] || mode=("--$command")
+  export SAM2_GPUS=${GPUS:-${SAM2_GPUS:-all}} SAM2_CONFIG=${CONFIG:-${SAM2_CONFIG:-}}
+  exec ./run_training_docker.sh "${mode[@]}" -- "${args[@]}"
 fi
 
-echo "Training on this machine, not in a container: $reason."
+echo "$doing on this machine, not in a container: $reason."
 make --no-print-directory setup
 data=()
-if [ -n "${SAM2_DATASET:-}" ] && [[ " ${ARGS:-} " != *" dataset.img_folder="* ]]; then
+if [ "$command" != predict ] && [ -n "${SAM2_DATASET:-}" ] && [[ " ${ARGS:-} " != *" dataset.img_folder="* ]]; then
   if ! find_layout "$SAM2_DATASET"; then
     echo "$SAM2_DATASET has neither images/ and masks/ nor JPEGImages/ and Annotations/" >&2
     exit 6
   fi
   data=("dataset.img_folder=$SAM2_DATASET/$images" "dataset.gt_folder=$SAM2_DATASET/$masks")
 fi
-exec .venv/bin/python training/train.py -c "${CONFIG:-sam2.1_training/custom_finetune}" --num-gpus "${GPUS:-1}" \
-  "${data[@]}" "${args[@]}"
+[ "$command" != train ] || data+=(--num-gpus "${GPUS:-1}")
+exec .venv/bin/python "training/$command.py" -c "${CONFIG:-sam2.1_training/custom_finetune}" "${data[@]}" "${args[@]}"
