@@ -50,7 +50,9 @@ class VosTask:
                 f"held out for validation (dataset.val_fraction={self.config.dataset.val_fraction:g}, by a hash of "
                 f"their names): {len(self._held_out)} of {len(self._held_out) + self._dataset_videos}: {names}{more}"
             )
-        return lines + (self._validation.describe() if self._validation is not None else [])
+        if self._validation is None:
+            return [*lines, "nothing is validated: with dataset.val_fraction or val_dataset you learn what this is worth"]
+        return lines + self._validation.describe()
 
     def validation(self) -> VosValidation | None:
         return self._validation
