@@ -78,9 +78,9 @@ fetch() { # address path
   if command -v curl >/dev/null; then
     local bar=(--progress-bar)
     [ -t 2 ] || bar=(--silent --show-error)
-    curl "${bar[@]}" --fail --location --retry 5 --retry-connrefused --continue-at - --output "$2" "$1"
+    curl "${bar[@]}" --fail --location --retry 3 --retry-connrefused --continue-at - --output "$2" "$1"
   elif command -v wget >/dev/null; then
-    wget --no-verbose --tries 5 --continue --output-document "$2" "$1"
+    wget --no-verbose --tries 3 --continue --output-document "$2" "$1"
   else
     fail "neither curl nor wget is installed; install one of them" 1
   fi

@@ -171,3 +171,28 @@ def test_a_full_disk_while_saving_is_survived_and_said(
     assert "step 7/7" in said
     assert "No space left on device" in said
     assert done.returncode in (0, 4), said
+
+
+def test_evaluation_and_prediction_run_in_the_container(new_caller: NewCaller, project: Path) -> None:
+    caller = new_caller("scored")
+    code, output = caller.train("trainer.max_steps=1")
+    assert code == 0, output
+    weights = f"sam2_logs/{RUN}/checkpoints/checkpoint.pt"
+    network = ["model.name=architecture/tiny.yaml", "scratch.resolution=64"]
+    listed = caller.output / "split.txt"
+    listed.write_text("car-shadow\n")
+    listed.chmod(0o644)
+    arguments = ["--checkpoint", weights, "--split", "sam2_logs/split.txt", "--output", "sam2_logs/scores", *network]
+    code, output = caller.call("./run_training_docker.sh", "--evaluate", "--", *arguments)
+    assert code == 0, output
+    scores = json.loads((caller.output / "scores" / "scores.json").read_text())
+    assert "car-shadow" in json.dumps(scores)
+    assert len(list((caller.output / "scores" / "masks" / "car-shadow").glob("*.png"))) == 40
+    clip = "dataset/JPEGImages/car-shadow"
+    words = [clip, "--checkpoint", weights, "--box", "1:100,100,300,300", "--output", "sam2_logs/tracked", *network]
+    code, output = caller.call("make", "predict", f"ARGS={' '.join(words)}")
+    assert code == 0, output
+    assert "Predicting in a container" in output
+    assert (caller.output / "tracked" / "overlay.mp4").stat().st_size > 10_000
+    assert (caller.output / "tracked" / "contact_sheet.png").is_file()
+    assert owners(caller.output / "tracked") == {caller.uid}

@@ -51,7 +51,7 @@ class VosTask:
                 f"their names): {len(self._held_out)} of {len(self._held_out) + self._dataset_videos}: {names}{more}"
             )
         if self._validation is None:
-            return [*lines, "nothing is validated: with dataset.val_fraction or val_dataset you learn what this is worth"]
+            return [*lines, "nothing is validated: dataset.val_fraction or val_dataset would tell what this is worth"]
         return lines + self._validation.describe()
 
     def validation(self) -> VosValidation | None:

@@ -124,7 +124,7 @@ def _open_set(
     if dataset.dataset_type == "video":
         index = build_index(replace(dataset, short_videos="repeat_last"), 1, log_dir)
         return _set_of_index(config, dataset, index, name, ranks, log_dir)
-    seed = derive_seed(config.seed, "unseen", len(name)) % 2**31
+    seed = unseen_seed(config.seed, name)
     clips = _limited(config, open_clips(dataset, seed, None))
     measured = SyntheticDataset(replace(_plain(config, dataset), seed=seed))
     return SetMeasurement(config, ranks, clips, loss_batches(measured, len(clips)), _folder(log_dir, name))
@@ -136,6 +136,11 @@ def _set_of_index(
     clips = _limited(config, folder_clips(index))
     batches = loss_batches(ClipDataset(_plain(config, dataset), index), len(clips))
     return SetMeasurement(config, ranks, clips, batches, _folder(log_dir, name))
+
+
+def unseen_seed(seed: int, name: str) -> int:
+    """The seed of generated videos (VALIDATION or GUARD) in a run with `seed`: others than those of training."""
+    return derive_seed(seed, "unseen", (VALIDATION, GUARD).index(name)) % 2**31
 
 
 def _folder(log_dir: Path, name: str) -> Path:

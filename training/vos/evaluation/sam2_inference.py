@@ -3,7 +3,7 @@
 Follows stock SAM2VideoPredictor, as `build_sam2_video_predictor` makes it by default, step by step: what is remembered
 of a prompted and of a tracked frame, in which precision, and with which settings of the network. Filling of small holes
 needs sam2's CUDA extension; without it stock leaves it out with a warning, and here it is always left out.
-tests/vos/evaluation/test_stock_parity.py compares with stock itself.
+tests/vos/evaluation/test_equals_stock.py compares with stock itself.
 """
 
 from __future__ import annotations

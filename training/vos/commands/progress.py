@@ -1,0 +1,54 @@
+"""How far a command is, and how long it will still take."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any, TextIO
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """A bar with the remaining time on a terminal; elsewhere a line now and then."""
+
+    def __init__(self, total: int, unit: str, stream: TextIO, enable_bar: bool = True) -> None:
+        """total: how many units, such as "frames", there are. stream: standard error, so that tables stay clean."""
+        self.total, self.unit, self.stream = total, unit, stream
+        self.done = 0
+        self._began = self._last_line = time.monotonic()
+        self._bar: Any = None
+        if enable_bar and stream.isatty():
+            from tqdm import tqdm  # not needed where output is no terminal
+
+            self._bar = tqdm(total=total, unit=f" {unit}", file=stream, dynamic_ncols=True, mininterval=0.2)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif error is None:
+            print(f"{self.done} {self.unit} in {_duration(time.monotonic() - self._began)}", file=self.stream)
+
+    def reach(self, done: int, text: str) -> None:
+        """`done` units of the total are done now, the last of `text` (a video's name)."""
+        advanced, self.done = done - self.done, done
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(advanced)
+            return
+        now = time.monotonic()
+        if now - self._last_line < SECONDS_BETWEEN_LINES or not done:
+            return
+        self._last_line = now
+        left = (now - self._began) / done * (self.total - done)
+        print(f"{done}/{self.total} {self.unit} ({text}), {_duration(left)} left", file=self.stream, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    """A time span for people: 0:42, 1:02:05."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
