@@ -114,7 +114,11 @@ def _train(loaded: LoadedConfig) -> RunResult:
             result = trainer.fit(log, stop)
             checkpoint_path = str(loaded.log_dir / "checkpoints" / "checkpoint.pt")
             log.end_banner(
-                [*last_words(task, result, checkpoint_path), f"memory      {_resident_text()}", *trainer.close(result)]
+                [
+                    *last_words(task, result, checkpoint_path),
+                    f"memory      {_resident_text()}",
+                    *trainer.close(result, log),
+                ]
             )
         # Whoever is faster waits, so that no rank takes the connection from under another one.
         ranks.barrier()

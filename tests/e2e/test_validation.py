@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.e2e.conftest import Run
 
@@ -37,7 +38,8 @@ def history(run: Run) -> list[dict[str, Any]]:
 
 
 def test_with_and_without_validation_the_weights_are_the_same(validated_run: Callable[..., Run]) -> None:
-    with_it, without = validated_run("with"), validated_run("without", "trainer.limit_val_batches=0")
+    with_it = validated_run("with", "visualization.train_every_n_steps=2")
+    without = validated_run("without", "trainer.limit_val_batches=0")
     ended = with_it.go()
     assert ended.code == 0, ended.output
     assert without.go().code == 0
@@ -56,6 +58,10 @@ def test_with_and_without_validation_the_weights_are_the_same(validated_run: Cal
     assert "data:image/" in report
     masks = with_it.folder / "evaluation" / "validation" / "masks"
     assert {path.name for path in masks.iterdir()} >= {"initial", "best"}
+    board = EventAccumulator(str(with_it.folder / "tensorboard")).Reload()
+    assert set(board.Tags()["images"]) >= {"training", "validation/best"}
+    assert "validation/j_and_f" in board.Tags()["scalars"]
+    assert [path.name for path in (with_it.folder / "visualization").iterdir()] == ["step_00000000.gif"]
 
 
 @pytest.mark.parametrize("how", [["scratch.num_train_workers=0"], ["--num-gpus", "2"]], ids=" ".join)

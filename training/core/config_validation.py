@@ -109,19 +109,21 @@ class VisualizationConfig:
     """Pictures of predictions in the report, in TensorBoard and as GIFs."""
 
     enabled: bool = True
-    """Make pictures at validations."""
+    """Make pictures: film strips of validations in the report and in TensorBoard, and those below."""
+    train_every_n_steps: int = 0
+    """A film strip of a training clip in TensorBoard, every so many steps; 0: none. It costs a forward pass."""
     val_first_batch_every_n_epochs: int = 1
-    """A GIF of the first validation video in every so many epochs; 0: none."""
+    """visualization/*.gif of the first validation video, at the first validation after every so many epochs; 0: none.
+    Needs evaluation.save_masks."""
     max_length: int = 8
-    """Frames of a film strip, at most."""
+    """Frames of a film strip or GIF, at most."""
     stride: int = 1
     """Frames from one picture of a strip or GIF to the next, at least."""
 
     def problems(self) -> Iterator[str]:
-        if self.val_first_batch_every_n_epochs < 0:
-            yield (
-                f"visualization.val_first_batch_every_n_epochs={self.val_first_batch_every_n_epochs} must be 0 or more"
-            )
+        for name in ("train_every_n_steps", "val_first_batch_every_n_epochs"):
+            if getattr(self, name) < 0:
+                yield f"visualization.{name}={getattr(self, name)} must be 0 or more"
         for name in ("max_length", "stride"):
             if getattr(self, name) < 1:
                 yield f"visualization.{name}={getattr(self, name)} must be at least 1"

@@ -138,6 +138,11 @@ class RunLog:
             self._try("tensorboard", lambda: self._add_scalars(step, values))
         self._clock = time.perf_counter()  # the next step's duration does not count it
 
+    def picture(self, name: str, picture: Any, step: int) -> None:
+        """Keeps a picture, uint8 [H, W, 3], in TensorBoard."""
+        if self._ranks.is_main:
+            self._try("tensorboard", lambda: self._opened_board().add_image(name, picture, step, dataformats="HWC"))
+
     def _add_scalars(self, step: int, values: dict[str, float]) -> None:
         board = self._opened_board()
         for name, value in values.items():

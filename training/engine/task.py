@@ -68,6 +68,7 @@ class RunFacts:
     """A sentence on why it ended, or nothing."""
     step: int
     max_steps: int
+    steps_per_epoch: int
     history: Sequence[dict[str, Any]]
     """{"step": ..., metric: value} of every validation, in order; finite values only."""
     best_step: int | None
@@ -98,8 +99,8 @@ class Validation(Protocol):
         """What the newest measurement left in files is that of the best weights; called on one rank."""
         ...
 
-    def write_report(self, facts: RunFacts) -> None:
-        """Writes the run's report; called on one rank."""
+    def write_report(self, facts: RunFacts) -> dict[str, Any]:
+        """Writes the run's report; called on one rank. {name: picture uint8 [H, W, 3]} in it, for other logs."""
         ...
 
     def comparison_lines(self, facts: RunFacts) -> list[str]:
@@ -122,6 +123,10 @@ class Task(Protocol):
 
     def step_module(self, model: nn.Module) -> nn.Module:
         """The module that DDP wraps: `StepModule`; it holds `model` as attribute `model`."""
+        ...
+
+    def training_picture(self, model: nn.Module, batch: Any) -> Any:
+        """What the network makes of the first clip of a batch, uint8 [H, W, 3]; leaves the network as it was."""
         ...
 
     def validation(self) -> Validation | None:

@@ -123,6 +123,7 @@ class Trainer:
                     num_clips=sum(len(batch.info.sources) for batch in micro_batches),
                     data_wait_seconds=self._new_wait_seconds(),
                 )
+                self._picture(number, micro_batches[0], log)
                 if saving:
                     log.flush()  # what the checkpoint covers must be in the metrics before it
                     policy.save(self.store, number, self.model, self._state_to_save(), log)
@@ -134,12 +135,12 @@ class Trainer:
                         return ended
         return RunResult(EXIT_FINISHED, self.state.step)
 
-    def close(self, result: RunResult) -> list[str]:
+    def close(self, result: RunResult, log: RunLog) -> list[str]:
         """Writes the last report; lines for the end banner: what the training was worth."""
         if self.validator is None or not self.validator.history:
             return []
         finished = result.exit_code == EXIT_FINISHED
-        self.validator.report("finished" if finished else "stopped", result.step, result.reason)
+        self.validator.report(log, "finished" if finished else "stopped", result.step, result.reason)
         return self.validator.last_words() if finished else []
 
     def _begin(self, policy: SavePolicy, log: RunLog, stop: StopRequest) -> RunResult | None:
@@ -167,7 +168,7 @@ class Trainer:
             return RunResult(EXIT_PREEMPTED, step)
         if step > 0:  # before the first step there is nothing to lose
             policy.save(self.store, step, self.model, self._state_to_save(), log)
-        validator.report("running", step)
+        validator.report(log, "running", step)
         reason = validator.reason_to_stop()
         if reason is not None:
             log.message(f"stopping early: {reason}")
@@ -211,6 +212,13 @@ class Trainer:
         # A global batch of nothing but left-out samples has no gradient to follow.
         grad_norm = self.guard.step(totals["total"], step + 1) if weight > 0 else torch.zeros_like(totals["total"])
         return totals, grad_norm
+
+    def _picture(self, step: int, batch: Batch, log: RunLog) -> None:
+        """Shows what the network makes of a training clip, where visualization.train_every_n_steps asks for it."""
+        wanted = self.config.visualization
+        if wanted.enabled and wanted.train_every_n_steps and step % wanted.train_every_n_steps == 0:
+            on_device = batch.to(self.ranks.device)
+            self.ranks.on_main(lambda: log.picture("training", self.task.training_picture(self.model, on_device), step))
 
     def _gradient_sync(self, last: bool) -> contextlib.AbstractContextManager[Any]:
         """Lets DDP exchange gradients only in the last micro-batch of a step."""

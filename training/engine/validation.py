@@ -90,9 +90,20 @@ class Validator:
         if count and not self.config.trainer.validate_initial_weights:
             self.validation.sanity_check(model, count, self.precision, self._alive(0, log, stop))
 
-    def report(self, state: str, step: int, note: str = "") -> None:
-        """Writes the report with what is known now. Call it on all ranks; a full disk is borne."""
-        self.ranks.on_main(lambda: self.validation.write_report(self._facts(state, step, note)))
+    def report(self, log: RunLog, state: str, step: int, note: str = "") -> None:
+        """Writes the report with what is known now, its pictures into the log too; a full disk is said and borne."""
+
+        def write() -> None:
+            try:
+                pictures = self.validation.write_report(self._facts(state, step, note))
+            except OSError as error:
+                log.warning(f"the report cannot be written: {error}. Training goes on.")
+                return
+            if state == "running":
+                for name, picture in pictures.items():
+                    log.picture(name, picture, step)
+
+        self.ranks.on_main(write)
 
     def last_words(self) -> list[str]:
         """Lines for the end banner: the best weights beside those that the training started from."""
@@ -129,6 +140,7 @@ class Validator:
             note=note,
             step=step,
             max_steps=self.total_steps,
+            steps_per_epoch=self.order.steps_per_epoch,
             history=[{name: value for name, value in row.items() if math.isfinite(value)} for row in self.history],
             best_step=self.best.best_step(metric) if metric else None,
             provenance=json.loads(provenance_path.read_text()) if provenance_path.is_file() else {},

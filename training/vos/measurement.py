@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from training.core.config import TrainConfig
 from training.core.distributed import Ranks
@@ -26,10 +25,12 @@ from training.vos.evaluation.result import EvaluationResult
 from training.vos.evaluation.tracker import FrameMasks
 from training.vos.losses import clip_loss
 from training.vos.model.tracker import TrainableSAM2
+from training.vos.model.undisturbed import undisturbed
 from training.vos.pictures.palette_png import write_masks_png
 
 NEWEST, BEST, INITIAL = "newest", "best", "initial"
 """Folders of predicted masks below <run>/evaluation/<set>/masks."""
+_logger = logging.getLogger(__name__)
 LossBatches = Sequence[Callable[[], VideoBatch]]
 """One fixed clip of each validation video, read when it is asked for."""
 
@@ -42,6 +43,7 @@ class SetMeasurement:
     ) -> None:
         self.config, self.ranks, self.clips, self.batches, self.folder = config, ranks, clips, batches, folder
         self.spec = PromptSpec.parse(config.evaluation.prompt)
+        self._said = False
 
     def measure(self, model: TrainableSAM2, step: int, precision: Any, alive: Callable[[], None]) -> dict[str, float]:
         """{j_and_f, j, f, iou, dice, presence_accuracy, loss, loss_<term>} as far as they can be computed."""
@@ -51,7 +53,8 @@ class SetMeasurement:
         result = self.evaluate(model, precision, alive, masks if self.config.evaluation.save_masks else None)
         found = {**result.numbers(), **self._losses(model, precision, alive)}
         values = {name: found[name] for name in sorted(found, key=_place)}
-        self.ranks.on_main(lambda: self._keep(step, {"step": step, "values": values, "result": result.to_json()}))
+        content = {"step": step, "values": values, "result": result.to_json()}
+        self.ranks.on_main(lambda: self._try(lambda: self._keep(step, content)))
         return values
 
     def evaluate(
@@ -68,7 +71,7 @@ class SetMeasurement:
             alive()
             if masks is not None and len(frame.object_ids):
                 name = f"{clip.frame_names[frame.frame_index]}.png"
-                write_masks_png(masks / clip.name / name, frame.masks, frame.object_ids)
+                self._try(lambda: write_masks_png(masks / clip.name / name, frame.masks, frame.object_ids))
 
         dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision.name)
         clips = self.clips[:count]
@@ -91,6 +94,15 @@ class SetMeasurement:
         """Where the predicted masks of the initial, best or newest weights are."""
         return self.folder / "masks" / which
 
+    def _try(self, write: Callable[[], None]) -> None:
+        """Writes a file; a full disk is said once, and the training goes on without it."""
+        try:
+            write()
+        except OSError as error:
+            if not self._said:
+                self._said = True
+                _logger.warning("details of a validation cannot be kept in %s: %s", self.folder, error)
+
     def _keep(self, step: int, content: dict[str, Any]) -> None:
         path = self._path(step)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +121,7 @@ class SetMeasurement:
         mine: dict[int, tuple[float, dict[str, float]]] = {}
         failure: TrainingError | None = None
         try:
-            with _undisturbed(model):
+            with undisturbed(model):
                 for number in range(self.ranks.rank, len(self.batches), self.ranks.world_size):
                     alive()
                     mine[number] = self._clip_loss(model, number, precision)
@@ -142,20 +154,6 @@ def _place(metric: str) -> tuple[int, str]:
     """Where a metric stands in a line: what matters most first."""
     first = ("j_and_f", "loss", "j", "f", "iou", "dice", "presence_accuracy")
     return (first.index(metric) if metric in first else len(first), metric)
-
-
-@contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode; afterwards its modes and the random number generators are as before."""
-    modes = [(module, module.training) for module in model.modules()]
-    devices = [torch.cuda.current_device()] if next(model.parameters()).is_cuda else []
-    with torch.random.fork_rng(devices):
-        model.eval()
-        try:
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
 
 
 def loss_batches(dataset: Any, count: int) -> LossBatches:

@@ -16,22 +16,20 @@ from PIL import Image
 from training.core.config import TrainConfig
 from training.vos.dataset.index import VideoIndex
 from training.vos.evaluation.clips import EvaluationClip, FolderClip
-from training.vos.evaluation.result import ClipResult, EvaluationResult
-from training.vos.measurement import BEST, INITIAL, NEWEST, SetMeasurement
+from training.vos.evaluation.result import EvaluationResult
+from training.vos.measurement import SetMeasurement
 from training.vos.metrics import MeanScore, ObjectScore
-from training.vos.pictures.strips import comparison_strip, spread_frames, strided_frames
 from training.vos.report.curves import training_charts
 from training.vos.report.data import (
     DatasetSummary,
     ReportData,
-    ReportStrip,
     ScoreRow,
     Scores,
     ScoreTable,
-    StripPlace,
     worse_warnings,
 )
 from training.vos.report.summary import summarise_dataset
+from training.vos.run_pictures import film_strips
 
 RELOAD_SECONDS = 60
 SHOWN_ROWS = 12
@@ -64,7 +62,7 @@ def report_data(
         comparison=comparison,
         guard=guard,
         warnings=warnings,
-        strips=_strips(config, sets["validation"], facts) if config.visualization.enabled else (),
+        strips=film_strips(config, sets["validation"], facts) if config.visualization.enabled else (),
         charts=training_charts(metrics, facts.history),
         datasets=datasets,
         provenance=facts.provenance,
@@ -152,90 +150,6 @@ def _metrics(log_dir: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def _strips(config: TrainConfig, videos: SetMeasurement, facts: Any) -> list[ReportStrip]:
-    """Film strips of the best, the median and the worst video by J&F of the weights that the table shows as after."""
-    after_step = facts.best_step if facts.best_step is not None else (facts.history[-1]["step"] if facts.history else 0)
-    after, before = videos.result_of(int(after_step)), videos.result_of(0)
-    if after is None:
-        return []
-    scored = [clip for clip in after.clips if clip.mean().j_and_f is not None]
-    scored.sort(key=lambda clip: (-(clip.mean().j_and_f or 0.0), clip.video))
-    if not scored:
-        return []
-    places: list[tuple[StripPlace, ClipResult]] = [("best", scored[0])]
-    places += [("median", scored[len(scored) // 2])] if len(scored) > 2 else []
-    places += [("worst", scored[-1])] if len(scored) > 1 else []
-    clips = {clip.name: clip for clip in videos.clips}
-    former = {clip.video: clip for clip in before.clips} if before is not None else {}
-    which = BEST if videos.masks_folder(BEST).is_dir() and after_step else (NEWEST if after_step else INITIAL)
-    return [
-        _strip(config, place, clips[clip.video], clip, former.get(clip.video), videos, which) for place, clip in places
-    ]
-
-
-def _strip(
-    config: TrainConfig,
-    place: StripPlace,
-    clip: EvaluationClip,
-    after: ClipResult,
-    before: ClipResult | None,
-    videos: SetMeasurement,
-    which: str,
-) -> ReportStrip:
-    chosen = _chosen_frames(clip, config.visualization.max_length, config.visualization.stride)
-    truth = [clip.truth(t) if clip.labelled[t].any() else None for t in chosen]
-
-    def masks(folder: str) -> list[npt.NDArray[np.bool_] | None]:
-        return [_predicted(videos.masks_folder(folder) / clip.name, clip, t) for t in chosen]
-
-    picture = comparison_strip(
-        [clip.read_frame(t) for t in chosen],
-        truth,
-        masks(INITIAL),
-        masks(which),
-        clip.object_ids,
-        j_before=[_j_at(before, t) for t in chosen],
-        j_after=[_j_at(after, t) for t in chosen],
-        column_labels=[f"frame {t}" for t in chosen],
-    )
-    now, then = after.mean().j_and_f, before.mean().j_and_f if before is not None else None
-    change = f"J&F {then:.3f} before, {now:.3f} after" if then is not None else f"J&F {now:.3f}"
-    return ReportStrip(
-        place,
-        clip.name,
-        change,
-        picture,
-        f"{len(chosen)} frames of {clip.name} with the true masks and those predicted before and after training",
-    )
-
-
-def _chosen_frames(clip: EvaluationClip, max_length: int, stride: int) -> list[int]:
-    """Frames for a strip: spread over the labelled ones, at least `stride` apart."""
-    labelled = np.flatnonzero(clip.labelled.any(axis=1)).tolist()
-    places = spread_frames(len(labelled), max_length)
-    if stride > 1 and len(places) > 1 and places[1] - places[0] < stride:
-        places = strided_frames(len(labelled), stride, max_length)
-    return [int(labelled[place]) for place in places]
-
-
-def _predicted(folder: Path, clip: EvaluationClip, frame_index: int) -> npt.NDArray[np.bool_] | None:
-    """Masks [N, H, W] from the PNG that the evaluation wrote; None if there is none."""
-    path = folder / f"{clip.frame_names[frame_index]}.png"
-    if not path.is_file():
-        return None
-    with Image.open(path) as image:
-        ids = np.asarray(image)
-    return np.stack([ids == object_id for object_id in clip.object_ids])
-
-
-def _j_at(clip: ClipResult | None, frame_index: int) -> Sequence[float | None] | None:
-    """J of each object in a frame, None for one that does not count there; None if none does."""
-    if clip is None:
-        return None
-    found = [dict(zip(score.frames, score.j_per_frame, strict=True)).get(frame_index) for score in clip.objects]
-    return found if any(j is not None for j in found) else None
 
 
 def describe_datasets(training_index: VideoIndex | None, sets: Mapping[str, SetMeasurement]) -> list[DatasetSummary]:

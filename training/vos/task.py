@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from training.core.config import TrainConfig
 from training.core.distributed import Ranks
+from training.vos.batch import VideoBatch
 from training.vos.dataset.clips import ClipDataset, SyntheticDataset, training_index
 from training.vos.dataset.index import VideoIndex
 from training.vos.model.build import build_network
@@ -17,6 +19,7 @@ from training.vos.model.published import initial_checkpoint
 from training.vos.model.step import ClipStep
 from training.vos.model.tracker import TrainableSAM2
 from training.vos.model.weights import load_weights
+from training.vos.run_pictures import training_strip
 from training.vos.validation import VosValidation, open_validation
 
 
@@ -53,6 +56,10 @@ class VosTask:
         if self._validation is None:
             return [*lines, "nothing is validated: dataset.val_fraction or val_dataset would tell what this is worth"]
         return lines + self._validation.describe()
+
+    def training_picture(self, model: nn.Module, batch: VideoBatch) -> Any:
+        assert isinstance(model, TrainableSAM2)
+        return training_strip(model, batch, self.config.visualization.max_length)
 
     def validation(self) -> VosValidation | None:
         return self._validation

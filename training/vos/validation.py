@@ -20,6 +20,7 @@ from training.vos.measurement import SetMeasurement, loss_batches
 from training.vos.model.tracker import TrainableSAM2
 from training.vos.report.data import DatasetSummary, worse_warnings
 from training.vos.report.page import write_report
+from training.vos.run_pictures import write_gif
 from training.vos.run_report import comparison_lines, describe_datasets, report_data, score_table
 
 VALIDATION, GUARD = "validation", "guard"
@@ -74,11 +75,23 @@ class VosValidation:
         for videos in self.sets.values():
             videos.keep_as_best()
 
-    def write_report(self, facts: Any) -> None:
+    def write_report(self, facts: Any) -> dict[str, Any]:
         if self._datasets is None:
             self._datasets = describe_datasets(self.training_index, self.sets)
         data = report_data(self.name, self.log_dir, self.config, self.sets, self._datasets, facts)
         write_report(self.log_dir / "report.html", data)
+        if self._gif_due(facts):
+            write_gif(self.config, self.sets[VALIDATION], facts, self.log_dir / "visualization")
+        return {f"validation/{strip.place}": strip.picture for strip in data.strips}
+
+    def _gif_due(self, facts: Any) -> bool:
+        """Whether this is the first report after visualization.val_first_batch_every_n_epochs more epochs."""
+        wanted = self.config.visualization
+        every = wanted.val_first_batch_every_n_epochs * facts.steps_per_epoch
+        if not (wanted.enabled and every and facts.state == "running" and facts.history):
+            return False
+        former = facts.history[-2]["step"] if len(facts.history) > 1 else -every
+        return bool(facts.step // every > former // every)
 
     def comparison_lines(self, facts: Any) -> list[str]:
         lines: list[str] = []

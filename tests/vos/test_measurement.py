@@ -1,0 +1,93 @@
+"""A network measured on a set of videos: repeatable, without a trace, and whatever the disk does."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.core.config import TrainConfig, load_config
+from training.core.config_data import SyntheticConfig
+from training.core.distributed import Ranks
+from training.engine.precision import Precision
+from training.vos import measurement
+from training.vos.dataset.clips import SyntheticDataset
+from training.vos.evaluation.clips import open_clips
+from training.vos.evaluation.result import EvaluationResult
+from training.vos.measurement import SetMeasurement, loss_batches
+from training.vos.model.build import build_network
+from training.vos.model.tracker import TrainableSAM2
+
+FP32 = Precision("32", torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def config() -> TrainConfig:
+    loaded = load_config("sam2.1_training/demo", ["scratch.num_frames=3"]).config
+    return replace(loaded, dataset=replace(loaded.dataset, synthetic=SyntheticConfig(2, 4, 64, 2)))
+
+
+@pytest.fixture(scope="module")
+def model(config: TrainConfig) -> TrainableSAM2:
+    torch.manual_seed(0)
+    return build_network(config.model, config.scratch.resolution, config.prompts, config.transforms)
+
+
+def opened(config: TrainConfig, folder: Path) -> SetMeasurement:
+    clips = open_clips(config.dataset, 5, None)
+    return SetMeasurement(config, Ranks(), clips, loss_batches(SyntheticDataset(config), len(clips)), folder)
+
+
+def test_it_measures_the_same_twice_and_leaves_no_trace(
+    config: TrainConfig, model: TrainableSAM2, tmp_path: Path
+) -> None:
+    model.train()
+    modes = [module.training for module in model.modules()]
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    alive = []
+    first = opened(config, tmp_path / "a").measure(model, 4, FP32, lambda: alive.append(1))
+    second = opened(config, tmp_path / "b").measure(model, 4, FP32, lambda: None)
+    assert first == second
+    assert list(first)[:4] == ["j_and_f", "loss", "j", "f"]
+    assert first["loss"] > 0
+    assert len(alive) >= 2 * 4  # at least once a frame
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_details_are_kept_and_read_back(config: TrainConfig, model: TrainableSAM2, tmp_path: Path) -> None:
+    videos = opened(config, tmp_path)
+    values = videos.measure(model, 4, FP32, lambda: None)
+    kept = json.loads((tmp_path / "step_00000004.json").read_text())
+    assert kept["values"] == values
+    result = videos.result_of(4)
+    assert isinstance(result, EvaluationResult)
+    assert result.numbers()["j_and_f"] == values["j_and_f"]
+    assert videos.result_of(5) is None
+    newest = videos.masks_folder("newest")
+    assert len(list(newest.rglob("*.png"))) == 2 * 4
+    videos.keep_as_best()
+    assert not newest.exists()
+    assert len(list(videos.masks_folder("best").rglob("*.png"))) == 2 * 4
+
+
+def test_a_full_disk_is_said_once_and_the_numbers_are_there(
+    config: TrainConfig,
+    model: TrainableSAM2,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(measurement, "write_masks_png", full)
+    logging.getLogger("training").propagate = True
+    values = opened(config, tmp_path).measure(model, 4, FP32, lambda: None)
+    assert "j_and_f" in values
+    assert caplog.text.count("No space left on device") == 1
