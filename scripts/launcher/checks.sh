@@ -8,7 +8,7 @@ check_folders() {
   if [ -e "$output" ] && [ ! -d "$output" ]; then
     problem "$EXIT_SETTING" "SAM2_OUTPUT=$output is a file. Give a folder."
   elif ! mkdir -p "$output" 2>/dev/null || [ ! -w "$output" ]; then
-    problem "$EXIT_SETTING" "SAM2_OUTPUT=$output cannot be written by $(id -un 2>/dev/null || id -u).
+    problem "$EXIT_SETTING" "SAM2_OUTPUT=$output cannot be written by $(caller_name).
 Give another folder, or: sudo chown -R $(id -u):$(id -g) '$output'"
   else
     output=$(realpath "$output")
@@ -35,18 +35,22 @@ check_numbers() {
     "SAM2_SHM_SIZE=$SAM2_SHM_SIZE is not a size. Give a number with k, m or g, such as 8g."
 }
 
+# The calling user's name, or the number of one without a name (`id -un` prints that, and fails).
+caller_name() { id -un 2>/dev/null || true; }
+
 check_docker() {
   if ! command -v docker >/dev/null; then
     problem "$EXIT_SETTING" "docker is not installed. On Debian or Ubuntu: sudo apt-get install docker.io
-(or train without it: make train)"
+(or train without it: make train LOCAL=1)"
     return
   fi
   local answer
-  if answer=$(docker info --format '{{.SecurityOptions}}' 2>&1); then
+  # Not `docker info`: without an engine it fails over its own template and does not say why.
+  if answer=$(docker version --format '{{.Server.Version}}' 2>&1); then
     rootless=0
-    [[ $answer != *name=rootless* ]] || rootless=1
+    [[ $(docker info --format '{{.SecurityOptions}}') != *name=rootless* ]] || rootless=1
   elif [[ ${answer,,} == *"permission denied"* ]]; then
-    problem "$EXIT_SETTING" "docker runs, but $(id -un 2>/dev/null || id -u) may not use it.
+    problem "$EXIT_SETTING" "docker runs, but $(caller_name) may not use it.
 sudo usermod -aG docker \$USER, then log in again"
   else
     problem "$EXIT_SETTING" "docker does not answer: ${answer##*$'\n'}
@@ -156,7 +160,7 @@ or start from random weights: -- model.checkpoint=null"
 
 check_disk() {
   local free_mib
-  free_mib=$(df --output=avail -m "$output" | tail -n 1)
+  free_mib=$(($(df --output=avail -m "$output" | tail -n 1)))
   ((free_mib >= needs[disk_mib])) || problem "$EXIT_SETTING" \
     "$output has $free_mib MiB free; the run's checkpoints need ${needs[disk_mib]} MiB. Free some, or set SAM2_OUTPUT."
 }

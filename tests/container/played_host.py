@@ -13,6 +13,7 @@ from tests.container.conftest import REPOSITORY
 
 DOCKER = """#!/bin/bash
 case "$1 $2" in
+  "version --format") {version} ;;
   "info --format") {info} ;;
   "image inspect") [ "$3" = --format ] && echo sha256:1234; exit {image_missing} ;;
   "ps --quiet") {running} ;;
@@ -40,6 +41,7 @@ class Host:
         """Installs a docker that plays an engine with an image; `changes` say what is wrong with it."""
         weights, disk = changes.pop("weights", ""), changes.pop("disk", "1")
         parts = {
+            "version": "echo 28.0",
             "info": "echo '[name=seccomp]'",
             "image_missing": "0",
             "running": "true",

@@ -196,3 +196,17 @@ def test_evaluation_and_prediction_run_in_the_container(new_caller: NewCaller, p
     assert (caller.output / "tracked" / "overlay.mp4").stat().st_size > 10_000
     assert (caller.output / "tracked" / "contact_sheet.png").is_file()
     assert owners(caller.output / "tracked") == {caller.uid}
+
+
+def test_an_engine_that_does_not_answer_or_may_not_be_used_is_told_apart(new_caller: NewCaller) -> None:
+    caller = new_caller("refused")
+    code, output = caller.train(DOCKER_HOST="unix:///nowhere/docker.sock")
+    assert code == 2
+    assert "docker does not answer" in output
+    assert "sudo systemctl start docker" in output
+    if not caller.as_user:
+        pytest.skip("only root can call the launcher as somebody who may not use docker")
+    caller.as_user = [word for word in caller.as_user if not word.startswith("--groups")] + ["--clear-groups"]
+    code, output = caller.train()
+    assert code == 2
+    assert "sudo usermod -aG docker" in output

@@ -12,8 +12,8 @@ from tests.container.played_host import Host, host
 __all__ = ["host"]
 
 
-def refuse(info: str) -> Callable[[Host], None]:
-    return lambda host: host.docker(info=info)
+def refuse(version: str) -> Callable[[Host], None]:
+    return lambda host: host.docker(version=version)
 
 
 CASES: dict[str, tuple[Callable[[Host], object], dict[str, str], tuple[str, ...], int, str]] = {
