@@ -91,11 +91,17 @@ class TrainConfig:
             value = getattr(self, section.name)
             if section.name != "val_dataset" and hasattr(value, "problems"):
                 yield from value.problems()
+        validates = self.val_dataset is not None or self.dataset.val_fraction > 0
+        if self.trainer.limit_train_batches == 0 and not (validates and self.trainer.limit_val_batches):
+            yield (
+                "trainer.limit_train_batches=0 trains nothing, and nothing is validated either: set val_dataset or "
+                "dataset.val_fraction, and leave trainer.limit_val_batches above 0"
+            )
         if self.val_dataset is not None:
             yield from self.val_dataset.problems_at("val_dataset")
             if self.dataset.val_fraction:
                 yield "val_dataset and dataset.val_fraction are both set; use one of them"
-        elif self.early_stopping.monitor is not None and not self.dataset.val_fraction:
+        elif self.early_stopping.monitor is not None and not validates:
             yield (
                 f"early_stopping.monitor={self.early_stopping.monitor}, but nothing is validated: set val_dataset or "
                 "dataset.val_fraction"

@@ -1,0 +1,67 @@
+"""Settings of validations: all that cannot work is said, with the key."""
+
+from __future__ import annotations
+
+import pytest
+
+from training.core.config import TrainConfig, as_dict, differences, load_config
+from training.core.config_validation import mode_of
+from training.core.errors import ConfigError
+
+FOLDERS = ("dataset.img_folder=images", "dataset.gt_folder=masks")
+
+
+def load(*overrides: str) -> TrainConfig:
+    return load_config("sam2.1_training/custom_finetune", [*FOLDERS, *overrides]).config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["val_dataset={gt_folder: a}"], "val_dataset.img_folder is not set"),
+        (["val_dataset={img_folder: a, gt_folder: b}", "dataset.val_fraction=0.1"], "are both set; use one of them"),
+        (["val_dataset={img_folder: a, gt_folder: b, multipler: 2}"], "did you mean val_dataset.multiplier"),
+        (["dataset.val_fraction=1.0"], "must lie between 0 and 1, 1 excluded"),
+        (["early_stopping.monitor=val_loss"], "but nothing is validated"),
+        (["early_stopping.monitor=val_jf", "dataset.val_fraction=0.1"], "val_jf is not measured"),
+        (["checkpointing.monitor=[val_j,val_j]"], "names a metric twice"),
+        (["evaluation.prompt=click"], "must be mask, box, click:<n> or interactive:<n>"),
+        (["trainer.limit_train_batches=0"], "trains nothing, and nothing is validated either"),
+        (["trainer.val_check_interval=1.5"], "must be a fraction from 0.0 to 1.0, or a whole number"),
+        (["trainer.val_check_interval=0"], "to validate never, set trainer.limit_val_batches=0"),
+        (["visualization.stride=0"], "visualization.stride=0 must be at least 1"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_cannot_work_is_said(overrides: list[str], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(*overrides)
+    assert words in str(caught.value)
+
+
+def test_a_whole_number_counts_and_a_fraction_divides() -> None:
+    counted = load("trainer.val_check_interval=100", "trainer.limit_val_batches=5")
+    assert (counted.trainer.val_check_interval, counted.trainer.limit_val_batches) == (100, 5)
+    assert isinstance(counted.trainer.val_check_interval, int)
+    assert isinstance(load("trainer.val_check_interval=1.0").trainer.val_check_interval, float)
+
+
+def test_less_of_a_loss_and_more_of_anything_else_is_better() -> None:
+    assert [mode_of(name, None) for name in ("val_loss", "val_loss_dice", "val_j_and_f")] == ["min", "min", "max"]
+    assert mode_of("val_loss", "max") == "max"
+
+
+def test_how_a_run_is_measured_may_change_when_it_is_resumed() -> None:
+    before = as_dict(load("dataset.val_fraction=0.1"))
+    after = as_dict(
+        load(
+            "dataset.val_fraction=0.1",
+            "early_stopping.patience=3",
+            "trainer.val_check_interval=7",
+            "evaluation.prompt=box",
+        )
+    )
+    matter, harmless = differences(before, after)
+    assert matter == []
+    assert len(harmless) == 3
+    assert differences(before, as_dict(load("dataset.val_fraction=0.2")))[0]
