@@ -93,7 +93,7 @@ def test_a_full_disk_is_said_and_the_former_best_stays(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "write_checkpoint", full)
-    logging.getLogger("training").propagate = True
+    monkeypatch.setattr(logging.getLogger("training"), "propagate", True)
     best.see(2, {"val_j_and_f": 0.9}, network(2))
     assert "No space left on device" in caplog.text
     assert step_in(tmp_path / "best_val_j_and_f.pt") == 1

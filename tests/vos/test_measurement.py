@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,17 +76,16 @@ def test_details_are_kept_and_read_back(config: TrainConfig, model: TrainableSAM
 
 
 def test_a_full_disk_is_said_once_and_the_numbers_are_there(
-    config: TrainConfig,
-    model: TrainableSAM2,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    config: TrainConfig, model: TrainableSAM2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    said: list[tuple[object, ...]] = []
+
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(measurement, "write_masks_png", full)
-    logging.getLogger("training").propagate = True
+    monkeypatch.setattr(measurement._logger, "warning", lambda *words: said.append(words))
     values = opened(config, tmp_path).measure(model, 4, FP32, lambda: None)
     assert "j_and_f" in values
-    assert caplog.text.count("No space left on device") == 1
+    assert len(said) == 1
+    assert "No space left on device" in str(said[0][-1])
