@@ -15,6 +15,7 @@ import torch
 from training.core.config import LoadedConfig, TrainConfig, fingerprint
 from training.core.distributed import process_group, ranks_from_environment
 from training.core.errors import ConfigError, HangError, TrainingError
+from training.core.folders import why_not_writable
 from training.engine.optimizer import describe_groups
 from training.engine.preemption import StopRequest
 from training.engine.processes import die_with_parent, is_torchrun_worker, write_status
@@ -47,17 +48,12 @@ def check_devices(config: TrainConfig) -> None:
 
 def check_log_dir(log_dir: Path) -> None:
     """Makes the run's folder; raises ConfigError when this user may not write there."""
-    try:
-        log_dir.mkdir(parents=True, exist_ok=True)
-        if os.access(log_dir, os.W_OK | os.X_OK):
-            return
-        reason = "no permission"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    raise ConfigError(
-        f"the run's folder {log_dir} cannot be written by user {os.getuid()}: {reason}. "
-        "Change its owner, or set launcher.experiment_log_dir to a folder of this user"
-    )
+    reason = why_not_writable(log_dir)
+    if reason is not None:
+        raise ConfigError(
+            f"the run's folder {log_dir} cannot be written by user {os.getuid()}: {reason}. "
+            "Change its owner, or set launcher.experiment_log_dir to a folder of this user"
+        )
 
 
 def train_in_this_process(loaded: LoadedConfig) -> int:

@@ -11,7 +11,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from training.core.config import TrainConfig
-from training.core.errors import ConfigError
+from training.core.errors import ConfigError, described
 from training.train import load, parse_arguments
 from training.vos.model.names import resolve_network
 from training.vos.model.published import published_files, published_name
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         config = load(parse_arguments(sys.argv[1:] if argv is None else argv)).config
         lines = list(needs(config))
     except ConfigError as error:
-        print("\n".join(["Configuration error:", *(f"  {line}" for line in error.problems)]), file=sys.stderr)
+        print(described(error), file=sys.stderr)
         return error.exit_code
     print("\n".join(lines))
     return 0

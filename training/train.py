@@ -29,7 +29,7 @@ if __name__ == "__main__":
     _put_our_package_first()
 
 from training.core.config import LoadedConfig, load_config  # noqa: E402
-from training.core.errors import ConfigError, TrainingError  # noqa: E402
+from training.core.errors import ConfigError, TrainingError, described  # noqa: E402
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
@@ -75,11 +75,8 @@ def main(argv: list[str] | None = None) -> int:
             print(loaded.resolved_yaml(), end="")
             return 0
         return run(loaded, argv)
-    except ConfigError as error:
-        print("\n".join(["Configuration error:", *(f"  {line}" for line in error.problems)]), file=sys.stderr)
-        return error.exit_code
     except TrainingError as error:
-        print(f"{error.kind}: {error}", file=sys.stderr)
+        print(described(error), file=sys.stderr)
         return error.exit_code
 
 

@@ -71,6 +71,23 @@ class Ranks:
         dist.all_gather_object(values, value, group=_control_group())
         return values
 
+    def gather_work(self, work: Callable[[], T]) -> list[T]:
+        """What `work` returns on every rank, in rank order, on every rank.
+
+        An expected failure on one rank is raised on all, the lowest rank's first, so that none waits for it.
+        """
+        result: T | None = None
+        failure: TrainingError | None = None
+        try:
+            result = work()
+        except TrainingError as error:
+            failure = error
+        everybodys = self.gather((result, failure))
+        for _, reported in everybodys:
+            if reported is not None:
+                raise reported
+        return [found for found, _ in everybodys]
+
     def main_first(self, build: Callable[[], T]) -> T:
         """What `build` returns, on every rank; rank 0 builds first, so that the others find its caches.
 

@@ -59,3 +59,10 @@ class DataError(TrainingError):
         kind = type(self)
         before, _, sentence = message.rpartition(f"\n{kind.__module__}.{kind.__qualname__}: ")
         super().__init__(sentence.rstrip("\n") if "DataLoader worker" in before else message)
+
+
+def described(error: TrainingError) -> str:
+    """What a command says of an expected failure: all problems of a configuration, else the error in a sentence."""
+    if isinstance(error, ConfigError):
+        return "\n".join(["Configuration error:", *(f"  {line}" for line in error.problems)])
+    return f"{error.kind}: {error}"

@@ -14,7 +14,6 @@ import torch
 
 from training.core.config import TrainConfig
 from training.core.distributed import Ranks
-from training.core.errors import TrainingError
 from training.core.rng import derive_seed, rng_for
 from training.core.structures import SampleKey
 from training.vos.batch import VideoBatch
@@ -26,7 +25,7 @@ from training.vos.evaluation.tracker import FrameMasks
 from training.vos.losses import clip_loss
 from training.vos.model.tracker import TrainableSAM2
 from training.vos.model.undisturbed import undisturbed
-from training.vos.pictures.palette_png import write_masks_png
+from training.vos.pictures.palette_png import write_masks_png, write_whole
 
 NEWEST, BEST, INITIAL = "newest", "best", "initial"
 """Folders of predicted masks below <run>/evaluation/<set>/masks."""
@@ -104,11 +103,7 @@ class SetMeasurement:
                 _logger.warning("details of a validation cannot be kept in %s: %s", self.folder, error)
 
     def _keep(self, step: int, content: dict[str, Any]) -> None:
-        path = self._path(step)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(content) + "\n")
-        temporary.replace(path)
+        write_whole(self._path(step), (json.dumps(content) + "\n").encode())
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step_{step:08d}.json"
@@ -118,20 +113,16 @@ class SetMeasurement:
 
         Prompts and clicks are the same in every validation. Summed in the clips' order, whatever the number of ranks.
         """
-        mine: dict[int, tuple[float, dict[str, float]]] = {}
-        failure: TrainingError | None = None
-        try:
+
+        def measure_mine() -> dict[int, tuple[float, dict[str, float]]]:
+            found = {}
             with undisturbed(model):
                 for number in range(self.ranks.rank, len(self.batches), self.ranks.world_size):
                     alive()
-                    mine[number] = self._clip_loss(model, number, precision)
-        except TrainingError as error:
-            failure = error
-        everybodys = self.ranks.gather((mine, failure))
-        for _, reported in everybodys:
-            if reported is not None:
-                raise reported
-        merged = {number: found for part, _ in everybodys for number, found in part.items()}
+                    found[number] = self._clip_loss(model, number, precision)
+            return found
+
+        merged = {number: found for part in self.ranks.gather_work(measure_mine) for number, found in part.items()}
         weight = sum(merged[number][0] for number in sorted(merged))
         if not weight:
             return {}

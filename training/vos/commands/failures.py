@@ -6,7 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from training.core.errors import ConfigError, TrainingError
+from training.core.errors import ConfigError, TrainingError, described
+from training.core.folders import why_not_writable
 
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as a shell reports it."""
@@ -14,11 +15,8 @@ EXIT_INTERRUPTED = 130
 
 def report_failure(error: BaseException) -> int:
     """Says on standard error what went wrong; the exit code of it. Raises `error` again if it was not expected."""
-    if isinstance(error, ConfigError):
-        print("\n".join(["Configuration error:", *(f"  {line}" for line in error.problems)]), file=sys.stderr)
-        return error.exit_code
     if isinstance(error, TrainingError):
-        print(f"{error.kind}: {error}", file=sys.stderr)
+        print(described(error), file=sys.stderr)
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         print("Interrupted; what was written is not complete.", file=sys.stderr)
@@ -32,11 +30,8 @@ def report_failure(error: BaseException) -> int:
 
 def check_output_folder(folder: Path) -> None:
     """Makes the folder; raises ConfigError when this user may not write there. Called before hours of work."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK | os.X_OK):
-            return
-        reason = "no permission"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    raise ConfigError(f"--output: the folder {folder} cannot be written by user {os.getuid()}: {reason}. Give another")
+    reason = why_not_writable(folder)
+    if reason is not None:
+        raise ConfigError(
+            f"--output: the folder {folder} cannot be written by user {os.getuid()}: {reason}. Give another"
+        )

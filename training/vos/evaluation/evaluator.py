@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 
 from training.core.distributed import Ranks
-from training.core.errors import DataError, TrainingError
+from training.core.errors import DataError
 from training.vos.evaluation.clips import EvaluationClip, first_frame
 from training.vos.evaluation.interactive import track_interactively
 from training.vos.evaluation.prompts import Click, Mask, Prompt, PromptSpec, corrective_click, prompt_from_truth
@@ -46,20 +46,16 @@ def evaluate(
     _check(clips)
     tracker = VideoTracker(model, ranks.device, autocast_dtype)
     mine = divide([clip.num_frames for clip in clips], ranks.world_size)[ranks.rank]
-    found: dict[int, ClipResult] = {}
-    failure: TrainingError | None = None
-    try:
+
+    def evaluate_mine() -> dict[int, ClipResult]:
+        found = {}
         for done, number in enumerate(mine, 1):
             found[number] = evaluate_clip(tracker, clips[number], spec, protocol, on_masks)
             if on_clip is not None:
                 on_clip(done, len(mine), clips[number].name)
-    except TrainingError as error:  # told to the others, who would wait for this rank
-        failure = error
-    everybodys = ranks.gather((found, failure))
-    for _, reported in everybodys:
-        if reported is not None:
-            raise reported
-    merged = {number: result for part, _ in everybodys for number, result in part.items()}
+        return found
+
+    merged = {number: result for part in ranks.gather_work(evaluate_mine) for number, result in part.items()}
     return EvaluationResult(str(spec), protocol, tuple(merged[number] for number in range(len(clips))))
 
 
