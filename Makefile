@@ -3,6 +3,7 @@ PYTHON ?= python3
 CONFIG ?= sam2.1_training/custom_finetune
 GPUS ?=
 ARGS ?=
+TEST_PROCESSES ?= 2
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -49,8 +50,8 @@ image-reproducible: ## Build the image twice without cache and compare every lay
 test-container: setup ## Test the container with the docker engine of this machine (skipped where there is none)
 	@$(RUN) -m pytest tests/container
 
-test: lint ## Lint, then run all tests (a quarter of an hour on 2 cores)
-	@$(RUN) -m pytest
+test: lint ## Lint, then run all tests, in TEST_PROCESSES processes (twenty minutes on 2 cores)
+	@$(RUN) -m pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 test-unit: setup ## Run the fast tests only (a minute or two)
 	@$(RUN) -m pytest -m "not gpu and not slow"

@@ -115,24 +115,15 @@ def build(environment: dict[str, str], *options: str, folder: Path = REPOSITORY,
 
 
 @pytest.fixture(scope="session")
-def image(build_environment: dict[str, str], capfd_disabled: Callable[[str], None]) -> str:
-    """The name of the image that Dockerfile.training makes; its size and build time are printed."""
-    built = build(build_environment)
-    size = inspect(build_environment, built.name)["Size"]
-    capfd_disabled(f"\nimage {built.name}: {size / 1e9:.2f} GB, built in {built.seconds:.0f} s")
-    return built.name
+def built(build_environment: dict[str, str]) -> Built:
+    """The image that Dockerfile.training makes."""
+    return build(build_environment)
 
 
 @pytest.fixture(scope="session")
-def capfd_disabled(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Prints a line on the real terminal, whatever pytest captures."""
-    manager = request.config.pluginmanager.getplugin("capturemanager")
-
-    def say(text: str) -> None:
-        with manager.global_and_fixture_disabled():
-            print(text, flush=True)
-
-    return say
+def image(built: Built) -> str:
+    """The image's name."""
+    return built.name
 
 
 def inspect(environment: dict[str, str], image: str) -> dict[str, object]:

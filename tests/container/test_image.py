@@ -6,12 +6,13 @@ import importlib.metadata
 import json
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from packaging.markers import Marker
 
-from tests.container.conftest import REPOSITORY, build, in_container, inspect, run
+from tests.container.conftest import REPOSITORY, Built, build, in_container, inspect, run
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +50,16 @@ def test_installed_packages_are_exactly_those_of_the_lock(image: str, build_envi
     installed = {normal(name): version.split("+")[0] for name, version in pairs}
     assert installed == locked(python_version)
     assert installed["torch"] == importlib.metadata.version("torch").split("+")[0]
+
+
+def test_the_size_of_the_image_is_shown(
+    built: Built, build_environment: dict[str, str], record_property: Callable[[str, object], None]
+) -> None:
+    """torch and CUDA's libraries are 5.7 GB of it; all that is ours, the tools and the base must fit into the rest."""
+    size = inspect(build_environment, built.name)["Size"]
+    assert isinstance(size, int)
+    record_property("shown", f"image {built.name}: {size / 1e9:.2f} GB, built in {built.seconds:.0f} s")
+    assert 1e9 < size < 8e9
 
 
 def test_installers_and_caches_are_not_in_the_image(image: str, build_environment: dict[str, str]) -> None:

@@ -35,8 +35,8 @@ with process_group(ranks, 30):
     seen["mean"] = ranks.mean_tensor(mine).tolist()
     seen["max"] = ranks.max_tensor(torch.tensor([ranks.rank, -ranks.rank])).tolist()
     seen["mine"] = mine.tolist()
-    seen["main_first"] = ranks.main_first(lambda: f"built by {ranks.rank}")
-    def build():
+    seen["main_first"] = ranks.main_first(lambda sign: f"built by {ranks.rank}")
+    def build(sign):
         raise DataError("frames are missing")
     try:
         ranks.main_first(build)

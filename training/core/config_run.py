@@ -26,7 +26,8 @@ class TrainerConfig:
     enable_progress_bar: bool = True
     """A progress bar on a terminal; elsewhere plain lines appear every log_every_n_steps anyway."""
     collective_timeout_minutes: float = 10.0
-    """A rank that waits longer than this for the others ends the run with exit code 5."""
+    """A rank that waits longer than this for the others ends the run with exit code 5. While they still read the
+    dataset or track videos of a validation, it counts from their last sign of life."""
     deterministic: bool = False
     """Ask torch for deterministic kernels only (GPU: slower). On CPU results are bitwise reproducible anyway."""
     val_check_interval: float | int = 1.0

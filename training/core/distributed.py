@@ -11,8 +11,11 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]  # documented, but not in __all__
+from torch.distributed.rendezvous import rendezvous
 
-from training.core.errors import ConfigError, TrainingError
+from training.core.errors import ConfigError
+from training.core.shared_work import AnotherFailedError, SharedWork, SignOfLife, no_sign
 
 T = TypeVar("T")
 
@@ -71,41 +74,33 @@ class Ranks:
         dist.all_gather_object(values, value, group=_control_group())
         return values
 
-    def gather_work(self, work: Callable[[], T]) -> list[T]:
+    def gather_work(self, work: Callable[[SignOfLife], T], alive: SignOfLife = no_sign) -> list[T]:
         """What `work` returns on every rank, in rank order, on every rank.
 
-        An expected failure on one rank is raised on all, the lowest rank's first, so that none waits for it.
-        """
-        result: T | None = None
-        failure: TrainingError | None = None
-        try:
-            result = work()
-        except TrainingError as error:
-            failure = error
-        everybodys = self.gather((result, failure))
-        for _, reported in everybodys:
-            if reported is not None:
-                raise reported
-        return [found for found, _ in everybodys]
-
-    def main_first(self, build: Callable[[], T]) -> T:
-        """What `build` returns, on every rank; rank 0 builds first, so that the others find its caches.
-
-        An expected failure on rank 0 is raised on every rank, so that none waits for it.
+        work: gets a function that it calls often: its sign of life. As long as a rank gives signs the others wait;
+        without any, trainer.collective_timeout_minutes ends the run with HangError. alive: called at every sign and
+        while this rank waits. An expected failure on one rank is raised on all, the lowest rank's first.
         """
         if self.world_size == 1:
-            return build()
+            return [work(alive)]
+        shared = _next_shared_work(self)
+        everybodys = self.gather(shared.do(work, alive))
+        failures = [failure for _, failure in everybodys if failure is not None]
+        if failures:
+            raise next((one for one in failures if not isinstance(one, AnotherFailedError)), failures[0])
+        return [found for found, _ in everybodys]
+
+    def main_first(self, build: Callable[[SignOfLife], T]) -> T:
+        """What `build` returns, on every rank; rank 0 builds first, so that the others find its caches.
+
+        build: gets a function that it calls often, as in `gather_work`. An expected failure on rank 0 is raised on
+        every rank, so that none waits for it.
+        """
+        if self.world_size == 1:
+            return build(no_sign)
         result: list[T] = []
-        failure: TrainingError | None = None
-        if self.is_main:
-            try:
-                result.append(build())
-            except TrainingError as error:
-                failure = error
-        failure = self.from_main(failure)
-        if failure is not None:
-            raise failure
-        return result[0] if result else build()
+        self.gather_work(lambda sign: result.append(build(sign)) if self.is_main else None)
+        return result[0] if result else build(no_sign)
 
     def on_main(self, action: Callable[[], object]) -> None:
         """Runs `action` on rank 0 and nothing on the others; nobody waits."""
@@ -153,11 +148,30 @@ def choose_device(accelerator: str, local_rank: int) -> torch.device:
     return torch.device("cuda", local_rank)
 
 
-_control: dist.ProcessGroup | None = None
+@dataclass
+class _Meeting:
+    """What the ranks have in common while `process_group` is open."""
+
+    control: dist.ProcessGroup | None
+    store: Store
+    timeout_seconds: float
+    shared_works: int = 0
+
+
+_meeting: _Meeting | None = None
 
 
 def _control_group() -> dist.ProcessGroup | None:
-    return _control
+    return _meeting.control if _meeting is not None else None
+
+
+def _next_shared_work(ranks: Ranks) -> SharedWork:
+    """Every rank counts alike, so the same number is the same work."""
+    if _meeting is None:
+        raise RuntimeError("several ranks work together only inside process_group()")
+    _meeting.shared_works += 1
+    store = PrefixStore(f"shared_work/{_meeting.shared_works}", _meeting.store)
+    return SharedWork(store, ranks.rank, ranks.world_size, _meeting.timeout_seconds)
 
 
 @contextmanager
@@ -166,7 +180,7 @@ def process_group(ranks: Ranks, timeout_seconds: float) -> Iterator[None]:
 
     A second, gloo group carries flags and small CPU values, so that agreeing on a stop never waits for a GPU.
     """
-    global _control
+    global _meeting
     if ranks.world_size == 1:
         yield
         return
@@ -174,11 +188,20 @@ def process_group(ranks: Ranks, timeout_seconds: float) -> Iterator[None]:
     on_gpu = ranks.device.type == "cuda"
     if on_gpu:
         torch.cuda.set_device(ranks.device)
-    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timeout, device_id=ranks.device if on_gpu else None)
+    store, rank, world_size = next(rendezvous("env://", timeout=timeout))
+    store.set_timeout(timeout)
+    dist.init_process_group(
+        "nccl" if on_gpu else "gloo",
+        store=PrefixStore("group", store),
+        rank=rank,
+        world_size=world_size,
+        timeout=timeout,
+        device_id=ranks.device if on_gpu else None,
+    )
     group = dist.new_group(backend="gloo", timeout=timeout)
-    _control = group if isinstance(group, dist.ProcessGroup) else None
+    _meeting = _Meeting(group if isinstance(group, dist.ProcessGroup) else None, store, timeout_seconds)
     try:
         yield
     finally:
-        _control = None
+        _meeting = None
         dist.destroy_process_group()

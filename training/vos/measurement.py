@@ -15,6 +15,7 @@ import torch
 from training.core.config import TrainConfig
 from training.core.distributed import Ranks
 from training.core.rng import derive_seed, rng_for
+from training.core.shared_work import SignOfLife
 from training.core.structures import SampleKey
 from training.vos.batch import VideoBatch
 from training.vos.evaluation.clips import EvaluationClip
@@ -67,7 +68,6 @@ class SetMeasurement:
         """J&F and the like of all clips, or of the first `count`. masks: a folder for the predicted masks."""
 
         def on_masks(clip: EvaluationClip, frame: FrameMasks) -> None:
-            alive()
             if masks is not None and len(frame.object_ids):
                 name = f"{clip.frame_names[frame.frame_index]}.png"
                 self._try(lambda: write_masks_png(masks / clip.name / name, frame.masks, frame.object_ids))
@@ -75,7 +75,9 @@ class SetMeasurement:
         dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision.name)
         clips = self.clips[:count]
         protocol = self.config.evaluation.protocol
-        return evaluate(model, clips, self.ranks, self.spec, protocol, autocast_dtype=dtype, on_masks=on_masks)
+        return evaluate(
+            model, clips, self.ranks, self.spec, protocol, autocast_dtype=dtype, on_masks=on_masks, alive=alive
+        )
 
     def result_of(self, step: int) -> EvaluationResult | None:
         """The details of a measurement; None if they are not there (any more)."""
@@ -114,15 +116,16 @@ class SetMeasurement:
         Prompts and clicks are the same in every validation. Summed in the clips' order, whatever the number of ranks.
         """
 
-        def measure_mine() -> dict[int, tuple[float, dict[str, float]]]:
+        def measure_mine(sign: SignOfLife) -> dict[int, tuple[float, dict[str, float]]]:
             found = {}
             with undisturbed(model):
                 for number in range(self.ranks.rank, len(self.batches), self.ranks.world_size):
-                    alive()
+                    sign()
                     found[number] = self._clip_loss(model, number, precision)
             return found
 
-        merged = {number: found for part in self.ranks.gather_work(measure_mine) for number, found in part.items()}
+        parts = self.ranks.gather_work(measure_mine, alive)
+        merged = {number: found for part in parts for number, found in part.items()}
         weight = sum(merged[number][0] for number in sorted(merged))
         if not weight:
             return {}

@@ -39,7 +39,7 @@ class VosTask:
         if config.dataset.dataset_type == "synthetic":
             self._dataset = SyntheticDataset(config)
         else:
-            index, held_out = ranks.main_first(lambda: training_index(config, log_dir))
+            index, held_out = ranks.main_first(lambda sign: training_index(config, log_dir, sign))
             self._dataset = ClipDataset(config, index)
         self._held_out = held_out
         self._validation = open_validation(config, name, ranks, log_dir, index, held_out)

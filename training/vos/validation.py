@@ -13,6 +13,7 @@ from training.core.config import TrainConfig
 from training.core.config_data import AffineConfig, ColorJitterConfig, DatasetConfig, TransformsConfig
 from training.core.distributed import Ranks
 from training.core.rng import derive_seed
+from training.core.shared_work import SignOfLife
 from training.vos.dataset.clips import ClipDataset, SyntheticDataset
 from training.vos.dataset.index import VideoIndex, build_index
 from training.vos.evaluation.clips import EvaluationClip, folder_clips, open_clips
@@ -119,23 +120,25 @@ def open_validation(
     if config.val_dataset is None and held_out is None:
         return None
     if config.val_dataset is not None:
-        validation = ranks.main_first(lambda: _open_set(config, config.val_dataset, VALIDATION, ranks, log_dir))
+        validation = ranks.main_first(
+            lambda sign: _open_set(config, config.val_dataset, VALIDATION, ranks, log_dir, sign)
+        )
     else:
         assert held_out is not None
         validation = _set_of_index(config, config.dataset, held_out, VALIDATION, ranks, log_dir)
     guard_config = config.evaluation.guard_dataset
     guard = None
     if guard_config is not None:
-        guard = ranks.main_first(lambda: _open_set(config, guard_config, GUARD, ranks, log_dir))
+        guard = ranks.main_first(lambda sign: _open_set(config, guard_config, GUARD, ranks, log_dir, sign))
     return VosValidation(config, name, ranks, log_dir, validation, guard, training)
 
 
 def _open_set(
-    config: TrainConfig, dataset: DatasetConfig | None, name: str, ranks: Ranks, log_dir: Path
+    config: TrainConfig, dataset: DatasetConfig | None, name: str, ranks: Ranks, log_dir: Path, sign: SignOfLife
 ) -> SetMeasurement:
     assert dataset is not None
     if dataset.dataset_type == "video":
-        index = build_index(replace(dataset, short_videos="repeat_last"), 1, log_dir)
+        index = build_index(replace(dataset, short_videos="repeat_last"), 1, log_dir, sign)
         return _set_of_index(config, dataset, index, name, ranks, log_dir)
     seed = unseen_seed(config.seed, name)
     clips = _limited(config, open_clips(dataset, seed, None))

@@ -10,6 +10,7 @@ import numpy as np
 from training.core.config import TrainConfig
 from training.core.errors import ConfigError, DataError
 from training.core.rng import rng_for
+from training.core.shared_work import SignOfLife, no_sign
 from training.core.structures import SampleKey, VideoSample, pack_planes
 from training.vos.batch import VideoBatch
 from training.vos.dataset.clip_reader import read_clip
@@ -119,9 +120,11 @@ def build_dataset(config: TrainConfig, cache_dir: Path | None) -> ClipDataset | 
     return ClipDataset(config, training_index(config, cache_dir)[0])
 
 
-def training_index(config: TrainConfig, cache_dir: Path | None) -> tuple[VideoIndex, VideoIndex | None]:
+def training_index(
+    config: TrainConfig, cache_dir: Path | None, sign: SignOfLife = no_sign
+) -> tuple[VideoIndex, VideoIndex | None]:
     """(videos to train on, videos that dataset.val_fraction holds out; None if it is 0). Raises DataError."""
-    index = build_index(config.dataset, config.scratch.num_frames, cache_dir)
+    index = build_index(config.dataset, config.scratch.num_frames, cache_dir, sign)
     return hold_out(index, config.dataset.val_fraction) if config.dataset.val_fraction else (index, None)
 
 

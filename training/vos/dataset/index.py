@@ -18,6 +18,7 @@ from iopath.common.file_io import g_pathmgr
 
 from training.core.config_data import DatasetConfig
 from training.core.errors import DataError
+from training.core.shared_work import SignOfLife, no_sign
 from training.vos.dataset.readers import UnreadableFileError
 from training.vos.dataset.sampler import RandomUniformSampler
 from training.vos.dataset.scan import join, list_names, natural_key, scan_video
@@ -86,14 +87,16 @@ class VideoIndex:
         return self.table.fingerprint()
 
 
-def build_index(config: DatasetConfig, num_frames: int, cache_dir: Path | None) -> VideoIndex:
+def build_index(
+    config: DatasetConfig, num_frames: int, cache_dir: Path | None, sign: SignOfLife = no_sign
+) -> VideoIndex:
     """The index of config's folders, for clips of num_frames frames.
 
     Every folder is listed and every mask decoded once; the result is kept in one file in cache_dir (None: nowhere).
     The next call reuses a video as long as the modification times of its folders are the same, which change when a
     file is added, removed, renamed or replaced, and reads only the others. A mask that is overwritten in place is
     noticed when a clip is read: its pixel counts differ from the index. Stores without modification times are
-    compared by name only.
+    compared by name only. sign: called after each video that was read.
 
     Raises DataError with everything that is wrong: missing folders, listed videos that do not exist, videos without
     masks, unreadable masks, videos from which no clip can be drawn. on_bad_sample=skip leaves videos with unreadable
@@ -106,7 +109,7 @@ def build_index(config: DatasetConfig, num_frames: int, cache_dir: Path | None) 
     names = _video_names(config, img_folder)
     _require_masks(names, img_folder, gt_folder)
     cache_path = _cache_path(cache_dir, config)
-    table, stamps, failures = _scan_all(img_folder, gt_folder, names, cache_path)
+    table, stamps, failures = _scan_all(img_folder, gt_folder, names, cache_path, sign)
     if cache_path is not None and stamps is not None:
         save_table(cache_path, table, stamps)
     skipped = _tolerate(failures, len(names), config)
@@ -161,7 +164,7 @@ def _cache_path(cache_dir: Path | None, config: DatasetConfig) -> Path | None:
 
 
 def _scan_all(
-    img_folder: str, gt_folder: str, names: list[str], cache_path: Path | None
+    img_folder: str, gt_folder: str, names: list[str], cache_path: Path | None, sign: SignOfLife
 ) -> tuple[VideoTable, npt.NDArray[np.uint64] | None, list[tuple[str, DataError]]]:
     """Facts of all videos that could be read, their stamps (None: as cached), and (name, error) of the others."""
     known, known_stamps = _load_cache(cache_path)
@@ -174,7 +177,7 @@ def _scan_all(
     failures: list[tuple[str, DataError]] = []
     videos: list[Video] = []
     fresh = [name for name in names if name not in unchanged]
-    for name, result in _merged(names, fresh, img_folder, gt_folder):
+    for name, result in _merged(names, fresh, img_folder, gt_folder, sign):
         if isinstance(result, DataError):
             failures.append((name, result))
         else:
@@ -189,7 +192,7 @@ def _scan_all(
 
 
 def _merged(
-    names: list[str], fresh: Sequence[str], img_folder: str, gt_folder: str
+    names: list[str], fresh: Sequence[str], img_folder: str, gt_folder: str, sign: SignOfLife
 ) -> Iterator[tuple[str, Video | DataError | None]]:
     """(name, what scanning it gave) of all names in order; None for those that need no scan.
 
@@ -203,7 +206,10 @@ def _merged(
             return error
 
     with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
-        results = dict(zip(fresh, pool.map(scan, fresh), strict=True))
+        results = {}
+        for name, result in zip(fresh, pool.map(scan, fresh), strict=True):
+            results[name] = result
+            sign()
     for name in names:
         yield name, results.get(name)
 

@@ -1,0 +1,198 @@
+"""Ranks that wait for each other's work: as long as it goes on, and not longer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.distributed import HashStore  # type: ignore[attr-defined]
+
+from tests.core.test_distributed import REPOSITORY, free_port, rank_environment
+from training.core import shared_work
+from training.core.errors import DataError, HangError, TrainingError
+from training.core.shared_work import AnotherFailedError, SharedWork, SignOfLife, no_sign
+
+PATIENCE = 0.4
+Work = Callable[[SignOfLife], Any]
+
+
+class Rank(threading.Thread):
+    """One of two ranks, as a thread: what came back, what was raised, how long it took."""
+
+    def __init__(self, store: HashStore, rank: int, work: Work, alive: SignOfLife) -> None:
+        super().__init__()
+        self.shared, self.work, self.alive = SharedWork(store, rank, 2, PATIENCE), work, alive
+        self.outcome: tuple[Any, TrainingError | None] | None = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        began = time.monotonic()
+        try:
+            self.outcome = self.shared.do(self.work, self.alive)
+        except BaseException as error:
+            self.error = error
+        self.seconds = time.monotonic() - began
+
+
+def play(first: Work, second: Work, alive: SignOfLife = no_sign) -> tuple[Rank, Rank]:
+    """Two ranks that do different work; alive is the first one's."""
+    store = HashStore()
+    ranks = Rank(store, 0, first, alive), Rank(store, 1, second, no_sign)
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(30)
+        assert not rank.is_alive()
+    return ranks
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_work, "SECONDS_BETWEEN_SIGNS", 0.05)
+    monkeypatch.setattr(shared_work, "SECONDS_AFTER_A_FAILURE", 1.0)
+
+
+def works(seconds: float, signs: bool = True) -> Work:
+    def work(sign: SignOfLife) -> str:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(0.01)
+            if signs:
+                sign()
+        return f"{seconds:g} s"
+
+    return work
+
+
+def fails(error: BaseException) -> Work:
+    def work(sign: SignOfLife) -> None:
+        raise error
+
+    return work
+
+
+def test_who_is_ready_waits_longer_than_its_patience_while_the_other_gives_signs() -> None:
+    calls: list[float] = []
+    first, second = play(works(0), works(4 * PATIENCE), lambda: calls.append(time.monotonic()))
+    assert (first.outcome, second.outcome) == (("0 s", None), ("1.6 s", None))
+    assert first.seconds > 3 * PATIENCE
+    assert calls[-1] - calls[0] > 3 * PATIENCE  # the waiting rank shows that it lives, too
+
+
+def test_r19_a_rank_without_a_sign_of_life_is_named() -> None:
+    first, _ = play(works(0), works(5 * PATIENCE, signs=False))
+    assert isinstance(first.error, HangError)
+    assert str(first.error) == "no sign of life from rank 1 for 0.4 s, while rank 0 waited"
+    assert first.seconds < 4 * PATIENCE
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_r13_an_expected_failure_ends_the_others_work(which: int) -> None:
+    error = DataError("frame 7 is damaged")
+    work = [works(20), works(20)]
+    work[which] = fails(error)
+    ranks = play(*work)
+    assert ranks[which].outcome == (None, error)
+    other = ranks[1 - which].outcome
+    assert other is not None
+    assert isinstance(other[1], AnotherFailedError)
+    assert max(rank.seconds for rank in ranks) < 10
+
+
+def test_r13_a_rank_that_is_gone_is_not_waited_for() -> None:
+    first, second = play(works(0), fails(ZeroDivisionError("a bug")))
+    assert isinstance(second.error, ZeroDivisionError)
+    assert isinstance(first.error, AnotherFailedError)
+    assert "another rank ended" in str(first.error)
+    assert first.seconds < 10
+
+
+def test_a_failure_is_not_hidden_by_a_rank_that_is_gone() -> None:
+    error = DataError("frame 7 is damaged")
+    first, _ = play(fails(error), fails(ZeroDivisionError("a bug")))
+    assert first.error is error
+
+
+@pytest.mark.parametrize("seconds", [0.0, 20.0], ids=["waiting", "working"])
+def test_r12_a_stop_ends_the_work_of_all(seconds: float) -> None:
+    stopped = TrainingError("stopped on request")
+    began = time.monotonic()
+
+    def alive() -> None:
+        if time.monotonic() - began > 0.3:
+            raise stopped
+
+    first, second = play(works(seconds), works(20), alive)
+    assert first.outcome is not None
+    assert first.outcome[1] is stopped
+    assert second.outcome is not None
+    assert isinstance(second.outcome[1], AnotherFailedError)
+    assert max(first.seconds, second.seconds) < 10
+
+
+def test_signs_are_not_sent_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network tracks hundreds of frames a second; the store is asked twice a second."""
+    monkeypatch.setattr(shared_work, "SECONDS_BETWEEN_SIGNS", 10.0)
+    store = HashStore()
+    assert SharedWork(store, 0, 1, PATIENCE).do(works(0.2), no_sign) == ("0.2 s", None)
+    assert store.add("signs", 0) == 1
+
+
+PROGRAM = """
+import json, os, time
+from training.core.distributed import process_group, ranks_from_environment
+from training.core.errors import DataError
+ranks = ranks_from_environment("cpu")
+
+def slow(sign):
+    until = time.monotonic() + 1.4 * TIMEOUT
+    while time.monotonic() < until:
+        time.sleep(0.05)
+        sign()
+    return f"by {ranks.rank}"
+
+def damaged(sign):
+    if ranks.rank == 1:
+        raise DataError("frame 7 is damaged")
+    slow(sign)
+
+with process_group(ranks, TIMEOUT):
+    seen = {"gathered": ranks.gather_work(lambda sign: slow(sign) if ranks.rank == 1 else "at once")}
+    seen["built"] = ranks.main_first(slow if ranks.rank == 0 else lambda sign: "from its cache")
+    try:
+        ranks.gather_work(damaged)
+    except DataError as error:
+        seen["failure"] = str(error)
+    ranks.barrier()
+with open(os.environ["RESULT"] + str(ranks.rank), "w") as file:
+    json.dump(seen, file)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_wait_longer_than_a_collective_may_take(tmp_path: Path) -> None:
+    port, result = free_port(), tmp_path / "rank"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM.replace("TIMEOUT", "5.0")],
+            cwd=REPOSITORY,
+            env={**rank_environment(rank, 2, port), "RESULT": str(result)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+    seen = [json.loads(Path(f"{result}{rank}").read_text()) for rank in (0, 1)]
+    assert [one["gathered"] for one in seen] == [["at once", "by 1"]] * 2
+    assert [one["built"] for one in seen] == ["by 0", "from its cache"]
+    assert [one["failure"] for one in seen] == ["frame 7 is damaged"] * 2
