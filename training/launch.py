@@ -107,7 +107,11 @@ def _train(loaded: LoadedConfig) -> RunResult:
         trainer = Trainer(loaded, task, ranks)
         with contextlib.closing(_open_log(loaded, task, trainer)) as log:
             log.banner(list(_first_words(loaded, task, trainer)))
-            result = trainer.fit(log, stop)
+            try:
+                result = trainer.fit(log, stop)
+            except TrainingError as error:
+                trainer.close_failed(error, log)
+                raise
             checkpoint_path = str(loaded.log_dir / "checkpoints" / "checkpoint.pt")
             log.end_banner(
                 [

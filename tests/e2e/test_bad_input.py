@@ -77,6 +77,8 @@ def test_r15_a_non_finite_loss_exits_3_and_names_the_clips(new_run: Callable[...
     assert ended.code == 3, ended.output
     assert "not finite" in ended.output
     assert list(run.folder.glob("nonfinite_step_*.json"))
+    report = (run.folder / "report.html").read_text()
+    assert '<span class="state failed">failed</span> loss or gradient is not finite at step' in report
 
 
 def test_r11_another_configuration_is_refused_and_nothing_is_written_over(new_run: Callable[..., Run]) -> None:

@@ -99,6 +99,9 @@ def test_r05_the_world_size_may_change_on_resume(new_run: Callable[..., Run]) ->
     ended = run.go("--num-gpus", "1")
     assert ended.code == 0, ended.output
     assert "global batch stays 2" in ended.output
+    report = (run.folder / "report.html").read_text()
+    assert "No videos were set aside" in report
+    assert '<h2 id="curves">' in report
 
 
 def test_accumulation_equals_one_large_batch(new_run: Callable[..., Run], tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_with_and_without_validation_the_weights_are_the_same(validated_run: Cal
     assert (kept["step"], kept["value"]) == (best["step"], best["val_j_and_f"])
     assert "held out for validation" in ended.output
     assert "mean of all objects" in ended.output
+    assert "Validation is switched off" in (without.folder / "report.html").read_text()
     report = (with_it.folder / "report.html").read_text()
     assert "finished" in report
     assert "data:image/" in report

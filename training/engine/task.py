@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -58,12 +58,14 @@ class StepModule(Protocol):
     def __call__(self, batch: Any, normaliser: float, prompt_rng: np.random.Generator) -> dict[str, Tensor]: ...
 
 
+RunState = Literal["running", "finished", "stopped", "failed"]
+
+
 @dataclass(frozen=True)
 class RunFacts:
     """What the loop knows of a run, for a report."""
 
-    state: str
-    """running, finished, stopped or failed."""
+    state: RunState
     note: str
     """A sentence on why it ended, or nothing."""
     step: int
@@ -99,10 +101,6 @@ class Validation(Protocol):
         """What the newest measurement left in files is that of the best weights; called on one rank."""
         ...
 
-    def write_report(self, facts: RunFacts) -> dict[str, Any]:
-        """Writes the run's report; called on one rank. {name: picture uint8 [H, W, 3]} in it, for other logs."""
-        ...
-
     def comparison_lines(self, facts: RunFacts) -> list[str]:
         """Lines for the end banner: before and after."""
         ...
@@ -131,6 +129,10 @@ class Task(Protocol):
 
     def validation(self) -> Validation | None:
         """How the network is measured while it trains; None if nothing is set aside for that."""
+        ...
+
+    def write_report(self, facts: RunFacts) -> dict[str, Any]:
+        """Writes the run's report; called on one rank. {name: picture uint8 [H, W, 3]} in it, for other logs."""
         ...
 
     def describe_model(self, model: nn.Module) -> list[str]:

@@ -15,18 +15,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from training.core.config import LoadedConfig
 from training.core.distributed import Ranks
-from training.core.errors import EXIT_FINISHED, EXIT_PREEMPTED, DataError, NonFiniteError
+from training.core.errors import EXIT_FINISHED, EXIT_PREEMPTED, DataError, NonFiniteError, TrainingError
 from training.core.rng import derive_seed, rng_for
 from training.engine.loader import StepLoader
 from training.engine.optimizer import build_optimizer, load_optimizer_state, optimizer_state
 from training.engine.order import Order
 from training.engine.precision import GuardedStep, Precision
 from training.engine.preemption import StopRequest
+from training.engine.reporting import Reporter
 from training.engine.run_log import RunLog
 from training.engine.run_state import resume_or_start
 from training.engine.save_policy import SavePolicy
 from training.engine.schedule import Schedule
-from training.engine.task import Batch, Task
+from training.engine.task import Batch, RunState, Task
 from training.engine.validation import StopInValidation, Validator
 
 
@@ -86,6 +87,9 @@ class Trainer:
             pin_memory=ranks.device.type == "cuda",
         )
         self.validator = self._open_validator(validated)
+        self.reporter = Reporter(
+            task, self.validator, self.total_steps, self.order.steps_per_epoch, ranks, loaded.log_dir
+        )
         self._wait_seconds_seen = 0.0
         self.step_module = self._distribute(task.step_module(self.model))
 
@@ -127,6 +131,8 @@ class Trainer:
                 if saving:
                     log.flush()  # what the checkpoint covers must be in the metrics before it
                     policy.save(self.store, number, self.model, self._state_to_save(), log)
+                    if self.validator is None:
+                        self.reporter.write(log, "running", number)
                 if stopping and number < self.total_steps:
                     return RunResult(EXIT_PREEMPTED, number)
                 if validating:
@@ -137,11 +143,13 @@ class Trainer:
 
     def close(self, result: RunResult, log: RunLog) -> list[str]:
         """Writes the last report; lines for the end banner: what the training was worth."""
-        if self.validator is None or not self.validator.history:
-            return []
-        finished = result.exit_code == EXIT_FINISHED
-        self.validator.report(log, "finished" if finished else "stopped", result.step, result.reason)
-        return self.validator.last_words() if finished else []
+        state: RunState = "finished" if result.exit_code == EXIT_FINISHED else "stopped"
+        self.reporter.write(log, state, result.step, result.reason)
+        return self.reporter.last_words(state, result.step)
+
+    def close_failed(self, error: TrainingError, log: RunLog) -> None:
+        """Writes the last report of a run that ends with an error."""
+        self.reporter.write(log, "failed", self.state.step, str(error).splitlines()[0])
 
     def _begin(self, policy: SavePolicy, log: RunLog, stop: StopRequest) -> RunResult | None:
         """Validates what is due where the run starts or continues; a result if there is nothing left to do."""
@@ -168,7 +176,7 @@ class Trainer:
             return RunResult(EXIT_PREEMPTED, step)
         if step > 0:  # before the first step there is nothing to lose
             policy.save(self.store, step, self.model, self._state_to_save(), log)
-        validator.report(log, "running", step)
+        self.reporter.write(log, "running", step)
         reason = validator.reason_to_stop()
         if reason is not None:
             log.message(f"stopping early: {reason}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ from training.engine.order import Order
 from training.engine.precision import Precision
 from training.engine.preemption import StopRequest
 from training.engine.run_log import RunLog
-from training.engine.task import RunFacts, Validation
+from training.engine.task import Validation
 
 
 class StopInValidation(TrainingError):
@@ -90,25 +89,6 @@ class Validator:
         if count and not self.config.trainer.validate_initial_weights:
             self.validation.sanity_check(model, count, self.precision, self._alive(0, log, stop))
 
-    def report(self, log: RunLog, state: str, step: int, note: str = "") -> None:
-        """Writes the report with what is known now, its pictures into the log too; a full disk is said and borne."""
-
-        def write() -> None:
-            try:
-                pictures = self.validation.write_report(self._facts(state, step, note))
-            except OSError as error:
-                log.warning(f"the report cannot be written: {error}. Training goes on.")
-                return
-            if state == "running":
-                for name, picture in pictures.items():
-                    log.picture(name, picture, step)
-
-        self.ranks.on_main(write)
-
-    def last_words(self) -> list[str]:
-        """Lines for the end banner: the best weights beside those that the training started from."""
-        return self.validation.comparison_lines(self._facts("finished", self.total_steps, ""))
-
     def reason_to_stop(self) -> str | None:
         """Why the training ends early; None if it goes on."""
         return self.early_stopping.reason()
@@ -128,23 +108,18 @@ class Validator:
         self.early_stopping.load_state_dict(state["early_stopping"])
 
     @property
+    def best_step(self) -> int | None:
+        """The step of the best validation by the first of checkpointing.monitor; None if there is none (yet)."""
+        return self.best.best_step(self._main_metric) if self._main_metric else None
+
+    def finite_history(self) -> list[dict[str, Any]]:
+        """The history, without numbers that are not finite."""
+        return [{name: value for name, value in row.items() if math.isfinite(value)} for row in self.history]
+
+    @property
     def _main_metric(self) -> str | None:
         """The metric whose best weights the report compares with the starting ones."""
         return next(iter(self.config.checkpointing.monitor), None)
-
-    def _facts(self, state: str, step: int, note: str) -> RunFacts:
-        metric = self._main_metric
-        provenance_path = self.log_dir / "provenance.json"
-        return RunFacts(
-            state=state,
-            note=note,
-            step=step,
-            max_steps=self.total_steps,
-            steps_per_epoch=self.order.steps_per_epoch,
-            history=[{name: value for name, value in row.items() if math.isfinite(value)} for row in self.history],
-            best_step=self.best.best_step(metric) if metric else None,
-            provenance=json.loads(provenance_path.read_text()) if provenance_path.is_file() else {},
-        )
 
     def _alive(self, step: int, log: RunLog, stop: StopRequest) -> Callable[[], None]:
         def alive() -> None:

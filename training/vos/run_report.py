@@ -34,6 +34,7 @@ from training.vos.run_pictures import film_strips
 RELOAD_SECONDS = 60
 SHOWN_ROWS = 12
 """Objects that the terminal's table lists; the report and the CSV have all."""
+OPENED_VIDEOS = 500
 
 
 def report_data(
@@ -46,11 +47,12 @@ def report_data(
 ) -> ReportData:
     """Everything the report shows now. datasets: of `describe_datasets`; facts: `training.engine.task.RunFacts`."""
     metrics = _metrics(log_dir)
-    comparison = score_table("validation", sets["validation"], facts)
+    comparison = score_table("validation", sets["validation"], facts) if "validation" in sets else None
     guard = score_table("guard", sets["guard"], facts) if "guard" in sets else None
     warnings = [line for table in (comparison, guard) if table is not None for line in worse_warnings(table)]
     seconds = sum(float(row["step_seconds"]) for row in metrics) if metrics else None
     running = facts.state == "running"
+    pictured = config.visualization.enabled and "validation" in sets
     return ReportData(
         title=name,
         state=facts.state,
@@ -60,14 +62,26 @@ def report_data(
         max_steps=facts.max_steps,
         elapsed_seconds=seconds,
         comparison=comparison,
+        comparison_missing=_why_no_comparison(config, sets),
         guard=guard,
         warnings=warnings,
-        strips=film_strips(config, sets["validation"], facts) if config.visualization.enabled else (),
+        strips=film_strips(config, sets["validation"], facts) if pictured else (),
         charts=training_charts(metrics, facts.history),
         datasets=datasets,
         provenance=facts.provenance,
         reload_seconds=RELOAD_SECONDS if running else None,
     )
+
+
+def _why_no_comparison(config: TrainConfig, sets: Mapping[str, SetMeasurement]) -> str:
+    if "validation" not in sets:
+        return (
+            "No videos were set aside: dataset.val_fraction or val_dataset would tell what this training is worth. "
+            "training/evaluate.py compares the weights with any others."
+        )
+    if config.trainer.limit_val_batches == 0:
+        return "Validation is switched off (trainer.limit_val_batches=0)."
+    return "No validation has run yet."
 
 
 def score_table(name: str, videos: SetMeasurement, facts: Any) -> ScoreTable | None:
@@ -153,15 +167,17 @@ def _metrics(log_dir: Path) -> list[dict[str, str]]:
 
 
 def describe_datasets(training_index: VideoIndex | None, sets: Mapping[str, SetMeasurement]) -> list[DatasetSummary]:
-    """What training, validation and guard set hold. Opens a file of each video."""
+    """What training, validation and guard set hold. Opens a file of each video, but of no more than OPENED_VIDEOS of
+    the training set: there may be tens of thousands on a slow store."""
     found = []
     if training_index is not None:
         areas = [training_index.table.areas_of(number) for number in range(len(training_index))]
-        first = [training_index.image_path(training_index.video(number), 0) for number in range(len(training_index))]
-        found.append(_summary("training set", areas, [_num_pixels(path) for path in first]))
+        opened = range(0, len(areas), 1 + (len(areas) - 1) // OPENED_VIDEOS)
+        pixels = {number: _num_pixels(training_index.image_path(training_index.video(number), 0)) for number in opened}
+        found.append(_summary("training set", areas, pixels))
     for name, videos in sets.items():
         areas = [np.where(clip.labelled, _areas(clip), -1) for clip in videos.clips]
-        pixels = [int(np.prod(clip.read_frame(0).shape[:2])) for clip in videos.clips]
+        pixels = {number: int(np.prod(clip.read_frame(0).shape[:2])) for number, clip in enumerate(videos.clips)}
         found.append(_summary(f"{name} set", areas, pixels))
     return found
 
@@ -180,11 +196,14 @@ def _num_pixels(path: str) -> int:
     return int(width * height)
 
 
-def _summary(name: str, areas: Sequence[npt.NDArray[Any]], num_pixels: Sequence[int]) -> DatasetSummary:
-    """areas: for each video [T, N], pixels where visible, 0 absent, -1 unlabelled. num_pixels: of its frames."""
+def _summary(name: str, areas: Sequence[npt.NDArray[Any]], num_pixels: Mapping[int, int]) -> DatasetSummary:
+    """areas: for each video [T, N], pixels where visible, 0 absent, -1 unlabelled. num_pixels: of a frame of those
+    videos that objects' sizes are counted in."""
     shares: list[float] = []
-    for video, pixels in zip(areas, num_pixels, strict=True):
-        shares += (video[video > 0] / pixels).tolist()
+    for number, pixels in num_pixels.items():
+        shares += (areas[number][areas[number] > 0] / pixels).tolist()
+    if len(num_pixels) < len(areas):
+        name += f" (sizes of objects: of {len(num_pixels):,} of the {len(areas):,} videos)"
     return summarise_dataset(
         name,
         [len(video) for video in areas],

@@ -19,6 +19,7 @@ from training.vos.model.published import initial_checkpoint
 from training.vos.model.step import ClipStep
 from training.vos.model.tracker import TrainableSAM2
 from training.vos.model.weights import load_weights
+from training.vos.report_writer import ReportWriter
 from training.vos.run_pictures import training_strip
 from training.vos.validation import VosValidation, open_validation
 
@@ -42,7 +43,9 @@ class VosTask:
             index, held_out = ranks.main_first(lambda sign: training_index(config, log_dir, sign))
             self._dataset = ClipDataset(config, index)
         self._held_out = held_out
-        self._validation = open_validation(config, name, ranks, log_dir, index, held_out)
+        self._validation = open_validation(config, ranks, log_dir, held_out)
+        sets = self._validation.sets if self._validation is not None else {}
+        self._report = ReportWriter(config, name, log_dir, index, sets)
 
     def describe_data(self) -> list[str]:
         lines = self._dataset.describe()
@@ -63,6 +66,9 @@ class VosTask:
 
     def validation(self) -> VosValidation | None:
         return self._validation
+
+    def write_report(self, facts: Any) -> dict[str, Any]:
+        return self._report.write(facts)
 
     @property
     def _dataset_videos(self) -> int:

@@ -1,4 +1,4 @@
-"""Validation of a run: the validation set and the guard set, before and after, and the report of both."""
+"""Validation of a run: the validation set and the guard set, before and after."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ from training.vos.dataset.index import VideoIndex, build_index
 from training.vos.evaluation.clips import EvaluationClip, folder_clips, open_clips
 from training.vos.measurement import SetMeasurement, loss_batches
 from training.vos.model.tracker import TrainableSAM2
-from training.vos.report.data import DatasetSummary, worse_warnings
-from training.vos.report.page import write_report
-from training.vos.run_pictures import write_gif
-from training.vos.run_report import comparison_lines, describe_datasets, report_data, score_table
+from training.vos.report.data import worse_warnings
+from training.vos.run_report import comparison_lines, score_table
 
 VALIDATION, GUARD = "validation", "guard"
 
@@ -34,20 +32,9 @@ class VosValidation:
     guard set's with guard_ in front. The guard set is measured whenever the validation set is.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        name: str,
-        ranks: Ranks,
-        log_dir: Path,
-        validation: SetMeasurement,
-        guard: SetMeasurement | None,
-        training_index: VideoIndex | None,
-    ) -> None:
-        self.config, self.name, self.ranks, self.log_dir = config, name, ranks, log_dir
+    def __init__(self, config: TrainConfig, validation: SetMeasurement, guard: SetMeasurement | None) -> None:
+        self.config = config
         self.sets = {VALIDATION: validation} | ({GUARD: guard} if guard is not None else {})
-        self.training_index = training_index
-        self._datasets: list[DatasetSummary] | None = None
 
     def describe(self) -> list[str]:
         lines = []
@@ -76,24 +63,6 @@ class VosValidation:
         for videos in self.sets.values():
             videos.keep_as_best()
 
-    def write_report(self, facts: Any) -> dict[str, Any]:
-        if self._datasets is None:
-            self._datasets = describe_datasets(self.training_index, self.sets)
-        data = report_data(self.name, self.log_dir, self.config, self.sets, self._datasets, facts)
-        write_report(self.log_dir / "report.html", data)
-        if self._gif_due(facts):
-            write_gif(self.config, self.sets[VALIDATION], facts, self.log_dir / "visualization")
-        return {f"validation/{strip.place}": strip.picture for strip in data.strips}
-
-    def _gif_due(self, facts: Any) -> bool:
-        """Whether this is the first report after visualization.val_first_batch_every_n_epochs more epochs."""
-        wanted = self.config.visualization
-        every = wanted.val_first_batch_every_n_epochs * facts.steps_per_epoch
-        if not (wanted.enabled and every and facts.state == "running" and facts.history):
-            return False
-        former = facts.history[-2]["step"] if len(facts.history) > 1 else -every
-        return bool(facts.step // every > former // every)
-
     def comparison_lines(self, facts: Any) -> list[str]:
         lines: list[str] = []
         for name, videos in self.sets.items():
@@ -101,21 +70,15 @@ class VosValidation:
             if table is not None:
                 lines += comparison_lines(table)
                 lines += [f"WARNING: {sentence}" for sentence in worse_warnings(table)]
-        return [*lines, f"report      {self.log_dir / 'report.html'}"]
+        return lines
 
 
 def open_validation(
-    config: TrainConfig,
-    name: str,
-    ranks: Ranks,
-    log_dir: Path,
-    training: VideoIndex | None,
-    held_out: VideoIndex | None,
+    config: TrainConfig, ranks: Ranks, log_dir: Path, held_out: VideoIndex | None
 ) -> VosValidation | None:
     """The validation that a configuration asks for; None if no videos are set aside for it.
 
-    training: the videos that are trained on. held_out: those that dataset.val_fraction set aside. Raises DataError for
-    what is wrong with the files.
+    held_out: the videos that dataset.val_fraction set aside. Raises DataError for what is wrong with the files.
     """
     if config.val_dataset is None and held_out is None:
         return None
@@ -130,7 +93,7 @@ def open_validation(
     guard = None
     if guard_config is not None:
         guard = ranks.main_first(lambda sign: _open_set(config, guard_config, GUARD, ranks, log_dir, sign))
-    return VosValidation(config, name, ranks, log_dir, validation, guard, training)
+    return VosValidation(config, validation, guard)
 
 
 def _open_set(

@@ -46,6 +46,7 @@ def test_log_axis_places_equal_ratios_at_equal_distances() -> None:
     assert axis.place(0.01) - axis.place(0.1) == pytest.approx(axis.place(0.1) - axis.place(1))
     assert tick_labels(axis) == ["0.001", "0.01", "0.1", "1", "10"]
     assert tick_labels(log_axis(0.2, 3.0, 0, 1)) == ["0.2", "0.5", "1", "2"]
+    assert tick_labels(log_axis(90, 20_000, 0, 1)) == ["100", "300", "1,000", "3,000", "10k"]
 
 
 def test_step_axis_has_whole_steps_and_starts_at_zero_when_close_to_it() -> None:

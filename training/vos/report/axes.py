@@ -122,9 +122,9 @@ def _back(text: str) -> float:
 
 
 def _short_text(value: float) -> str:
-    """A number with three significant digits at most, such as 0.02, 12k or 5e-6."""
+    """A number with three significant digits at most, such as 0.02, 3,000, 12k or 5e-6."""
     if value == 0 or TINY <= abs(value) < 10_000:
-        return f"{value:.3g}"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     if 10_000 <= abs(value) < 1_000_000:
         return f"{value / 1000:.3g}k"
     mantissa, exponent = f"{value:.2e}".split("e")
