@@ -51,7 +51,7 @@ test-container: setup ## Test the container with the docker engine of this machi
 	@$(RUN) -m pytest tests/container
 
 test: lint ## Lint, then run all tests, in TEST_PROCESSES processes (twenty minutes on 2 cores)
-	@$(RUN) -m pytest -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+	@$(RUN) -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 
 test-unit: setup ## Run the fast tests only (a minute or two)
 	@$(RUN) -m pytest -m "not gpu and not slow"

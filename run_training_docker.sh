@@ -233,7 +233,7 @@ compose_command() {
   case $mode in
     demo) program=(python training/demo.py "${overrides[@]}") ;;
     shell) program=(bash) ;;
-    evaluate) program=(python training/evaluate.py -c "$config_in_container" "${layout[@]}" "${overrides[@]}") ;;
+    evaluate) program=(python training/evaluate.py -c "$config_in_container" --num-gpus "$num_processes" "${layout[@]}" "${overrides[@]}") ;;
     predict) program=(python training/predict.py -c "$config_in_container" "${overrides[@]}") ;;
     *) program=(python training/train.py -c "$config_in_container" --num-gpus "$num_processes" "${layout[@]}" "${overrides[@]}") ;;
   esac

@@ -29,6 +29,7 @@ def overrides() -> list[str]:
     """The real test videos where they are at hand, else generated ones."""
     data = Path(os.environ.get("SAM2_TEST_DATA", REPOSITORY.parent / "shared" / "data")) / "vos"
     common = ["scratch.resolution=512", "scratch.num_frames=4", "scratch.max_num_objects=3", "dataset.multiplier=2"]
+    common.append("dataset.val_fraction=0")
     if data.is_dir():
         return [*common, f"dataset.img_folder={data / 'JPEGImages'}", f"dataset.gt_folder={data / 'Annotations'}"]
     return [*common, "dataset.dataset_type=synthetic", "dataset.synthetic.size=480", "dataset.synthetic.num_videos=7"]

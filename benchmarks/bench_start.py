@@ -22,6 +22,7 @@ OVERRIDES = (
     "model.name=sam2.1_hiera_t",
     "model.checkpoint=null",
     "dataset.dataset_type=synthetic",
+    "dataset.val_fraction=0",
     "dataset.synthetic.size=256",
     "dataset.synthetic.num_videos=8",
     "scratch.resolution=256",

@@ -170,7 +170,7 @@ def real_rows(data: Path) -> list[Row]:
             *("model.checkpoint=null", "scratch.num_frames=8", "dataset.multiplier=40", "trainer.max_steps=40"),
             *(f"dataset.img_folder={data / 'JPEGImages'}", f"dataset.gt_folder={data / 'Annotations'}"),
             *(f"dataset.file_list_txt={folder}/dense.txt", f"launcher.experiment_log_dir={folder}/run"),
-            *("scratch.num_train_workers=8", "checkpoint.every_n_minutes=null"),
+            *("scratch.num_train_workers=8", "checkpoint.every_n_minutes=null", "dataset.val_fraction=0"),
         ]
         subprocess.run(command, cwd=REPOSITORY, check=True)
         import pandas as pd

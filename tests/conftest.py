@@ -5,33 +5,23 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.scheduling import Scheduling, sort_longest_first
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Orders and groups the tests for several processes (`-n 2 --dist loadgroup --no-loadscope-reorder`).
+    sort_longest_first(items)
 
-    What needs the docker engine stays in one process, which builds the image once. End-to-end tests go one by one, the
-    others file by file, so that a file's fixtures are made once. The longest come first: nobody waits for them at the
-    end.
-    """
-    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
 
-    def rank(item: pytest.Item) -> int:
-        if "engine_environment" in getattr(item, "fixturenames", ()):
-            return 0
-        if item.path.parent.name == "e2e":
-            return 1
-        return 2 if item.path in slow_files else 3
-
-    items.sort(key=rank)
-    for item in items:
-        if rank(item) != 1:
-            item.add_marker(pytest.mark.xdist_group("docker" if rank(item) == 0 else item.path.name))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Called where several processes run the tests; xdist's own groups by mark do nothing with pytest 9.2."""
+    return Scheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -111,6 +111,28 @@ def test_two_real_videos_in_a_process_of_its_own(
         check_masks(folder, real_data, row)
 
 
+@pytest.mark.slow
+def test_two_processes_print_and_write_what_one_does(real: list[str], checkpoint: Path, tmp_path: Path) -> None:
+    arguments = [*SETTINGS, *real, "--checkpoint", str(checkpoint), CPU, "--require", "j_and_f>=0.99"]
+    alone = run_script("evaluate.py", *arguments, "--output", "alone", cwd=tmp_path)
+    together = run_script("evaluate.py", *arguments, "--output", "together", "--num-gpus", "2", cwd=tmp_path)
+    assert (alone.returncode, together.returncode) == (1, 1), together.stderr
+    assert "2 processes on cpu" in together.stdout
+    assert table_of(together.stdout) == table_of(alone.stdout)
+    assert (tmp_path / "together" / "scores.csv").read_bytes() == (tmp_path / "alone" / "scores.csv").read_bytes()
+    masks = {path.relative_to(tmp_path / "alone"): path for path in (tmp_path / "alone" / "masks").rglob("*.png")}
+    assert masks
+    assert all((tmp_path / "together" / name).read_bytes() == path.read_bytes() for name, path in masks.items())
+    # What is wrong is said once, with its own exit code.
+    failed = run_script("evaluate.py", *arguments, "model.name=sam2.1_hiera_t", "--num-gpus", "2", cwd=tmp_path)
+    assert failed.returncode == 4, failed.stderr
+    assert failed.stderr.count("another network") == 1
+
+
+def table_of(printed: str) -> list[str]:
+    return [line for line in printed.splitlines() if line.startswith((*REAL, "mean", "--require"))]
+
+
 def check_masks(folder: Path, real_data: Path, row: dict[str, str]) -> None:
     """The PNGs are in DAVIS's layout, and from them alone come the row's numbers (one object: no overlaps)."""
     truth_folder = real_data / "vos_short" / "Annotations" / row["video"]

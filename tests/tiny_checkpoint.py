@@ -14,7 +14,10 @@ from training.vos.model.build import build_network
 from training.vos.model.weights import clean_state_dict
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SETTINGS = ("-c", "custom_finetune", "model.name=architecture/tiny.yaml", "scratch.resolution=64")
+SETTINGS = (
+    *("-c", "custom_finetune", "model.name=architecture/tiny.yaml"),
+    *("scratch.resolution=64", "dataset.val_fraction=0"),
+)
 CPU = "trainer.accelerator=cpu"
 
 

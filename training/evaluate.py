@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from pathlib import Path
 
@@ -16,8 +18,16 @@ from training.vos.commands.comparison import Requirement
 from training.vos.commands.failures import check_output_folder, report_failure
 from training.vos.evaluation.prompts import PromptSpec
 
+SCRIPT = Path(__file__).resolve()
 EXIT_REQUIREMENT = 1
 """A --require does not hold."""
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {count}")
+    return count
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
@@ -48,60 +58,99 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         metavar="CONDITION",
         help='exit 1 unless it holds, such as "j_and_f>=0.75"; may be given again',
     )
+    parser.add_argument(
+        "--num-gpus", type=_count, default=1, metavar="N", help="processes that share the videos (default: 1)"
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, such as scratch.resolution=512")
     return parser.parse_intermixed_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Evaluates as the command line says; the exit code."""
-    arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = parse_arguments(argv)
     try:
-        loaded = load_config(arguments.config, arguments.overrides)
+        loaded = load_config(arguments.config, [*arguments.overrides, f"launcher.gpus_per_node={arguments.num_gpus}"])
         spec = PromptSpec.parse(arguments.prompt or loaded.config.evaluation.prompt)
         requirements = [Requirement.parse(text, bool(arguments.baseline)) for text in arguments.require]
+        arguments.output = arguments.output or loaded.log_dir / "evaluation" / Path(arguments.checkpoint).stem
+        check_output_folder(arguments.output)
+        if arguments.num_gpus > 1:
+            return run_shared(argv, arguments, loaded, spec, requirements)
         return run(arguments, loaded, spec, requirements)
     except (TrainingError, OSError, KeyboardInterrupt) as error:
         return report_failure(error)
 
 
+def run_shared(
+    argv: list[str],
+    arguments: argparse.Namespace,
+    loaded: LoadedConfig,
+    spec: PromptSpec,
+    requirements: list[Requirement],
+) -> int:
+    """Starts the processes that share the videos, or, in one of them, does its part; the exit code."""
+    from training.engine.processes import die_with_parent, run_workers, write_status
+    from training.launch import check_devices
+
+    status_path = arguments.output / "run_status.json"
+    if "RANK" not in os.environ:
+        check_devices(loaded.config)
+        return run_workers(SCRIPT, argv, arguments.num_gpus, status_path)
+    die_with_parent()
+    try:
+        exit_code = run(arguments, loaded, spec, requirements)
+    except (TrainingError, OSError) as error:
+        # All fail together; the first says why.
+        exit_code = error.exit_code if isinstance(error, TrainingError) else TrainingError.exit_code
+        return report_failure(error) if write_status(status_path, exit_code, str(error), keep_first=True) else exit_code
+    write_status(status_path, exit_code, "finished", keep_first=True)
+    return EXIT_FINISHED  # torchrun would take a requirement that does not hold for a failure
+
+
 def run(arguments: argparse.Namespace, loaded: LoadedConfig, spec: PromptSpec, requirements: list[Requirement]) -> int:
-    """Evaluates, prints the table and writes the files; the exit code."""
+    """Evaluates as one rank (the only one, or one of several); the main rank prints the table and writes the files."""
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
-    from training.core.distributed import Ranks, choose_device
+    from training.core.distributed import process_group, ranks_from_environment
     from training.engine.precision import Precision
     from training.engine.provenance import provenance
     from training.vos.commands.evaluation import EvaluationRequest, report_lines, run_evaluation, write_results
     from training.vos.commands.evaluation_data import open_evaluation_set
-    from training.vos.commands.network import autocast_dtype
 
-    config = loaded.config
-    output = arguments.output or loaded.log_dir / "evaluation" / Path(arguments.checkpoint).stem
-    device = choose_device(config.trainer.accelerator, 0)
-    precision = Precision(config.trainer.precision, device).name
-    check_output_folder(output)
-    videos = open_evaluation_set(config, arguments.split, loaded.log_dir)
-    protocol = arguments.protocol or config.evaluation.protocol
-    print(f"Evaluating {videos.description}", flush=True)
-    print(f"prompt {spec}, protocol {protocol}, on {device.type}, precision {precision}", flush=True)
-    request = EvaluationRequest(
-        config=config,
-        videos=videos,
-        checkpoint=arguments.checkpoint,
-        baseline=arguments.baseline,
-        spec=spec,
-        protocol=protocol,
-        output=output,
-        device=device,
-        autocast_dtype=autocast_dtype(precision),
-    )
-    evaluated = run_evaluation(request)
-    made_by = provenance(fingerprint(config), videos.fingerprint, config.seed, Ranks(device=device))
-    write_results(request, evaluated, requirements, made_by)
-    print("\n".join(report_lines(evaluated, sys.stdout.encoding)))
-    print(f"{output}/  scores.csv  scores.json  masks/")
-    numbers = evaluated.means()
-    for requirement in requirements:
-        print(requirement.verdict(numbers))
+    config, output = loaded.config, arguments.output
+    ranks = ranks_from_environment(config.trainer.accelerator)
+    precision = Precision(config.trainer.precision, ranks.device)
+    with process_group(ranks, config.trainer.collective_timeout_minutes * 60):
+        videos = ranks.main_first(lambda sign: open_evaluation_set(config, arguments.split, loaded.log_dir, sign))
+        protocol = arguments.protocol or config.evaluation.protocol
+        processes = f"{ranks.world_size} processes on " if ranks.world_size > 1 else "on "
+        out = ranks.choose(sys.stdout, io.StringIO())
+        print(f"Evaluating {videos.description}", file=out)
+        print(
+            f"prompt {spec}, protocol {protocol}, {processes}{ranks.device.type}, precision {precision.name}",
+            file=out,
+            flush=True,
+        )
+        request = EvaluationRequest(
+            config=config,
+            videos=videos,
+            checkpoint=arguments.checkpoint,
+            baseline=arguments.baseline,
+            spec=spec,
+            protocol=protocol,
+            output=output,
+            ranks=ranks,
+            autocast_dtype=precision.autocast_dtype,
+        )
+        evaluated = run_evaluation(request)
+        numbers = evaluated.means()
+        made_by = provenance(fingerprint(config), videos.fingerprint, config.seed, ranks)
+        ranks.on_main(lambda: write_results(request, evaluated, requirements, made_by))
+        print("\n".join(report_lines(evaluated, sys.stdout.encoding)), file=out)
+        print(f"{output}/  scores.csv  scores.json  masks/", file=out)
+        for requirement in requirements:
+            print(requirement.verdict(numbers), file=out)
+        ranks.barrier()  # whoever is faster waits: the main rank holds the connections
     return EXIT_FINISHED if all(one.holds(numbers) for one in requirements) else EXIT_REQUIREMENT
 
 

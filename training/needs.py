@@ -11,14 +11,13 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from training.core.config import TrainConfig
+from training.core.config_data import PREFETCHED_BATCHES
 from training.core.errors import ConfigError, described
 from training.train import load, parse_arguments
 from training.vos.model.names import resolve_network
 from training.vos.model.published import published_files, published_name
 
 MIB = 2**20
-PREFETCH = 2
-"""Batches that a loader worker prepares ahead; as in engine/loader.py."""
 RESERVE_MIB = 256
 """Room in /dev/shm for what torch and NCCL exchange, per process."""
 STATES = 3
@@ -52,7 +51,7 @@ def shared_memory_mib(config: TrainConfig) -> int:
     scratch = config.scratch
     planes = -(-scratch.max_num_objects // 8)  # masks travel as bit planes, eight objects a byte
     clip_bytes = scratch.num_frames * scratch.resolution**2 * (3 + planes)
-    waiting = scratch.num_train_workers * PREFETCH + config.trainer.accumulate_grad_batches
+    waiting = scratch.num_train_workers * PREFETCHED_BATCHES + config.trainer.accumulate_grad_batches
     batches = waiting if scratch.num_train_workers else 0
     per_process = RESERVE_MIB + -(-batches * scratch.train_batch_size * clip_bytes // MIB)
     return per_process * config.launcher.gpus_per_node

@@ -83,13 +83,13 @@ def run(arguments: argparse.Namespace, video_path: Path, loaded: LoadedConfig, g
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
     from training.core.distributed import choose_device
     from training.engine.precision import Precision
-    from training.vos.commands.network import autocast_dtype, load_checkpoint, unloaded_network
+    from training.vos.commands.network import load_checkpoint, unloaded_network
     from training.vos.commands.prediction import open_video, predict
     from training.vos.evaluation.tracker import VideoTracker
 
     config, output = loaded.config, arguments.output
     device = choose_device(config.trainer.accelerator, 0)
-    precision = Precision(config.trainer.precision, device).name
+    precision = Precision(config.trainer.precision, device)
     with open_video(video_path) as video:
         height, width = video.read_frame(0).shape[:2]
         prompts = given.prompts(video.frame_name(0), (height, width))
@@ -98,11 +98,11 @@ def run(arguments: argparse.Namespace, video_path: Path, loaded: LoadedConfig, g
         load_checkpoint(network, arguments.checkpoint)
         print(
             f"Tracking {len(prompts)} object(s) through {video.num_frames} frames of {width}x{height}, "
-            f"on {device.type}, precision {precision}",
+            f"on {device.type}, precision {precision.name}",
             flush=True,
         )
         predict(
-            VideoTracker(network.to(device), device, autocast_dtype(precision)),
+            VideoTracker(network.to(device), device, precision.autocast_dtype),
             video,
             prompts,
             output,

@@ -51,5 +51,5 @@ if [ "$command" != predict ] && [ -n "${SAM2_DATASET:-}" ] && [[ " ${ARGS:-} " !
   fi
   data=("dataset.img_folder=$SAM2_DATASET/$images" "dataset.gt_folder=$SAM2_DATASET/$masks")
 fi
-[ "$command" != train ] || data+=(--num-gpus "${GPUS:-1}")
+[ "$command" = predict ] || data+=(--num-gpus "${GPUS:-1}")
 exec .venv/bin/python "training/$command.py" -c "${CONFIG:-sam2.1_training/custom_finetune}" "${data[@]}" "${args[@]}"

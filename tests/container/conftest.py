@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import state_hash, weights_hash
+from tests.waiting import wait_for_step
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAND_IN = "sam2-base-stand-in:bookworm"
@@ -27,6 +28,7 @@ TINY = (
     "scratch.resolution=64",
     "scratch.num_frames=3",
     "scratch.num_epochs=1",
+    "dataset.val_fraction=0",
     "scratch.num_train_workers=1",
     "scratch.base_lr=1e-4",
     "scratch.vision_lr=1e-4",
@@ -210,16 +212,7 @@ class Caller:
         return weights_hash(self.folder / "checkpoints" / "checkpoint.pt")
 
     def wait_for_step(self, process: subprocess.Popen[str], step: int) -> None:
-        """Returns once a checkpoint of `step` or later is there."""
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            steps = [int(path.stem.split("_")[1]) for path in self.folder.glob("checkpoints/step_*.pt")]
-            if max(steps, default=-1) >= step:
-                return
-            if process.poll() is not None:
-                pytest.fail(f"ended with {process.returncode} before step {step}:\n{process.communicate()[0]}")
-            time.sleep(0.02)
-        pytest.fail(f"no checkpoint of step {step} in 120 s")
+        wait_for_step(self.folder, process, step)
 
 
 @pytest.fixture

@@ -84,7 +84,9 @@ def test_one_process_runs_on_each_gpu(host: Host, asked: str, option: str, proce
     host.program("nvidia-smi", NVIDIA_SMI.format(driver="580.82"))
     _, text = host.run(SAM2_GPUS=asked)
     assert option in text
-    assert f"--num-gpus {processes} " in text
+    assert f"training/train.py -c sam2.1_training/custom_finetune --num-gpus {processes} " in text
+    _, text = host.run("--evaluate", SAM2_GPUS=asked)
+    assert f"training/evaluate.py -c sam2.1_training/custom_finetune --num-gpus {processes} " in text
     code, text = host.run(SAM2_GPUS="3")
     assert code == 2
     assert "this host has 2 GPU(s). Ask for at most 2" in text

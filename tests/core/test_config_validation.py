@@ -19,14 +19,16 @@ def load(*overrides: str) -> TrainConfig:
     ("overrides", "words"),
     [
         (["val_dataset={gt_folder: a}"], "val_dataset.img_folder is not set"),
-        (["val_dataset={img_folder: a, gt_folder: b}", "dataset.val_fraction=0.1"], "are both set; use one of them"),
         (["val_dataset={img_folder: a, gt_folder: b, multipler: 2}"], "did you mean val_dataset.multiplier"),
         (["dataset.val_fraction=1.0"], "must lie between 0 and 1, 1 excluded"),
-        (["early_stopping.monitor=val_loss"], "but nothing is validated"),
+        (["early_stopping.monitor=val_loss", "dataset.val_fraction=0"], "but nothing is validated"),
         (["early_stopping.monitor=val_jf", "dataset.val_fraction=0.1"], "val_jf is not measured"),
         (["checkpointing.monitor=[val_j,val_j]"], "names a metric twice"),
         (["evaluation.prompt=click"], "must be mask, box, click:<n> or interactive:<n>"),
-        (["trainer.limit_train_batches=0"], "trains nothing, and nothing is validated either"),
+        (
+            ["trainer.limit_train_batches=0", "dataset.val_fraction=0"],
+            "trains nothing, and nothing is validated either",
+        ),
         (["trainer.val_check_interval=1.5"], "must be a fraction from 0.0 to 1.0, or a whole number"),
         (["trainer.val_check_interval=0"], "to validate never, set trainer.limit_val_batches=0"),
         (["visualization.stride=0"], "visualization.stride=0 must be at least 1"),
@@ -44,6 +46,15 @@ def test_a_whole_number_counts_and_a_fraction_divides() -> None:
     assert (counted.trainer.val_check_interval, counted.trainer.limit_val_batches) == (100, 5)
     assert isinstance(counted.trainer.val_check_interval, int)
     assert isinstance(load("trainer.val_check_interval=1.0").trainer.val_check_interval, float)
+
+
+def test_a_tenth_of_the_videos_is_held_out_unless_others_are_named() -> None:
+    """The recipe that users start with says what a training was worth without being asked."""
+    config = load()
+    assert (config.dataset.val_fraction, config.val_dataset) == (0.1, None)
+    named = load("val_dataset.img_folder=a", "val_dataset.gt_folder=b").val_dataset
+    assert named is not None
+    assert (named.img_folder, named.val_fraction) == ("a", 0.0)
 
 
 def test_less_of_a_loss_and_more_of_anything_else_is_better() -> None:

@@ -16,6 +16,8 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.waiting import wait_for_step
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 TRAIN = REPOSITORY / "training" / "train.py"
 ARCHITECTURE = REPOSITORY / "sam2_configs" / "architecture" / "tiny.yaml"
@@ -67,17 +69,8 @@ class Run:
     def go(self, *extra: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> Ended:
         return self.finish(self.start(*extra, cwd=cwd, env=env))
 
-    def wait_for_step(self, process: subprocess.Popen[str], step: int, timeout: float = 120) -> None:
-        """Returns once a checkpoint of `step` or later is on disk."""
-        until = time.monotonic() + timeout
-        while time.monotonic() < until:
-            steps = [int(path.stem.split("_")[1]) for path in self.folder.glob("checkpoints/step_*.pt")]
-            if max(steps, default=-1) >= step:
-                return
-            if process.poll() is not None:
-                pytest.fail(f"ended with {process.returncode} before step {step}:\n{process.communicate()[0]}")
-            time.sleep(0.02)
-        pytest.fail(f"no checkpoint of step {step} after {timeout} s")
+    def wait_for_step(self, process: subprocess.Popen[str], step: int) -> None:
+        wait_for_step(self.folder, process, step)
 
     def kill(self, process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
@@ -139,7 +132,7 @@ def new_run(tmp_path: Path, real_data: Path) -> Callable[..., Run]:
                 "checkpoint.every_n_steps=1",
                 "optimizer.layer_decay=0.9",
             ),
-            *("trainer.log_every_n_steps=1",),
+            *("trainer.log_every_n_steps=1", "dataset.val_fraction=0", "trainer.check_val_every_n_epoch=1"),
         ]
         return Run(tmp_path / name, [*arguments, *overrides])
 

@@ -22,7 +22,8 @@ def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
     command = [
         *(sys.executable, str(REPOSITORY / "training" / "train.py"), "-c", "sam2.1_training/custom_finetune"),
         *("trainer.accelerator=cuda", "model.name=architecture/tiny.yaml", "model.checkpoint=null"),
-        *("dataset.dataset_type=synthetic", "scratch.resolution=128", "scratch.num_frames=4", "scratch.num_epochs=1"),
+        *("dataset.dataset_type=synthetic", "dataset.val_fraction=0", "scratch.resolution=128"),
+        *("scratch.num_frames=4", "scratch.num_epochs=1"),
         *("dataset.synthetic.num_videos=60", "trainer.log_every_n_steps=5", f"launcher.experiment_log_dir={folder}"),
     ]
     return subprocess.Popen([*command, *overrides], cwd=folder.parent, stdout=subprocess.PIPE, text=True)

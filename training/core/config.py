@@ -99,8 +99,6 @@ class TrainConfig:
             )
         if self.val_dataset is not None:
             yield from self.val_dataset.problems_at("val_dataset")
-            if self.dataset.val_fraction:
-                yield "val_dataset and dataset.val_fraction are both set; use one of them"
         elif self.early_stopping.monitor is not None and not validates:
             yield (
                 f"early_stopping.monitor={self.early_stopping.monitor}, but nothing is validated: set val_dataset or "

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+PREFETCHED_BATCHES = 2
+"""Batches that a loader worker prepares ahead."""
+
 
 @dataclass(frozen=True)
 class ScratchConfig:
@@ -95,7 +98,8 @@ class DatasetConfig:
     """With on_bad_sample=skip: the run stops when more than this fraction of an epoch's clips was left out."""
     val_fraction: float = 0.0
     """Without val_dataset: hold out about this fraction of the videos for validation. A hash of a video's name decides,
-    so that videos stay on their side when others are added; at least one is held out and one is trained on."""
+    so that videos stay on their side when others are added; at least one is held out and one is trained on. With
+    val_dataset all videos are trained on."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
 
     def problems(self) -> Iterator[str]:
@@ -120,7 +124,10 @@ class DatasetConfig:
         if self.val_fraction and where != "dataset":
             yield f"{where}.val_fraction={self.val_fraction}: only dataset.val_fraction holds videos out; remove it"
         if self.val_fraction and self.dataset_type == "synthetic":
-            yield f"{where}.val_fraction={self.val_fraction}: generated videos have no names; give a val_dataset"
+            yield (
+                f"{where}.val_fraction={self.val_fraction}: generated videos have no names; give a val_dataset, or "
+                "set it to 0"
+            )
         yield from self.synthetic.problems_at(f"{where}.synthetic")
 
 

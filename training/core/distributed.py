@@ -102,6 +102,10 @@ class Ranks:
         self.gather_work(lambda sign: result.append(build(sign)) if self.is_main else None)
         return result[0] if result else build(no_sign)
 
+    def choose(self, main: T, others: T) -> T:
+        """`main` on rank 0, `others` elsewhere: for where output goes."""
+        return main if self.is_main else others
+
     def on_main(self, action: Callable[[], object]) -> None:
         """Runs `action` on rank 0 and nothing on the others; nobody waits."""
         if self.is_main:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from training.core.config_data import PREFETCHED_BATCHES
 from training.core.errors import TrainingError
 from training.core.structures import SampleKey
 from training.engine.order import Order
@@ -47,7 +48,7 @@ class StepLoader:
         batch_size: int,
         num_workers: int = 0,
         pin_memory: bool = False,
-        prefetch: int = 2,
+        prefetch: int = PREFETCHED_BATCHES,
     ) -> None:
         self.dataset = dataset
         self.order = order

@@ -70,17 +70,24 @@ def read_metrics(log_dir: Path | str) -> pandas.DataFrame:
     """
     import pandas  # takes 0.8 s, and training itself does not need it
 
-    path = Path(log_dir) / FILE_NAME
-    if not g_pathmgr.exists(str(path)):
+    if not g_pathmgr.exists(str(Path(log_dir) / FILE_NAME)):
         raise DataError(f"no {FILE_NAME} in {log_dir}: give the folder of a training run, such as sam2_logs/<config>")
-    with g_pathmgr.open(str(path), "rb") as file:
-        content: bytes = file.read()
-    whole_lines = content[: content.rfind(b"\n") + 1]  # the last line may be in the making
-    rows = list(csv.DictReader(io.StringIO(whole_lines.decode())))
+    rows = metric_rows(log_dir)
     # Not read_csv: its floats are exact only with an option that comes and goes between versions.
     columns = {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else ["step"])}
     table = pandas.DataFrame(columns)
     return table.drop_duplicates("step", keep="last").sort_values("step").reset_index(drop=True)
+
+
+def metric_rows(log_dir: Path | str) -> list[dict[str, str]]:
+    """The whole rows of a run's metrics as text; none before the first step."""
+    path = str(Path(log_dir) / FILE_NAME)
+    if not g_pathmgr.exists(path):
+        return []
+    with g_pathmgr.open(path, "rb") as file:
+        content: bytes = file.read()
+    whole_lines = content[: content.rfind(b"\n") + 1]  # the last line may be in the making
+    return list(csv.DictReader(io.StringIO(whole_lines.decode())))
 
 
 def _good_part(content: bytes, last_step: int) -> tuple[str, int]:

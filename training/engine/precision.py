@@ -38,11 +38,16 @@ class Precision:
         self.scaler = torch.amp.GradScaler(device.type) if self.name == "16-mixed" else None
         """Keeps small fp16 gradients from vanishing; None in the other formats."""
 
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """What the forward pass computes in under autocast; None: fp32, without it."""
+        return {"32": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}[self.name]
+
     def autocast(self) -> AbstractContextManager[Any]:
         """A context for the forward pass and the loss."""
-        if self.name == "32":
+        if self.autocast_dtype is None:
             return nullcontext()
-        return torch.autocast(self.device_type, torch.bfloat16 if self.name == "bf16-mixed" else torch.float16)
+        return torch.autocast(self.device_type, self.autocast_dtype)
 
     def scale(self, loss: Tensor) -> Tensor:
         """The loss to call backward on."""

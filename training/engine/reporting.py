@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from training.core.distributed import Ranks
+from training.engine.metrics_table import metric_rows
 from training.engine.run_log import RunLog
 from training.engine.task import RunFacts, RunState, Task
 from training.engine.validation import Validator
@@ -52,6 +53,7 @@ class Reporter:
             max_steps=self.max_steps,
             steps_per_epoch=self.steps_per_epoch,
             history=self.validator.finite_history() if self.validator is not None else [],
+            metrics=metric_rows(self.log_dir),
             best_step=self.validator.best_step if self.validator is not None else None,
             provenance=json.loads(provenance_path.read_text()) if provenance_path.is_file() else {},
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -73,6 +73,8 @@ class RunFacts:
     steps_per_epoch: int
     history: Sequence[dict[str, Any]]
     """{"step": ..., metric: value} of every validation, in order; finite values only."""
+    metrics: Sequence[Mapping[str, str]]
+    """The rows of metrics.csv, a step each: {column: text}."""
     best_step: int | None
     """The step of the best validation."""
     provenance: dict[str, Any]

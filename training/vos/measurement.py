@@ -72,7 +72,7 @@ class SetMeasurement:
                 name = f"{clip.frame_names[frame.frame_index]}.png"
                 self._try(lambda: write_masks_png(masks / clip.name / name, frame.masks, frame.object_ids))
 
-        dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision.name)
+        dtype = precision.autocast_dtype
         clips = self.clips[:count]
         protocol = self.config.evaluation.protocol
         return evaluate(

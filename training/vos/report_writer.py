@@ -35,7 +35,7 @@ class ReportWriter:
         """Writes report.html; the film strips in it. facts: `training.engine.task.RunFacts`."""
         if self._datasets is None:
             self._datasets = describe_datasets(self.training_index, self.sets)
-        data = report_data(self.name, self.log_dir, self.config, self.sets, self._datasets, facts)
+        data = report_data(self.name, self.config, self.sets, self._datasets, facts)
         write_report(self.log_dir / "report.html", data)
         if self._gif_due(facts):
             write_gif(self.config, self.sets["validation"], facts, self.log_dir / "visualization")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,14 +37,13 @@ OPENED_VIDEOS = 500
 
 def report_data(
     name: str,
-    log_dir: Path,
     config: TrainConfig,
     sets: Mapping[str, SetMeasurement],
     datasets: Sequence[DatasetSummary],
     facts: Any,
 ) -> ReportData:
     """Everything the report shows now. datasets: of `describe_datasets`; facts: `training.engine.task.RunFacts`."""
-    metrics = _metrics(log_dir)
+    metrics = facts.metrics
     comparison = score_table("validation", sets["validation"], facts) if "validation" in sets else None
     guard = score_table("guard", sets["guard"], facts) if "guard" in sets else None
     warnings = [line for table in (comparison, guard) if table is not None for line in worse_warnings(table)]
@@ -155,15 +152,6 @@ def _protocol(result: EvaluationResult, num_objects: int) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _metrics(log_dir: Path) -> list[dict[str, str]]:
-    """The rows of metrics.csv; none before the first step."""
-    path = log_dir / "metrics.csv"
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def describe_datasets(training_index: VideoIndex | None, sets: Mapping[str, SetMeasurement]) -> list[DatasetSummary]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from training.vos.commands.evaluation_files import (
 from training.vos.commands.network import file_sha256, load_checkpoint, unloaded_network
 from training.vos.commands.progress import Progress
 from training.vos.evaluation.clips import EvaluationClip
-from training.vos.evaluation.evaluator import OnMasks, evaluate
+from training.vos.evaluation.evaluator import OnMasks, divide, evaluate
 from training.vos.evaluation.prompts import PromptSpec
 from training.vos.evaluation.result import EvaluationResult
 from training.vos.evaluation.tracker import FrameMasks
@@ -48,7 +49,8 @@ class EvaluationRequest:
     protocol: Protocol
     output: Path
     """Folder for scores and masks; it exists."""
-    device: torch.device
+    ranks: Ranks
+    """Who shares the videos."""
     autocast_dtype: torch.dtype | None
 
 
@@ -66,23 +68,31 @@ class Evaluated:
 
 
 def run_evaluation(request: EvaluationRequest) -> Evaluated:
-    """Evaluates baseline and checkpoint; writes the checkpoint's masks. Raises CheckpointError and DataError."""
+    """Evaluates baseline and checkpoint; writes the checkpoint's masks. Every rank calls it and has all results.
+
+    Raises CheckpointError and DataError.
+    """
+    ranks = request.ranks
     paths = {"checkpoint": request.checkpoint, **({"baseline": request.baseline} if request.baseline else {})}
     model = unloaded_network(request.config)
     for path in reversed(paths.values()):  # a file that cannot be used is found before anything is tracked
         load_checkpoint(model, path)
     files = {name: {"path": path, "sha256": file_sha256(path)} for name, path in paths.items()}
-    remove_scores(request.output)
-    model.to(request.device)
+    ranks.on_main(lambda: remove_scores(request.output))
+    model.to(ranks.device)
     folder = MaskFolder(request.output / MASKS)
     results: dict[str, EvaluationResult] = {}
-    total = request.videos.num_frames * len(paths)
-    with Progress(total, "frames", sys.stderr, request.config.trainer.enable_progress_bar) as progress:
+    lengths = [clip.num_frames for clip in request.videos.clips]
+    mine = sum(lengths[number] for number in divide(lengths, ranks.world_size)[ranks.rank])
+    unit = "frames" if ranks.world_size == 1 else f"frames of process 1 of {ranks.world_size}"
+    # The shares are about equal: the main rank's progress is everybody's.
+    stream = ranks.choose(sys.stderr, io.StringIO())
+    with Progress(mine * len(paths), unit, stream, request.config.trainer.enable_progress_bar) as progress:
         for number, (name, path) in enumerate(paths.items()):
             if number:
                 load_checkpoint(model, path)
             write = folder.write if name == "checkpoint" else None
-            results[name] = _evaluate(request, model, _Counter(progress, number * request.videos.num_frames), write)
+            results[name] = _evaluate(request, model, _Counter(progress, number * mine), write)
     return Evaluated(results["checkpoint"], results.get("baseline"), files)
 
 
@@ -151,7 +161,7 @@ def _evaluate(
     return evaluate(
         model,
         request.videos.clips,
-        Ranks(device=request.device),
+        request.ranks,
         request.spec,
         request.protocol,
         autocast_dtype=request.autocast_dtype,

@@ -12,6 +12,7 @@ from iopath.common.file_io import g_pathmgr
 from training.core.config import TrainConfig
 from training.core.config_data import DatasetConfig
 from training.core.errors import DataError
+from training.core.shared_work import SignOfLife, no_sign
 from training.vos.dataset.clips import training_index
 from training.vos.evaluation.clips import EvaluationClip, FolderClip, folder_clips, open_clips, select_clips
 from training.vos.validation import VALIDATION, unseen_seed
@@ -38,7 +39,9 @@ class EvaluationSet:
         return sum(clip.num_frames for clip in self.clips)
 
 
-def open_evaluation_set(config: TrainConfig, split: str | None, cache_dir: Path) -> EvaluationSet:
+def open_evaluation_set(
+    config: TrainConfig, split: str | None, cache_dir: Path, sign: SignOfLife = no_sign
+) -> EvaluationSet:
     """The videos of val_dataset, else those that dataset.val_fraction holds out, else those of dataset.
 
     split: text file with one video name a line (empty lines and lines that start with # are skipped): exactly these
@@ -52,13 +55,13 @@ def open_evaluation_set(config: TrainConfig, split: str | None, cache_dir: Path)
     seed = _seed(config, section)
     if split is None and section == "dataset" and dataset.val_fraction:
         section = VAL_FRACTION
-        held_out = training_index(config, cache)[1]
+        held_out = training_index(config, cache, sign)[1]
         assert held_out is not None  # val_fraction is not 0, and holds out at least one video
         clips = folder_clips(held_out)
     else:
         names = [] if split is None else read_split(split)
         # Only the named videos are read then, and no other one can be in the way.
-        clips = open_clips(dataset if split is None else replace(dataset, file_list_txt=split), seed, cache)
+        clips = open_clips(dataset if split is None else replace(dataset, file_list_txt=split), seed, cache, sign)
         if split is not None and dataset.dataset_type == "synthetic":
             clips = select_clips(clips, names, f"--split {split}")
     listed = dataset.file_list_txt if split is None else split
@@ -67,6 +70,8 @@ def open_evaluation_set(config: TrainConfig, split: str | None, cache_dir: Path)
     description = f"{len(clips)} video(s) of {section}: {where}{f', list {listed}' if listed else ''}"
     if section == "dataset" and split is None:
         description += "\nThere is no val_dataset: training learns from these very videos. --split names others."
+    if section == VAL_FRACTION:
+        description += f"\nThese are held out by dataset.val_fraction={dataset.val_fraction:g}; 0 evaluates all."
     name = "val_fraction" if section == VAL_FRACTION else name
     return EvaluationSet(tuple(clips), section, name, description, _fingerprint(clips, dataset, seed))
 

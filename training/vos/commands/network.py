@@ -19,12 +19,6 @@ from training.vos.model.tracker import TrainableSAM2
 from training.vos.model.weights import clean_state_dict, load_weights
 
 SAFETENSORS_SUFFIX = ".safetensors"
-_AUTOCAST = {"32": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-
-
-def autocast_dtype(precision: str) -> torch.dtype | None:
-    """The number format that a precision (one of trainer.precision but auto) computes in; None: the weights' own."""
-    return _AUTOCAST[precision]
 
 
 def unloaded_network(config: TrainConfig) -> TrainableSAM2:

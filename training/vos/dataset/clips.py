@@ -123,9 +123,13 @@ def build_dataset(config: TrainConfig, cache_dir: Path | None) -> ClipDataset | 
 def training_index(
     config: TrainConfig, cache_dir: Path | None, sign: SignOfLife = no_sign
 ) -> tuple[VideoIndex, VideoIndex | None]:
-    """(videos to train on, videos that dataset.val_fraction holds out; None if it is 0). Raises DataError."""
+    """(videos to train on, videos that dataset.val_fraction holds out; None if it is 0 or there is a val_dataset).
+
+    Raises DataError.
+    """
     index = build_index(config.dataset, config.scratch.num_frames, cache_dir, sign)
-    return hold_out(index, config.dataset.val_fraction) if config.dataset.val_fraction else (index, None)
+    fraction = config.dataset.val_fraction if config.val_dataset is None else 0.0
+    return hold_out(index, fraction) if fraction else (index, None)
 
 
 def _sampler(config: TrainConfig) -> RandomUniformSampler:

@@ -20,7 +20,7 @@ def hold_out(index: VideoIndex, fraction: float) -> tuple[VideoIndex, VideoIndex
     if len(index) < 2:
         raise ConfigError(
             f"dataset.val_fraction={fraction} needs at least 2 videos, found {len(index)} in {index.img_folder}; "
-            "add videos, or give val_dataset"
+            "add videos, give val_dataset, or train without validation: dataset.val_fraction=0"
         )
     places = {number: name_hash(index.table.names[number]) for number in range(len(index))}
     ordered = sorted(places, key=lambda number: places[number])

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from training.core.config_data import DatasetConfig, SyntheticConfig
 from training.core.errors import DataError
+from training.core.shared_work import SignOfLife, no_sign
 from training.vos.dataset.index import VideoIndex, build_index
 from training.vos.dataset.readers import read_image, read_mask, size_mismatch
 from training.vos.dataset.synthetic import synthetic_video
@@ -167,7 +168,9 @@ def _generate(
     return synthetic_video(seed, video_index, config)
 
 
-def open_clips(dataset: DatasetConfig, seed: int, cache_dir: Path | None) -> list[EvaluationClip]:
+def open_clips(
+    dataset: DatasetConfig, seed: int, cache_dir: Path | None, sign: SignOfLife = no_sign
+) -> list[EvaluationClip]:
     """Every video of a dataset, whole, in natural order.
 
     seed: of generated videos; for clips that training has not seen give another than the run's. Raises DataError for
@@ -176,7 +179,7 @@ def open_clips(dataset: DatasetConfig, seed: int, cache_dir: Path | None) -> lis
     if dataset.dataset_type == "synthetic":
         made = dataset.synthetic
         return [SyntheticClip(made, seed, number) for number in range(made.num_videos)]
-    return folder_clips(build_index(dataset, 1, cache_dir))
+    return folder_clips(build_index(dataset, 1, cache_dir, sign))
 
 
 def folder_clips(index: VideoIndex) -> list[EvaluationClip]:
