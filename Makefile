@@ -13,7 +13,7 @@ SHELL_SCRIPTS := run_training_docker.sh .ci/run checkpoints/download.sh tests/co
   $(wildcard scripts/*.sh scripts/launcher/*.sh)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train evaluate predict image shell tensorboard image-reproducible test test-unit test-container lint format bench docs lock clean
+.PHONY: help setup demo train evaluate predict export image shell tensorboard image-reproducible test test-unit test-container lint format bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1 \t/' | awk -F'\t' '{printf "  make %-12s%s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ evaluate: ## Score weights: make evaluate ARGS="--checkpoint FILE --baseline FIL
 
 predict: ## Track objects: make predict ARGS="INPUT --checkpoint FILE --mask FILE --output DIR" (likewise)
 	@GPUS="$(GPUS)" CONFIG="$(CONFIG)" ARGS="$(ARGS)" scripts/launcher/run.sh predict
+
+export: ## Write slim weights: make export ARGS="--checkpoint FILE --output FILE --safetensors" (likewise)
+	@GPUS="$(GPUS)" CONFIG="$(CONFIG)" ARGS="$(ARGS)" scripts/launcher/run.sh export
 
 image: ## Build the container's image (add --no-cache and the like with BUILD_ARGS=...)
 	@scripts/build_image.sh $(BUILD_ARGS)

@@ -27,7 +27,8 @@ Options
   --demo      train a small network on generated clips (minutes on a CPU; no data and no weights needed)
   --evaluate  score weights on videos with masks; what comes after -- goes to training/evaluate.py
   --predict   track objects through a video; what comes after -- goes to training/predict.py
-              (both name files as the container sees them: dataset/..., sam2_logs/..., /checkpoints/...)
+  --export    write slim weights for stock sam2; what comes after -- goes to training/export.py
+              (all name files as the container sees them: dataset/..., sam2_logs/..., /checkpoints/...)
   --shell     open a shell in the container instead of training
   --help      this text
 
@@ -80,6 +81,7 @@ parse_arguments() {
       --demo) mode=demo ;;
       --evaluate) mode=evaluate ;;
       --predict) mode=predict ;;
+      --export) mode='export' ;;
       --shell) mode=shell ;;
       --)
         shift
@@ -235,6 +237,7 @@ compose_command() {
     shell) program=(bash) ;;
     evaluate) program=(python training/evaluate.py -c "$config_in_container" --num-gpus "$num_processes" "${layout[@]}" "${overrides[@]}") ;;
     predict) program=(python training/predict.py -c "$config_in_container" "${overrides[@]}") ;;
+    export) program=(python training/export.py -c "$config_in_container" "${overrides[@]}") ;;
     *) program=(python training/train.py -c "$config_in_container" --num-gpus "$num_processes" "${layout[@]}" "${overrides[@]}") ;;
   esac
   [ ! -t 1 ] || terminal+=(--tty --env "TERM=${TERM:-xterm}")

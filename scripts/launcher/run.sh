@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make train`, `make evaluate`, `make predict`: in the container where docker is, else on this machine; says which.
-#   run.sh train|evaluate|predict
+# `make train`, `evaluate`, `predict`, `export`: in the container where docker is, else on this machine; says which.
+#   run.sh train|evaluate|predict|export
 #   GPUS, CONFIG, ARGS   as make passes them;  LOCAL=1: never in the container
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -13,6 +13,7 @@ case $command in
   train) doing=Training ;;
   evaluate) doing=Evaluating ;;
   predict) doing=Predicting ;;
+  export) doing=Exporting ;;
   *)
     echo "run.sh: unknown command $command" >&2
     exit 2
@@ -44,12 +45,13 @@ fi
 echo "$doing on this machine, not in a container: $reason."
 make --no-print-directory setup
 data=()
-if [ "$command" != predict ] && [ -n "${SAM2_DATASET:-}" ] && [[ " ${ARGS:-} " != *" dataset.img_folder="* ]]; then
+with_data=$([[ $command =~ ^(train|evaluate)$ ]] && echo 1 || echo 0)
+if ((with_data)) && [ -n "${SAM2_DATASET:-}" ] && [[ " ${ARGS:-} " != *" dataset.img_folder="* ]]; then
   if ! find_layout "$SAM2_DATASET"; then
     echo "$SAM2_DATASET has neither images/ and masks/ nor JPEGImages/ and Annotations/" >&2
     exit 6
   fi
   data=("dataset.img_folder=$SAM2_DATASET/$images" "dataset.gt_folder=$SAM2_DATASET/$masks")
 fi
-[ "$command" = predict ] || data+=(--num-gpus "${GPUS:-1}")
+((!with_data)) || data+=(--num-gpus "${GPUS:-1}")
 exec .venv/bin/python "training/$command.py" -c "${CONFIG:-sam2.1_training/custom_finetune}" "${data[@]}" "${args[@]}"

@@ -82,7 +82,8 @@ def test_services_and_profiles(
         assert shown.returncode == 0, shown.stderr
         return set(shown.stdout.split())
 
-    everything = {"train", "train-cpu", "evaluate", "evaluate-cpu", "predict", "predict-cpu", "tensorboard"}
+    everything = {"train", "train-cpu", "evaluate", "evaluate-cpu", "predict", "predict-cpu", "export"}
+    everything.add("tensorboard")
     assert services("--profile", "cpu") in ({"train-cpu"}, everything)  # 1.29 lists all, whatever the profile
     assert services(COMPOSE_PROFILES="gpu") in ({"train"}, everything)
 

@@ -173,7 +173,7 @@ def test_a_full_disk_while_saving_is_survived_and_said(
     assert done.returncode in (0, 4), said
 
 
-def test_evaluation_and_prediction_run_in_the_container(new_caller: NewCaller, project: Path) -> None:
+def test_evaluation_prediction_and_export_run_in_the_container(new_caller: NewCaller, project: Path) -> None:
     caller = new_caller("scored")
     code, output = caller.train("trainer.max_steps=1")
     assert code == 0, output
@@ -196,6 +196,11 @@ def test_evaluation_and_prediction_run_in_the_container(new_caller: NewCaller, p
     assert (caller.output / "tracked" / "overlay.mp4").stat().st_size > 10_000
     assert (caller.output / "tracked" / "contact_sheet.png").is_file()
     assert owners(caller.output / "tracked") == {caller.uid}
+    words = ["--checkpoint", weights, "--output", "sam2_logs/slim/weights.safetensors", "--safetensors", *network]
+    code, output = caller.call("./run_training_docker.sh", "--export", "--", *words, SAM2_DATASET="")
+    assert code == 0, output
+    assert "verified  loaded strictly by stock sam2" in output
+    assert owners(caller.output / "slim") == {caller.uid}
 
 
 def test_an_engine_that_does_not_answer_or_may_not_be_used_is_told_apart(new_caller: NewCaller) -> None:
