@@ -28,7 +28,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints what tests have measured: their property `shown`, which also comes from another process."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
-            if name == "shown" and report.when == "teardown":
+            if name == "shown" and report.when == "call":
                 terminalreporter.write_line(str(value))
 
 
