@@ -25,6 +25,8 @@ def validated_run(new_run: Callable[..., Run], real_data: Path) -> Callable[...,
     short = real_data / "vos_short"
     data = [f"dataset.img_folder={short / 'JPEGImages'}", f"dataset.gt_folder={short / 'Annotations'}"]
     validation = ["dataset.val_fraction=0.2", "trainer.val_check_interval=3", "trainer.max_steps=5"]
+    # No saves but the one before each validation: it is what a killed run goes on from.
+    validation.append("checkpoint.every_n_steps=null")
 
     def make(name: str, *overrides: str) -> Run:
         return new_run(name, *data, *validation, *overrides)

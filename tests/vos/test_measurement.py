@@ -17,7 +17,7 @@ from training.vos import measurement
 from training.vos.dataset.clips import SyntheticDataset
 from training.vos.evaluation.clips import open_clips
 from training.vos.evaluation.result import EvaluationResult
-from training.vos.measurement import SetMeasurement, loss_batches
+from training.vos.measurement import LossBatches, SetMeasurement, loss_batches
 from training.vos.model.build import build_network
 from training.vos.model.tracker import TrainableSAM2
 
@@ -41,22 +41,39 @@ def opened(config: TrainConfig, folder: Path) -> SetMeasurement:
     return SetMeasurement(config, Ranks(), clips, loss_batches(SyntheticDataset(config), len(clips)), folder)
 
 
-def test_it_measures_the_same_twice_and_leaves_no_trace(
-    config: TrainConfig, model: TrainableSAM2, tmp_path: Path
-) -> None:
+def test_it_measures_the_same_twice_and_leaves_no_trace(config: TrainConfig, tmp_path: Path) -> None:
+    clicks = load_config("sam2.1_training/demo", ["prompts=clicks"]).config.prompts
+    # Where clicks lie is drawn from torch's generator.
+    model = build_network(config.model, config.scratch.resolution, clicks, config.transforms)
     model.train()
     modes = [module.training for module in model.modules()]
     torch.manual_seed(3)
     before = torch.get_rng_state()
     alive = []
     first = opened(config, tmp_path / "a").measure(model, 4, FP32, lambda: alive.append(1))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(4)
     second = opened(config, tmp_path / "b").measure(model, 4, FP32, lambda: None)
     assert first == second
     assert list(first)[:4] == ["j_and_f", "loss", "j", "f"]
     assert first["loss"] > 0
     assert len(alive) >= 2 * 4  # at least once a frame
-    assert torch.equal(torch.get_rng_state(), before)
     assert [module.training for module in model.modules()] == modes
+
+
+def test_the_loss_is_the_mean_over_the_objects_of_all_clips(
+    config: TrainConfig, model: TrainableSAM2, tmp_path: Path
+) -> None:
+    clips = open_clips(config.dataset, 5, None)
+    batches = loss_batches(SyntheticDataset(config), 2)
+
+    def loss_of(name: str, chosen: LossBatches) -> float:
+        videos = SetMeasurement(config, Ranks(), clips, chosen, tmp_path / name)
+        return videos.measure(model, 1, FP32, lambda: None)["loss"]
+
+    both, first, second = loss_of("both", batches), loss_of("first", batches[:1]), loss_of("second", batches[1:])
+    assert first != second
+    assert both == pytest.approx((first + second) / 2, rel=1e-6)  # two objects in each
 
 
 def test_details_are_kept_and_read_back(config: TrainConfig, model: TrainableSAM2, tmp_path: Path) -> None:

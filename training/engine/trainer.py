@@ -112,7 +112,7 @@ class Trainer:
                 losses, grad_norm = self._train_step(micro_batches, log)
 
                 stopping = self.ranks.any_says(stop.requested)
-                validating = self.validator is not None and self.validator.due(number) and not stopping
+                validating = self.validator is not None and self.validator.due(number)
                 saving = stopping or policy.due(number) or validating
                 self.state.remember_sources(number, [line for batch in micro_batches for line in batch.info.sources])
                 if saving or log.reading_due(number) or self.guard.is_cheap_to_ask:
@@ -133,7 +133,7 @@ class Trainer:
                     policy.save(self.store, number, self.model, self._state_to_save(), log)
                     if self.validator is None:
                         self.reporter.write(log, "running", number)
-                if stopping and number < self.total_steps:
+                if stopping and (number < self.total_steps or validating):
                     return RunResult(EXIT_PREEMPTED, number)
                 if validating:
                     ended = self._validate(policy, log, stop)

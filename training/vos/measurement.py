@@ -135,8 +135,7 @@ class SetMeasurement:
 
     def _clip_loss(self, model: TrainableSAM2, number: int, precision: Any) -> tuple[float, dict[str, float]]:
         """(number of objects, each loss term summed over them) of one clip."""
-        seed = derive_seed(self.config.seed, "validation", number)
-        torch.manual_seed(seed)
+        torch.manual_seed(derive_seed(self.config.seed, "validation", number))  # says where simulated clicks lie
         batch = self.batches[number]().to(self.ranks.device)
         prompts = rng_for(self.config.seed, "validation_prompts", number)
         with torch.no_grad(), precision.autocast():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from training.core.errors import ConfigError
+from training.vos.dataset.clips import training_index
 from training.vos.dataset.holdout import hold_out, name_hash
 from training.vos.dataset.index import VideoIndex
 from training.vos.dataset.table import Video, VideoTable
@@ -46,3 +50,16 @@ def test_neither_side_is_empty(fraction: float) -> None:
 def test_one_video_cannot_be_divided() -> None:
     with pytest.raises(ConfigError, match=r"needs at least 2 videos, found 1.*dataset\.val_fraction=0$"):
         hold_out(index_of(["alone"]), 0.5)
+
+
+def test_a_validation_set_of_its_own_leaves_all_videos_to_the_training(folders: Any) -> None:
+    for name in "abcd":
+        folders.video(name, [[1], [1]])
+    config = folders.train_config(val_fraction=0.5)
+    training, held_out = training_index(config, None)
+    assert held_out is not None
+    assert sorted(names_of(training) + names_of(held_out)) == list("abcd")
+    named = replace(config, val_dataset=folders.config())
+    training, held_out = training_index(named, None)
+    assert held_out is None
+    assert names_of(training) == list("abcd")

@@ -1,0 +1,89 @@
+"""What the report of a run says of before and after: which weights, which numbers, what is missing and why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from training.core.config import load_config
+from training.engine.task import RunFacts
+from training.vos.evaluation.result import ClipResult, EvaluationResult
+from training.vos.metrics import ObjectScore
+from training.vos.report.data import ReportData
+from training.vos.run_report import comparison_lines, report_data, score_table
+
+CONFIG = load_config("sam2.1_training/demo", ["visualization.enabled=false"]).config
+
+
+class Measured:
+    """Stands for a set of videos; the scores of its one object by step."""
+
+    def __init__(self, scores: dict[int, float]) -> None:
+        self.scores = scores
+
+    def result_of(self, step: int) -> EvaluationResult | None:
+        if step not in self.scores:
+            return None
+        j = self.scores[step]
+        score = ObjectScore(1, (1,), (j,), (j,), j, j, j, j, j, 1.0, None)
+        return EvaluationResult("mask", "davis", (ClipResult("surf", 3, (score,)),))
+
+
+def facts(best_step: int | None, *steps: int, **changes: Any) -> RunFacts:
+    history = [{"step": step, "val_j_and_f": 0.5} for step in steps]
+    made = RunFacts("running", "", max(steps, default=0), 9, 3, history, [], best_step, {})
+    return replace(made, **changes)
+
+
+def shown(measured: dict[str, Any], known: RunFacts) -> ReportData:
+    return report_data("demo", CONFIG, measured, [], known)
+
+
+def test_before_are_the_starting_weights_and_after_the_best_ones() -> None:
+    table = score_table("validation", Measured({0: 0.1, 3: 0.6, 6: 0.5}), facts(3, 0, 3, 6))  # type: ignore[arg-type]
+    assert table is not None
+    assert (table.before.j_and_f, table.after.j_and_f) == (0.1, 0.6)
+    assert table.delta == pytest.approx(0.5)
+    assert [(row.video, row.before.j_and_f, row.after.j_and_f) for row in table.rows] == [("surf", 0.1, 0.6)]
+    assert (table.before_name, table.after_name) == ("starting weights", "best, step 3")
+    assert comparison_lines(table)[-1].split() == ["mean", "of", "all", "objects", "0.100", "0.600", "+0.500"]
+
+
+def test_without_a_best_one_the_newest_are_shown_and_starting_weights_may_be_missing() -> None:
+    table = score_table("validation", Measured({3: 0.6, 6: 0.5}), facts(None, 3, 6))  # type: ignore[arg-type]
+    assert table is not None
+    assert (table.before.j_and_f, table.after.j_and_f) == (None, 0.5)
+    assert table.before.reason == "the starting weights were not measured"
+    assert table.after_name == "newest, step 6"
+    assert table.delta is None
+
+
+def test_what_got_worse_is_warned_of_in_both_sets() -> None:
+    sets = {"validation": Measured({0: 0.1, 3: 0.6}), "guard": Measured({0: 0.9, 3: 0.4})}
+    data = shown(sets, facts(3, 0, 3))
+    assert data.comparison is not None
+    assert data.guard is not None
+    assert data.warnings
+    assert all(line.startswith("Guard set") for line in data.warnings)
+    assert "0.900" in data.warnings[0]
+    assert "0.400" in data.warnings[0]
+
+
+def test_why_there_is_no_comparison_is_said() -> None:
+    assert "No videos were set aside" in shown({}, facts(None)).comparison_missing
+    nothing_yet = shown({"validation": Measured({})}, facts(None))
+    assert nothing_yet.comparison is None
+    assert nothing_yet.comparison_missing == "No validation has run yet."
+
+
+def test_only_a_running_training_reloads_its_page() -> None:
+    assert shown({}, facts(None)).reload_seconds
+    assert shown({}, facts(None, state="failed", note="loss is not finite")).reload_seconds is None
+    assert shown({}, facts(None, state="failed", note="loss is not finite")).state_note == "loss is not finite"
+
+
+def test_time_is_that_of_all_steps_together() -> None:
+    rows = [{"step": str(step), "step_seconds": "2.5", "total": "1.0"} for step in (1, 2)]
+    assert shown({}, facts(None, metrics=rows)).elapsed_seconds == 5.0
