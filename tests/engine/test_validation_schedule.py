@@ -12,8 +12,10 @@ import torch
 from training.core.config import TrainConfig
 from training.core.config_run import TrainerConfig
 from training.core.distributed import Ranks
+from training.engine import validation
 from training.engine.order import Order
 from training.engine.precision import Precision
+from training.engine.preemption import StopRequest
 from training.engine.validation import Validator
 
 
@@ -69,3 +71,44 @@ def test_steps_of_an_epoch_can_be_limited() -> None:
     assert [limited.keys(step, 0) for step in range(2)] == [whole.keys(step, 0) for step in range(2)]
     assert limited.epoch_of(2) == (1, 0)
     assert [key.index for key in limited.keys(2, 0)] == [key.index for key in whole.keys(5, 0)]
+
+
+class Watched:
+    """Stands for a wing's validation of 8 frames and for the log that hears of it."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.lives = 0
+
+    def num_frames(self) -> int:
+        return 8
+
+    def measure(self, model: Any, step: int, precision: Any, alive: Any) -> dict[str, float]:
+        for _ in range(9):  # clips of the loss call it, too
+            alive()
+        return {"val_loss": 1.0}
+
+    def message(self, text: str) -> None:
+        self.said.append(text)
+
+    def alive(self, step: int) -> None:
+        self.lives += 1
+
+    def validation(self, step: int, values: dict[str, float], leading: list[str]) -> None:
+        pass
+
+
+def test_a_long_validation_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, watched = validator(tmp_path), Watched()
+    made.validation = watched  # type: ignore[assignment]
+    made.run(torch.nn.Linear(1, 1), 0, watched, StopRequest())  # type: ignore[arg-type]
+    assert watched.said == []  # nothing to say within ten seconds
+    assert watched.lives == 9
+    monkeypatch.setattr(validation, "SECONDS_BETWEEN_LINES", 0.0)
+    made.run(torch.nn.Linear(1, 1), 0, watched, StopRequest())  # type: ignore[arg-type]
+    assert [line.split(" frames")[0] for line in watched.said[::4]] == [
+        "validating after step 0: 1 of 8",
+        "validating after step 0: 5 of 8",
+        "validating after step 0: 8 of 8",
+    ]
+    assert watched.said[-1].endswith("0:00 left")

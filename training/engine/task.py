@@ -91,6 +91,10 @@ class Validation(Protocol):
         """Lines for the start banner."""
         ...
 
+    def num_frames(self) -> int:
+        """Frames that a measurement goes through, on all ranks together; about as often `alive` is called."""
+        ...
+
     def measure(self, model: nn.Module, step: int, precision: Any, alive: Callable[[], None]) -> dict[str, float]:
         """{metric: value}, equal on all ranks; details are kept in files of the run. Leaves the network as it was."""
         ...

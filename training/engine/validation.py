@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from training.core.config import TrainConfig
 from training.core.distributed import Ranks
 from training.core.errors import EXIT_PREEMPTED, TrainingError
 from training.engine.best_weights import BestWeights
+from training.engine.console import duration_text
 from training.engine.early_stopping import EarlyStopping
 from training.engine.order import Order
 from training.engine.precision import Precision
 from training.engine.preemption import StopRequest
 from training.engine.run_log import RunLog
 from training.engine.task import Validation
+
+SECONDS_BETWEEN_LINES = 10.0
 
 
 class StopInValidation(TrainingError):
@@ -122,9 +126,30 @@ class Validator:
         return next(iter(self.config.checkpointing.monitor), None)
 
     def _alive(self, step: int, log: RunLog, stop: StopRequest) -> Callable[[], None]:
+        progress = _Progress(log, step, max(1, self.validation.num_frames() // self.ranks.world_size))
+
         def alive() -> None:
             log.alive(step)
+            progress.frame()
             if stop.requested:
                 raise StopInValidation(f"stopped during the validation of step {step}")
 
         return alive
+
+
+class _Progress:
+    """Says now and then how far a validation is; nothing if it takes no longer than SECONDS_BETWEEN_LINES."""
+
+    def __init__(self, log: RunLog, step: int, num_frames: int) -> None:
+        self.log, self.step, self.num_frames = log, step, num_frames
+        self.done = 0
+        self.began = self.said = time.monotonic()
+
+    def frame(self) -> None:
+        self.done = min(self.done + 1, self.num_frames)
+        now = time.monotonic()
+        if now - self.said < SECONDS_BETWEEN_LINES:
+            return
+        self.said = now
+        left = duration_text((now - self.began) / self.done * (self.num_frames - self.done))
+        self.log.message(f"validating after step {self.step}: {self.done:,} of {self.num_frames:,} frames, {left} left")

@@ -46,6 +46,9 @@ class VosValidation:
             )
         return lines
 
+    def num_frames(self) -> int:
+        return sum(clip.num_frames for videos in self.sets.values() for clip in videos.clips)
+
     def measure(self, model: nn.Module, step: int, precision: Any, alive: Callable[[], None]) -> dict[str, float]:
         assert isinstance(model, TrainableSAM2)
         values: dict[str, float] = {}
