@@ -41,7 +41,7 @@ if what == "crash" and rank == 1: raise ValueError("a bug")
 if what == "killed" and rank == 1: os.kill(os.getpid(), signal.SIGKILL)
 if what == "imports":
     import training, torch
-    print(training.__file__, os.environ["OMP_NUM_THREADS"], flush=True)
+    os.write(1, f"{training.__file__} {os.environ['OMP_NUM_THREADS']}\\n".encode())  # at once: the other writes too
     sys.exit(0)
 if what == "one fails, the other hangs" and rank == 1:
     leave(6, "error: bad data on rank 1")
