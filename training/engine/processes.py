@@ -115,6 +115,8 @@ def _environment(num_processes: int) -> dict[str, str]:
     environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *others])
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cores // num_processes)))
+    # Else each process warns that this host's name cannot be looked up, as in a container without a network.
+    environment.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if sys.platform == "linux":
         # All ranks are on this machine. Otherwise gloo looks up the host's own name, which containers often lack.
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
