@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests import two_ranks
 from training.core.distributed import Ranks, choose_device, process_group, ranks_from_environment
 from training.core.errors import ConfigError
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 PROGRAM = """
 import json, torch
@@ -49,42 +42,10 @@ with open(os.environ["RESULT"] + str(ranks.rank), "w") as file:
 """
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def rank_environment(rank: int, world_size: int, port: int) -> dict[str, str]:
-    return {
-        **os.environ,
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(world_size),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": "1",
-    }
-
-
 @pytest.fixture(scope="module")
 def seen_by_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two gloo processes saw."""
-    result, port = tmp_path_factory.mktemp("ranks") / "rank", free_port()
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM],
-            cwd=REPOSITORY,
-            env={**rank_environment(rank, 2, port), "RESULT": str(result)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
-    return [json.loads(Path(f"{result}{rank}").read_text()) for rank in (0, 1)]
+    return two_ranks.seen_by_two_ranks(PROGRAM, tmp_path_factory.mktemp("ranks"), timeout=60)
 
 
 def test_r13_one_rank_saying_so_is_heard_by_all(seen_by_two_ranks: list[dict[str, Any]]) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +11,7 @@ from typing import Any
 import pytest
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
-from tests.core.test_distributed import REPOSITORY, free_port, rank_environment
+from tests.two_ranks import seen_by_two_ranks
 from training.core import shared_work
 from training.core.errors import DataError, HangError, TrainingError
 from training.core.shared_work import AnotherFailedError, SharedWork, SignOfLife, no_sign
@@ -178,21 +175,7 @@ with open(os.environ["RESULT"] + str(ranks.rank), "w") as file:
 
 @pytest.mark.slow
 def test_two_processes_wait_longer_than_a_collective_may_take(tmp_path: Path) -> None:
-    port, result = free_port(), tmp_path / "rank"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM.replace("TIMEOUT", "5.0")],
-            cwd=REPOSITORY,
-            env={**rank_environment(rank, 2, port), "RESULT": str(result)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
-    seen = [json.loads(Path(f"{result}{rank}").read_text()) for rank in (0, 1)]
+    seen = seen_by_two_ranks(PROGRAM.replace("TIMEOUT", "5.0"), tmp_path, timeout=60)
     assert [one["gathered"] for one in seen] == [["at once", "by 1"]] * 2
     assert [one["built"] for one in seen] == ["by 0", "from its cache"]
     assert [one["failure"] for one in seen] == ["frame 7 is damaged"] * 2

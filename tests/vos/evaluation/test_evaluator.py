@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests import two_ranks
 from training.core.config_data import SyntheticConfig
 from training.core.distributed import Ranks
 from training.core.errors import DataError
@@ -26,7 +23,6 @@ from training.vos.evaluation.tracker import FrameMasks, VideoTracker
 from training.vos.metrics import score_object
 from training.vos.model.tracker import TrainableSAM2
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 MADE = SyntheticConfig(num_videos=4, num_frames=6, size=64, num_objects=2)
 MASK = PromptSpec("mask")
 
@@ -224,29 +220,8 @@ with open(os.environ["RESULT"] + str(ranks.rank), "w") as file:
 
 @pytest.fixture(scope="module")
 def seen_by_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    result = tmp_path_factory.mktemp("ranks") / "rank"
-    common = {
-        **os.environ,
-        **{"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"},
-        **{"RESULT": str(result), "HELPERS": str(Path(__file__).parent), "PYTHONPATH": str(REPOSITORY)},
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK],
-            cwd=REPOSITORY,
-            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
-    return [json.loads(Path(f"{result}{rank}").read_text()) for rank in (0, 1)]
+    places = {"HELPERS": str(Path(__file__).parent), "PYTHONPATH": str(two_ranks.REPOSITORY)}
+    return two_ranks.seen_by_two_ranks(RANK, tmp_path_factory.mktemp("ranks"), timeout=120, **places)
 
 
 def test_two_ranks_share_the_clips_and_both_have_the_result_of_one(

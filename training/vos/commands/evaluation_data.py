@@ -34,10 +34,6 @@ class EvaluationSet:
     fingerprint: str
     """SHA-256 (hex) of what the videos consist of; not of where they lie."""
 
-    @property
-    def num_frames(self) -> int:
-        return sum(clip.num_frames for clip in self.clips)
-
 
 def open_evaluation_set(
     config: TrainConfig, split: str | None, cache_dir: Path, sign: SignOfLife = no_sign
