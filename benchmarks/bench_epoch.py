@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(REPOSITORY / "training"))
 
-from training.core.config import load_config  # noqa: E402
-from training.engine.loader import StepLoader  # noqa: E402
-from training.engine.order import Order  # noqa: E402
-from training.vos.dataset.clips import build_dataset  # noqa: E402
+from sam2_training.core.config import load_config  # noqa: E402
+from sam2_training.engine.loader import StepLoader  # noqa: E402
+from sam2_training.engine.plan import Order  # noqa: E402
+from sam2_training.vos.clips.dataset import build_dataset  # noqa: E402
 
 EPOCHS = 12
 STEP_SECONDS = 0.1

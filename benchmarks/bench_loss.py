@@ -93,9 +93,9 @@ print(json.dumps({"full": measure(of_full, full), "small": measure(of_small, sma
 OURS = (
     COMMON
     + """
-from training.core.config_model import LossConfig
-from training.vos.batch import BatchInfo, FrameOutput, PredictionStep, VideoBatch
-from training.vos.losses import clip_loss
+from sam2_training.core.config_model import LossConfig
+from sam2_training.vos.batch import BatchInfo, FrameOutput, PredictionStep, VideoBatch
+from sam2_training.vos.losses import clip_loss
 
 planes = sum(truth[n].to(torch.uint8) << n for n in range(3))[None, None, None]
 batch = VideoBatch(

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(REPOSITORY / "training"))
 
-from training.vos.metrics import ObjectScore, ObjectTrack, score_video  # noqa: E402
+from sam2_training.vos.metrics.scores import ObjectScore, ObjectTrack, score_video  # noqa: E402
 
 FRAMES, HEIGHT, WIDTH = 100, 480, 854
 RADII = {"usual": (40, 80, 130), "large": (200, 230, 260)}

@@ -62,10 +62,10 @@ print(json.dumps(times[2:]))
 OURS = """
 import json, sys, time
 import cv2, torch
-from training.core.config import TrainConfig
-from training.core.config_data import DatasetConfig, ScratchConfig
-from training.core.structures import SampleKey
-from training.vos.dataset.clips import build_dataset
+from sam2_training.core.config import TrainConfig
+from sam2_training.core.config_data import DatasetConfig, ScratchConfig
+from sam2_training.core.structures import SampleKey
+from sam2_training.vos.clips.dataset import build_dataset
 
 folder, resolution, repeats, num_frames, num_objects = json.loads(sys.argv[1])
 torch.set_num_threads(1)
@@ -87,9 +87,8 @@ def make_clips(folder: Path) -> None:
     import cv2
     import numpy as np
     from PIL import Image
-
-    from training.core.config_data import SyntheticConfig
-    from training.vos.dataset.synthetic import synthetic_video
+    from sam2_training.core.config_data import SyntheticConfig
+    from sam2_training.data.formats.synthetic import synthetic_video
 
     config = SyntheticConfig(num_frames=VIDEO_FRAMES, size=HEIGHT, num_objects=NUM_OBJECTS)
     rng = np.random.default_rng(0)
@@ -173,5 +172,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(REPOSITORY))
+    sys.path.insert(0, str(REPOSITORY / "training"))
     main()

@@ -95,10 +95,10 @@ serve(lambda: loss(model(batch), batch.masks)["core_loss"], model)
 OURS = (
     COMMON
     + """
-from training.core.config_model import LossConfig, ModelConfig, PromptsConfig
-from training.vos.batch import BatchInfo, VideoBatch
-from training.vos.model.build import build_network
-from training.vos.model.step import ClipStep
+from sam2_training.core.config_model import LossConfig, ModelConfig, PromptsConfig
+from sam2_training.vos.batch import BatchInfo, VideoBatch
+from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.step import ClipStep
 
 prompts = PromptsConfig(
     prob_to_use_pt_input=1.0, prob_to_use_box_input=0.0, rand_init_cond_frames=False, rand_frames_to_correct=False

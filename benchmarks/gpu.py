@@ -97,10 +97,10 @@ measure(step, model)
 OURS = (
     COMMON
     + """
-from training.core.config_model import LossConfig, ModelConfig
-from training.vos.batch import BatchInfo, VideoBatch
-from training.vos.model.build import build_network
-from training.vos.model.step import ClipStep
+from sam2_training.core.config_model import LossConfig, ModelConfig
+from sam2_training.vos.batch import BatchInfo, VideoBatch
+from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.step import ClipStep
 
 dropout = None if sys.argv[2] == "published" else 0.0
 config = ModelConfig(name="sam2.1_hiera_b+", attention_dropout=dropout, compile=sys.argv[2] == "compiled")

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(REPOSITORY / "training"))
 
-from training.core.config import FREE_KEYS, TrainConfig  # noqa: E402
+from sam2_training.core.config import FREE_KEYS, TrainConfig  # noqa: E402
 
 PAGE = REPOSITORY / "docs" / "configuration.md"
 OPENING = """# Configuration: every key

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.places import REPOSITORY
 from tests.scheduling import Scheduling, sort_longest_first
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.small_datasets import folders, make_squares, resize_only  # noqa: F401  # fixtures
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

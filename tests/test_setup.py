@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.places import REPOSITORY
+
 TRAIN = REPOSITORY / "training" / "train.py"
 
 
@@ -74,35 +75,6 @@ def test_ours_runs_from_another_folder_with_another_training_on_the_search_path(
     checked = run_outside(command, impostor, PYTHONPATH=str(impostor))
     assert checked.returncode == 0, checked.stderr
     assert "resolution: 1024" in checked.stdout
-
-
-def test_child_processes_of_a_run_see_our_package_too(impostor: Path) -> None:
-    # Loader workers and torchrun start new interpreters, which know only what the environment tells them.
-    program = (
-        f"import runpy, sys; sys.argv = ['train.py', '--help']\n"
-        f"try: runpy.run_path({str(TRAIN)!r}, run_name='__main__')\n"
-        f"except SystemExit: print('help shown')\n"
-        f"import subprocess; print(subprocess.run([sys.executable, '-c', 'import training; print(training.__file__)'],"
-        f" capture_output=True, text=True).stdout)"
-    )
-    seen = run_outside([sys.executable, "-c", program], impostor, PYTHONPATH=str(impostor))
-    # `python -c` puts the working directory first, here the impostor's: so the child stands where torchrun's does.
-    assert "help shown" in seen.stdout, seen.stderr
-    program_folder = impostor.parent
-    seen = run_outside([sys.executable, "-c", program], program_folder, PYTHONPATH=str(impostor))
-    assert str(REPOSITORY / "training" / "__init__.py") in seen.stdout, seen.stdout + seen.stderr
-
-
-def test_a_package_that_shadows_ours_is_refused_with_the_cure(impostor: Path) -> None:
-    program = (
-        "import importlib.util, sys\n"
-        f"spec = importlib.util.spec_from_file_location('training', {str(REPOSITORY / 'training' / '__init__.py')!r})\n"
-        "spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
-    )
-    refused = run_outside([sys.executable, "-c", program], impostor.parent, PYTHONPATH=str(impostor))
-    assert refused.returncode != 0
-    assert "two packages are called `training`" in refused.stderr
-    assert "make setup" in refused.stderr
 
 
 def test_setup_says_which_python_it_needs() -> None:

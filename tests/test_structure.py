@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sam2_training.core.config import TrainConfig, load_config
+from sam2_training.core.places import CONFIG_ROOT
 
-from training.core.config import CONFIG_ROOT, TrainConfig, load_config
+from tests.places import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-PACKAGE = REPOSITORY / "training"
+PACKAGE = REPOSITORY / "training" / "sam2_training"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = [
     *MODULES,
@@ -25,7 +26,7 @@ SOURCES = [
 MAX_FILE_LINES = 350
 MAX_FUNCTION_LINES = 60
 MAX_REPOSITORY_BYTES = 20_000_000
-RANK_AWARE = ("core/distributed.py", "engine/run_log.py", "engine/checkpoint.py")
+RANK_AWARE = ("core/ranks.py", "engine/logging/run_log.py", "engine/checkpoint/store.py")
 """Modules that may ask which rank they are on."""
 
 

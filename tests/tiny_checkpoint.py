@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import torch
+from sam2_training.core.config_model import ModelConfig
+from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.weights import clean_state_dict
 
-from training.core.config_model import ModelConfig
-from training.vos.model.build import build_network
-from training.vos.model.weights import clean_state_dict
+from tests.places import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SETTINGS = (
     *("-c", "custom_finetune", "model.name=architecture/tiny.yaml"),
     *("scratch.resolution=64", "dataset.val_fraction=0"),

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.places import REPOSITORY
 
 
 def seen_by_two_ranks(program: str, folder: Path, timeout: float, **environment: str) -> list[dict[str, Any]]:
@@ -22,6 +22,7 @@ def seen_by_two_ranks(program: str, folder: Path, timeout: float, **environment:
     common = {
         **os.environ,
         **{"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"},
+        **{"PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "training")))},
         **{"RESULT": str(result), **environment},
     }
     processes = [

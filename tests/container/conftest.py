@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import state_hash, weights_hash
+from tests.places import REPOSITORY
 from tests.waiting import wait_for_step
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 STAND_IN = "sam2-base-stand-in:bookworm"
 CALLER_UID = 23456
 TINY = (

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 import sam2
+from sam2_training.engine.checkpoint.files import recorded_hashes, sha256_of
 
-from tests.container.conftest import REPOSITORY, RUN, TINY, Caller, in_container, inspect, run
+from tests.container.conftest import RUN, TINY, Caller, in_container, inspect, run
 from tests.e2e.conftest import weights_hash
-from training.engine.checkpoint_files import recorded_hashes, sha256_of
+from tests.places import REPOSITORY
 
 pytestmark = pytest.mark.slow
 NewCaller = Callable[[str], Caller]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.container.conftest import REPOSITORY
+from tests.places import REPOSITORY
 
 CONTENT = bytes(range(256)) * 400
 

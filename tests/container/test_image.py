@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from packaging.markers import Marker
 
-from tests.container.conftest import REPOSITORY, Built, build, in_container, inspect, run
+from tests.container.conftest import Built, build, in_container, inspect, run
+from tests.places import REPOSITORY
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.container.conftest import REPOSITORY
-from tests.container.played_host import NVIDIA_SMI, Host, host
+from tests.container.fake_host import NVIDIA_SMI, Host, host
+from tests.places import REPOSITORY
 
 __all__ = ["host"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.container.played_host import Host, host
+from tests.container.fake_host import Host, host
 
 __all__ = ["host"]
 

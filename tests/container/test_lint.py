@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from tests.container.conftest import REPOSITORY, unavailable
+from tests.container.conftest import unavailable
+from tests.places import REPOSITORY
 
 DOCKERFILE = (REPOSITORY / "Dockerfile.training").read_text()
 INSTRUCTIONS = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.M)).splitlines()

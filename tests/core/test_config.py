@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 from omegaconf import OmegaConf
+from sam2_training.core.config import TrainConfig, as_dict, differences, fingerprint, flatten, load_config
+from sam2_training.core.errors import ConfigError
 
-from training.core.config import TrainConfig, as_dict, differences, fingerprint, flatten, load_config
-from training.core.errors import ConfigError
+from tests.places import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 RECIPE = "sam2.1_training/custom_finetune"
 
 
@@ -264,13 +264,15 @@ def test_every_default_alone_is_a_valid_value() -> None:
 def test_r18_errors_come_within_2_seconds_without_importing_torch() -> None:
     program = (
         "import sys\n"
-        "from training.core.config import load_config\n"
-        "from training.core.errors import ConfigError\n"
+        "from sam2_training.core.config import load_config\n"
+        "from sam2_training.core.errors import ConfigError\n"
         f"try: load_config({RECIPE!r}, ['scratch.resolution=500'])\n"
         "except ConfigError as error: print(error.exit_code, 'torch' in sys.modules, error)\n"
     )
     started = child_cpu_seconds()
-    shown = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY / "training", capture_output=True, text=True, check=True
+    )
     assert child_cpu_seconds() - started < 2
     assert shown.stdout.startswith("2 False scratch.resolution=500")
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
-from training.core.config import TrainConfig, as_dict, differences, load_config
-from training.core.config_validation import mode_of
-from training.core.errors import ConfigError
+from sam2_training.core.config import TrainConfig, as_dict, differences, load_config
+from sam2_training.core.config_validation import mode_of
+from sam2_training.core.errors import ConfigError
 
 FOLDERS = ("dataset.img_folder=images", "dataset.gt_folder=masks")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.core import errors
+from sam2_training.core import errors
 
 
 def test_each_kind_of_end_has_its_documented_exit_code() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-
-from training.core.rng import derive_seed, rng_for
+from sam2_training.core.rng import derive_seed, rng_for
 
 
 def test_golden_values_hold_on_every_platform_and_version() -> None:

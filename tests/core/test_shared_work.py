@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sam2_training.core import shared_work
+from sam2_training.core.errors import DataError, HangError, TrainingError
+from sam2_training.core.shared_work import AnotherFailedError, SharedWork, SignOfLife, no_sign
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from tests.two_ranks import seen_by_two_ranks
-from training.core import shared_work
-from training.core.errors import DataError, HangError, TrainingError
-from training.core.shared_work import AnotherFailedError, SharedWork, SignOfLife, no_sign
 
 PATIENCE = 0.4
 Work = Callable[[SignOfLife], Any]
@@ -144,8 +144,8 @@ def test_signs_are_not_sent_at_every_call(monkeypatch: pytest.MonkeyPatch) -> No
 
 PROGRAM = """
 import json, os, time
-from training.core.distributed import process_group, ranks_from_environment
-from training.core.errors import DataError
+from sam2_training.core.ranks import process_group, ranks_from_environment
+from sam2_training.core.errors import DataError
 ranks = ranks_from_environment("cpu")
 
 def slow(sign):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from training.core.structures import VideoSample, pack_planes, unpack_planes
+from sam2_training.core.structures import VideoSample, pack_planes, unpack_planes
 
 
 @pytest.mark.parametrize("num_objects", [1, 7, 8, 9, 17, 40])

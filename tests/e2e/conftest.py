@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.places import REPOSITORY
 from tests.waiting import wait_for_step
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 TRAIN = REPOSITORY / "training" / "train.py"
 ARCHITECTURE = REPOSITORY / "sam2_configs" / "architecture" / "tiny.yaml"
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-
-from training.core.config_validation import EarlyStoppingConfig
-from training.engine.early_stopping import EarlyStopping
+from sam2_training.core.config_validation import EarlyStoppingConfig
+from sam2_training.engine.early_stopping import EarlyStopping
 
 METRIC = "val_j_and_f"
 

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from sam2_training.commands import health
+from sam2_training.engine.heartbeat import BEAT_SECONDS, Beat, Heartbeat, last_beat
 
-from training import health
-from training.engine.heartbeat import BEAT_SECONDS, Beat, Heartbeat, last_beat
+from tests.places import REPOSITORY
 
 
 def test_beats_are_written_at_most_every_few_seconds(tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_health_is_the_age_of_the_last_beat(
 
 def test_the_health_command_starts_without_torch(tmp_path: Path) -> None:
     Heartbeat(tmp_path / "logs").beat(1)
-    script = Path(health.__file__).resolve()
+    script = REPOSITORY / "training" / "health.py"
     shown = subprocess.run(
         [sys.executable, "-X", "importtime", str(script), "--results", str(tmp_path)],
         capture_output=True,

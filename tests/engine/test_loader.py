@@ -10,20 +10,18 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import torch
+from sam2_training.core.errors import DataError, TrainingError
+from sam2_training.core.rng import rng_for
+from sam2_training.core.structures import SampleKey
+from sam2_training.engine.loader import StepLoader
+from sam2_training.engine.plan import Order
 
-from training.core.errors import DataError, TrainingError
-from training.core.rng import rng_for
-from training.core.structures import SampleKey
-from training.engine.loader import StepLoader
-from training.engine.order import Order
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.places import REPOSITORY
 
 
 @dataclass
@@ -194,8 +192,8 @@ SCRIPT = """
 import sys, time
 sys.path.insert(0, {repository!r})
 from tests.engine.test_loader import ToyDataset
-from training.engine.loader import StepLoader
-from training.engine.order import Order
+from sam2_training.engine.loader import StepLoader
+from sam2_training.engine.plan import Order
 import multiprocessing
 loader = StepLoader(ToyDataset(), Order(5, 23, 2, 1), 0, 2, 2)
 batches = loader.from_step(0, 10)
@@ -208,7 +206,7 @@ print(*[child.pid for child in multiprocessing.active_children()], flush=True)
 @pytest.mark.parametrize("ending", ["forgot to close", pytest.param("killed", marks=pytest.mark.slow)])
 def test_r12_no_worker_outlives_the_main_process(ending: str) -> None:
     last_line = {"killed": "time.sleep(60)", "forgot to close": "raise ValueError"}[ending]
-    script = SCRIPT.format(repository=str(REPOSITORY), ending=last_line)
+    script = SCRIPT.format(repository=str(REPOSITORY / "training"), ending=last_line)
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         workers = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_network import Network
-
-from training.core.config_model import LrGroupConfig, OptimizerConfig
-from training.core.errors import CheckpointError, ConfigError
-from training.engine.optimizer import (
+from sam2_training.core.config_model import LrGroupConfig, OptimizerConfig
+from sam2_training.core.errors import CheckpointError, ConfigError
+from sam2_training.engine.optimizer import (
     build_optimizer,
     count_text,
     describe_groups,
     load_optimizer_state,
     optimizer_state,
 )
+
+from tests.engine.small_network import Network
 
 CPU = torch.device("cpu")
 CONFIG = OptimizerConfig(layer_decay=0.9)

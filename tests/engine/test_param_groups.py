@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from small_network import Network
+from sam2_training.core.config_model import LayerDecayOverrideConfig, LrGroupConfig, OptimizerConfig
+from sam2_training.core.errors import ConfigError
+from sam2_training.engine.param_groups import parameter_groups
 
-from training.core.config_model import LayerDecayOverrideConfig, LrGroupConfig, OptimizerConfig
-from training.core.errors import ConfigError
-from training.engine.param_groups import parameter_groups
+from tests.engine.small_network import Network
 
 PLAIN = OptimizerConfig(weight_decay=0.1, no_weight_decay=("*bias*",), no_weight_decay_modules=("torch.nn.LayerNorm",))
 

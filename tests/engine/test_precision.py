@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sam2_training.core.errors import ConfigError
+from sam2_training.core.ranks import Ranks
+from sam2_training.engine.precision import MAX_OVERFLOWS, GuardedStep, Precision
 from torch import Tensor, nn
-
-from training.core.distributed import Ranks
-from training.core.errors import ConfigError
-from training.engine.precision import MAX_OVERFLOWS, GuardedStep, Precision
 
 CPU = torch.device("cpu")
 ONE = Ranks()

@@ -7,13 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from sam2_training.engine.preemption import SAME_REQUEST_SECONDS, StopRequest
 
-from training.engine.preemption import SAME_REQUEST_SECONDS, StopRequest
+from tests.places import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP]
 
 
@@ -42,7 +41,7 @@ def test_nohup_keeps_its_meaning() -> None:
 SCRIPT = """
 import sys, time
 sys.path.insert(0, {repository!r})
-from training.engine.preemption import StopRequest
+from sam2_training.engine.preemption import StopRequest
 with StopRequest() as stop:
     print("ready", flush=True)
     while not stop.requested: time.sleep(0.01)
@@ -52,7 +51,7 @@ with StopRequest() as stop:
 
 
 def test_r12_a_second_signal_leaves_at_once_with_75() -> None:
-    command = [sys.executable, "-c", SCRIPT.format(repository=str(REPOSITORY))]
+    command = [sys.executable, "-c", SCRIPT.format(repository=str(REPOSITORY / "training"))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

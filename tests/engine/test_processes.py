@@ -13,16 +13,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sam2_training.engine.processes import read_status, write_status
 
-from training.engine.processes import read_status, write_status
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.places import REPOSITORY
 
 WORKER = """
 import os, sys, time, signal
 from pathlib import Path
-from training.engine.preemption import StopRequest
-from training.engine.processes import die_with_parent, write_status
+from sam2_training.engine.preemption import StopRequest
+from sam2_training.engine.processes import die_with_parent, write_status
 die_with_parent()
 rank, status, what = int(os.environ["RANK"]), Path(sys.argv[1]), sys.argv[2]
 assert os.environ["WORLD_SIZE"] == "2"
@@ -40,8 +39,8 @@ if what == "silent": sys.exit(6 if rank == 1 else 0)
 if what == "crash" and rank == 1: raise ValueError("a bug")
 if what == "killed" and rank == 1: os.kill(os.getpid(), signal.SIGKILL)
 if what == "imports":
-    import training, torch
-    os.write(1, f"{training.__file__} {os.environ['OMP_NUM_THREADS']}\\n".encode())  # at once: the other writes too
+    import sam2_training, torch
+    os.write(1, f"{sam2_training.__file__} {os.environ['OMP_NUM_THREADS']}\\n".encode())
     sys.exit(0)
 if what == "one fails, the other hangs" and rank == 1:
     leave(6, "error: bad data on rank 1")
@@ -60,7 +59,7 @@ PARENT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {repository!r})
-from training.engine.processes import run_workers
+from sam2_training.engine.processes import run_workers
 sys.exit(run_workers(Path({script!r}), sys.argv[1:], 2, Path(sys.argv[1])))
 """
 
@@ -74,10 +73,10 @@ class Run:
         script = folder / "scripts" / "worker.py"
         script.parent.mkdir()
         script.write_text(WORKER)
-        parent = PARENT.format(repository=str(REPOSITORY), script=str(script))
+        parent = PARENT.format(repository=str(REPOSITORY / "training"), script=str(script))
         self.process = subprocess.Popen(
             [sys.executable, "-c", parent, str(self.status_path), what],
-            env={**os.environ, **environment},
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY / "training"), **environment},
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -188,16 +187,11 @@ def test_a_bug_in_a_worker_shows_its_traceback_and_exits_1(start: Callable[..., 
 
 
 @pytest.mark.slow
-def test_workers_import_our_package_although_another_lies_in_their_way(
-    start: Callable[..., Run], tmp_path: Path
-) -> None:
-    foreign = tmp_path / "training"
-    foreign.mkdir()
-    (foreign / "__init__.py").write_text("raise SystemExit('the other package called training')")
-    run = start("imports", PYTHONPATH=str(tmp_path), OMP_NUM_THREADS="3")
+def test_workers_keep_the_environment_and_the_number_of_threads(start: Callable[..., Run]) -> None:
+    run = start("imports", OMP_NUM_THREADS="3")
     returned, output, errors = run.end()
     assert returned == 0, errors
-    assert output.splitlines() == [f"{REPOSITORY / 'training' / '__init__.py'} 3"] * 2
+    assert output.splitlines() == [f"{REPOSITORY / 'training' / 'sam2_training' / '__init__.py'} 3"] * 2
 
 
 def stop(run: Run, number: signal.Signals, target: str) -> None:

@@ -8,10 +8,9 @@ import subprocess
 import sys
 
 import torch
-
-from training.core.distributed import Ranks
-from training.engine import provenance as module
-from training.engine.provenance import git_state, provenance, write_provenance
+from sam2_training.core.ranks import Ranks
+from sam2_training.engine import provenance as module
+from sam2_training.engine.provenance import git_state, provenance, write_provenance
 
 
 def values() -> dict:

@@ -7,9 +7,8 @@ import math
 
 import pytest
 import torch
-
-from training.core.config_model import SchedulerConfig
-from training.engine.schedule import Schedule
+from sam2_training.core.config_model import SchedulerConfig
+from sam2_training.engine.schedule import Schedule
 
 
 def factors(config: SchedulerConfig, total: int = 100) -> list[float]:

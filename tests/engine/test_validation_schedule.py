@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-
-from training.core.config import TrainConfig
-from training.core.config_run import TrainerConfig
-from training.core.distributed import Ranks
-from training.engine import validation
-from training.engine.order import Order
-from training.engine.precision import Precision
-from training.engine.preemption import StopRequest
-from training.engine.validation import Validator
+from sam2_training.core.config import TrainConfig
+from sam2_training.core.config_run import TrainerConfig
+from sam2_training.core.ranks import Ranks
+from sam2_training.engine import validation
+from sam2_training.engine.plan import Order
+from sam2_training.engine.precision import Precision
+from sam2_training.engine.preemption import StopRequest
+from sam2_training.engine.validation import Validator
 
 
 def validator(folder: Path, total_steps: int = 40, per_epoch: int = 10, **trainer: Any) -> Validator:

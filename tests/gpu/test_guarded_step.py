@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sam2_training.core.ranks import Ranks
+from sam2_training.engine.precision import GuardedStep, Precision
 from torch import Tensor, nn
-
-from training.core.distributed import Ranks
-from training.engine.precision import GuardedStep, Precision
 
 pytestmark = pytest.mark.gpu
 

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 import torch
 
-pytestmark = pytest.mark.gpu
+from tests.places import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.gpu
 
 
 def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:

@@ -9,18 +9,17 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
+sys.path[:0] = [str(HERE.parents[1] / "training"), str(HERE)]
 
 import cases  # noqa: E402
 import torch  # noqa: E402
-
-from training.core.config_model import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
-from training.vos.batch import BatchInfo, VideoBatch  # noqa: E402
-from training.vos.model import tracker  # noqa: E402
-from training.vos.model.build import build_network  # noqa: E402
-from training.vos.model.prompts import Points  # noqa: E402
-from training.vos.model.step import ClipStep  # noqa: E402
-from training.vos.model.weights import load_weights  # noqa: E402
+from sam2_training.core.config_model import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
+from sam2_training.vos.batch import BatchInfo, VideoBatch  # noqa: E402
+from sam2_training.vos.model import tracker  # noqa: E402
+from sam2_training.vos.model.build import build_network  # noqa: E402
+from sam2_training.vos.model.prompts import Points  # noqa: E402
+from sam2_training.vos.model.step import ClipStep  # noqa: E402
+from sam2_training.vos.model.weights import load_weights  # noqa: E402
 
 
 def make_batch(case: cases.Case) -> VideoBatch:

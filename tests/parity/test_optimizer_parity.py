@@ -12,10 +12,9 @@ import sam2
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-
-from training.core.config import load_config
-from training.engine.optimizer import build_optimizer
-from training.engine.schedule import Schedule
+from sam2_training.core.config import load_config
+from sam2_training.engine.optimizer import build_optimizer
+from sam2_training.engine.schedule import Schedule
 
 STOCK = Path(sys.prefix) / "stock"
 TOTAL_STEPS = 100

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-
-from training.core.config_model import ModelConfig
-from training.vos.model.build import build_network
-from training.vos.model.tracker import TrainableSAM2
+from sam2_training.core.config_model import ModelConfig
+from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.tracker import TrainableSAM2
 
 TINY = "architecture/tiny.yaml"
 

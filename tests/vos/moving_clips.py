@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-
-from training.vos.batch import BatchInfo, VideoBatch
+from sam2_training.vos.batch import BatchInfo, VideoBatch
 
 SIZE = 64
 """Side of the frames, pixels: the smallest that sam2_configs/architecture/tiny.yaml takes."""

@@ -8,18 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from training.core.config import TrainConfig, load_config
-from training.core.config_data import SyntheticConfig
-from training.core.distributed import Ranks
-from training.engine.precision import Precision
-from training.vos import measurement
-from training.vos.dataset.clips import SyntheticDataset
-from training.vos.evaluation.clips import open_clips
-from training.vos.evaluation.result import EvaluationResult
-from training.vos.measurement import LossBatches, SetMeasurement, loss_batches
-from training.vos.model.build import build_network
-from training.vos.model.tracker import TrainableSAM2
+from sam2_training.core.config import TrainConfig, load_config
+from sam2_training.core.config_data import SyntheticConfig
+from sam2_training.core.ranks import Ranks
+from sam2_training.engine.precision import Precision
+from sam2_training.vos import measurement
+from sam2_training.vos.clips.dataset import SyntheticDataset
+from sam2_training.vos.evaluation.clips import open_clips
+from sam2_training.vos.evaluation.result import EvaluationResult
+from sam2_training.vos.measurement import LossBatches, SetMeasurement, loss_batches
+from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.tracker import TrainableSAM2
 
 FP32 = Precision("32", torch.device("cpu"))
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from moving_clips import SIZE, make_batch
+from sam2_training.core.config_model import LossConfig
+from sam2_training.vos.model.step import ClipStep
+from sam2_training.vos.model.tracker import TrainableSAM2
+from sam2_training.vos.propagation import mean_iou, propagate
 
-from training.core.config_model import LossConfig
-from training.vos.model.step import ClipStep
-from training.vos.model.tracker import TrainableSAM2
-from training.vos.propagation import mean_iou, propagate
+from tests.vos.moving_clips import SIZE, make_batch
 
 
 def truth_of(batch) -> torch.Tensor:  # type: ignore[no-untyped-def]

@@ -6,13 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
-from training.core.config import load_config
-from training.engine.task import RunFacts
-from training.vos.evaluation.result import ClipResult, EvaluationResult
-from training.vos.metrics import ObjectScore
-from training.vos.report.data import ReportData
-from training.vos.run_report import comparison_lines, report_data, score_table
+from sam2_training.core.config import load_config
+from sam2_training.engine.task import RunFacts
+from sam2_training.report.data import ReportData
+from sam2_training.vos.evaluation.result import ClipResult, EvaluationResult
+from sam2_training.vos.metrics.scores import ObjectScore
+from sam2_training.vos.run_report import comparison_lines, report_data, score_table
 
 CONFIG = load_config("sam2.1_training/demo", ["visualization.enabled=false"]).config
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
-from training.core.errors import ConfigError
-from training.vos.commands.comparison import Requirement, compared_rows, means, table_lines, worse_objects
-from training.vos.evaluation.result import ClipResult, EvaluationResult
-from training.vos.metrics import FrameScore, ObjectScore, score_from_frames
+from sam2_training.core.errors import ConfigError
+from sam2_training.vos.commands.comparison import Requirement, compared_rows, means, table_lines, worse_objects
+from sam2_training.vos.evaluation.result import ClipResult, EvaluationResult
+from sam2_training.vos.metrics.scores import FrameScore, ObjectScore, score_from_frames
 
 
 def scored(object_id: int, j: float, f: float) -> ObjectScore:

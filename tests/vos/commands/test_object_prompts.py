@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-
-from training.core.errors import ConfigError, DataError
-from training.vos.commands.boxes import read_boxes
-from training.vos.commands.object_prompts import PromptArguments
-from training.vos.evaluation.prompts import Click
+from sam2_training.core.errors import ConfigError, DataError
+from sam2_training.vos.commands.boxes import read_boxes
+from sam2_training.vos.commands.object_prompts import PromptArguments
+from sam2_training.vos.evaluation.prompts import Click
 
 SIZE = (48, 64)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 
 import pytest
-
-from training.vos.commands import progress
-from training.vos.commands.progress import Progress
+from sam2_training.vos.commands import progress
+from sam2_training.vos.commands.progress import Progress
 
 
 class Terminal(io.StringIO):

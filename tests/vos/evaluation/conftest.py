@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stock_tracking import TINY, FilesClip, vivid_network
+from sam2_training.core.config_data import SyntheticConfig
+from sam2_training.vos.evaluation.clips import SyntheticClip
+from sam2_training.vos.model.tracker import TrainableSAM2
 
-from training.core.config_data import SyntheticConfig
-from training.vos.evaluation.clips import SyntheticClip
-from training.vos.model.tracker import TrainableSAM2
+from tests.vos.evaluation.stock_tracking import TINY, FilesClip, vivid_network
 
 
 @pytest.fixture

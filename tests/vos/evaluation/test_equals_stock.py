@@ -16,7 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stock_tracking import (
+from sam2_training.vos.evaluation.prompts import Click, Prompt, PromptSpec, corrective_click, prompt_from_truth
+from sam2_training.vos.evaluation.tracker import FrameMasks, TrackingSession, VideoTracker
+from sam2_training.vos.model.tracker import TrainableSAM2
+
+from tests.vos.evaluation.stock_tracking import (
     PUBLISHED,
     TINY,
     FilesClip,
@@ -27,10 +31,6 @@ from stock_tracking import (
     vivid_network,
     without_shortcuts,
 )
-
-from training.vos.evaluation.prompts import Click, Prompt, PromptSpec, corrective_click, prompt_from_truth
-from training.vos.evaluation.tracker import FrameMasks, TrackingSession, VideoTracker
-from training.vos.model.tracker import TrainableSAM2
 
 MAX_DIFFERENT = 1e-4
 CPU = torch.device("cpu")
@@ -208,7 +208,7 @@ def test_one_object_with_prompts_on_two_frames(
 
 
 def test_every_setting_for_inference_is_stocks(vivid: TrainableSAM2) -> None:
-    from training.vos.evaluation.sam2_inference import as_predictor
+    from sam2_training.vos.sam2.inference import as_predictor
 
     predictor = stock_predictor(vivid_network(PUBLISHED, 64), PUBLISHED)
     names = [name for name in vars(predictor.sam_mask_decoder) if name.startswith("dynamic_multimask")]

@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-
-from training.core.config_data import DatasetConfig, SyntheticConfig
-from training.core.errors import DataError
-from training.vos.dataset.synthetic import synthetic_video
-from training.vos.evaluation.clips import EvaluationClip, first_frame, open_clips, select_clips
+from sam2_training.core.config_data import DatasetConfig, SyntheticConfig
+from sam2_training.core.errors import DataError
+from sam2_training.data.formats.synthetic import synthetic_video
+from sam2_training.vos.evaluation.clips import EvaluationClip, first_frame, open_clips, select_clips
 
 HEIGHT, WIDTH = 24, 32
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from sam2.modeling.sam2_utils import mask_to_box, sample_one_point_from_error_center
-
-from training.core.errors import ConfigError, DataError
-from training.vos.evaluation.prompts import (
+from sam2_training.core.errors import ConfigError, DataError
+from sam2_training.vos.evaluation.prompts import (
     Click,
     Prompt,
     PromptSpec,

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from sam2_training.core.config_data import SyntheticConfig
+from sam2_training.core.errors import DataError
+from sam2_training.core.ranks import Ranks
+from sam2_training.vos.evaluation.clips import EvaluationClip, SyntheticClip
+from sam2_training.vos.evaluation.evaluator import divide, evaluate
+from sam2_training.vos.evaluation.prompts import PromptSpec
+from sam2_training.vos.evaluation.result import EvaluationResult
+from sam2_training.vos.evaluation.tracker import FrameMasks, VideoTracker
+from sam2_training.vos.metrics.scores import score_object
+from sam2_training.vos.model.tracker import TrainableSAM2
 
 from tests import two_ranks
-from training.core.config_data import SyntheticConfig
-from training.core.distributed import Ranks
-from training.core.errors import DataError
-from training.vos.evaluation.clips import EvaluationClip, SyntheticClip
-from training.vos.evaluation.evaluator import divide, evaluate
-from training.vos.evaluation.prompts import PromptSpec
-from training.vos.evaluation.result import EvaluationResult
-from training.vos.evaluation.tracker import FrameMasks, VideoTracker
-from training.vos.metrics import score_object
-from training.vos.model.tracker import TrainableSAM2
 
 MADE = SyntheticConfig(num_videos=4, num_frames=6, size=64, num_objects=2)
 MASK = PromptSpec("mask")
@@ -65,7 +64,7 @@ def test_scores_are_those_of_the_tracked_masks(
     result = evaluate(vivid, clips, Ranks(), MASK, protocol)
     assert [clip.video for clip in result.clips] == [clip.name for clip in clips]
     tracker = VideoTracker(vivid, torch.device("cpu"))
-    from training.vos.evaluation.prompts import prompt_from_truth
+    from sam2_training.vos.evaluation.prompts import prompt_from_truth
 
     for clip, found in zip(clips, result.clips, strict=True):
         prompts = [prompt_from_truth(MASK, i, 0, clip.truth(0)[n]) for n, i in enumerate(clip.object_ids)]
@@ -141,7 +140,7 @@ def test_every_prompt_scores_and_is_repeatable(text: str, vivid: TrainableSAM2, 
 def test_more_clicks_are_asked_for_after_the_first(
     vivid: TrainableSAM2, clips: list[EvaluationClip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training.vos.evaluation.sam2_inference import Sam2Inference
+    from sam2_training.vos.sam2.inference import Sam2Inference
 
     points: list[int] = []
     original = Sam2Inference.prompted
@@ -185,17 +184,16 @@ def test_nothing_or_one_name_twice_is_refused(vivid: TrainableSAM2, made: Synthe
 
 
 RANK = """
-import json, os, sys
-sys.path[:0] = [os.environ["HELPERS"]]
+import json, os
 import torch
 torch.set_num_threads(1)
-from stock_tracking import TINY, vivid_network
-from training.core.config_data import SyntheticConfig
-from training.core.distributed import process_group, ranks_from_environment
-from training.core.errors import DataError
-from training.vos.evaluation.clips import SyntheticClip
-from training.vos.evaluation.evaluator import evaluate
-from training.vos.evaluation.prompts import PromptSpec
+from tests.vos.evaluation.stock_tracking import TINY, vivid_network
+from sam2_training.core.config_data import SyntheticConfig
+from sam2_training.core.ranks import process_group, ranks_from_environment
+from sam2_training.core.errors import DataError
+from sam2_training.vos.evaluation.clips import SyntheticClip
+from sam2_training.vos.evaluation.evaluator import evaluate
+from sam2_training.vos.evaluation.prompts import PromptSpec
 
 class Broken(SyntheticClip):
     def read_frame(self, frame_index):
@@ -220,8 +218,7 @@ with open(os.environ["RESULT"] + str(ranks.rank), "w") as file:
 
 @pytest.fixture(scope="module")
 def seen_by_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    places = {"HELPERS": str(Path(__file__).parent), "PYTHONPATH": str(two_ranks.REPOSITORY)}
-    return two_ranks.seen_by_two_ranks(RANK, tmp_path_factory.mktemp("ranks"), timeout=120, **places)
+    return two_ranks.seen_by_two_ranks(RANK, tmp_path_factory.mktemp("ranks"), timeout=120)
 
 
 def test_two_ranks_share_the_clips_and_both_have_the_result_of_one(

@@ -7,17 +7,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from stock_tracking import TINY, FilesClip, give, stock_pass, stock_predictor, vivid_network, without_shortcuts
+from sam2_training.core.config_data import DatasetConfig
+from sam2_training.core.ranks import Ranks
+from sam2_training.data.index import build_index
+from sam2_training.vos.evaluation.clips import FolderClip, SyntheticClip, folder_clips
+from sam2_training.vos.evaluation.evaluator import evaluate
+from sam2_training.vos.evaluation.interactive import track_interactively
+from sam2_training.vos.evaluation.prompts import Prompt, PromptSpec, corrective_click, prompt_from_truth
+from sam2_training.vos.evaluation.tracker import VideoTracker
+from sam2_training.vos.model.tracker import TrainableSAM2
 
-from training.core.config_data import DatasetConfig
-from training.core.distributed import Ranks
-from training.vos.dataset.index import build_index
-from training.vos.evaluation.clips import FolderClip, SyntheticClip, folder_clips
-from training.vos.evaluation.evaluator import evaluate
-from training.vos.evaluation.interactive import track_interactively
-from training.vos.evaluation.prompts import Prompt, PromptSpec, corrective_click, prompt_from_truth
-from training.vos.evaluation.tracker import VideoTracker
-from training.vos.model.tracker import TrainableSAM2
+from tests.vos.evaluation.stock_tracking import (
+    TINY,
+    FilesClip,
+    give,
+    stock_pass,
+    stock_predictor,
+    vivid_network,
+    without_shortcuts,
+)
 
 CPU = torch.device("cpu")
 

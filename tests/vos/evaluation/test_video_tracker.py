@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 from sam2.utils.misc import load_video_frames
-from stock_tracking import TINY, FilesClip, vivid_network
+from sam2_training.core.errors import DataError, NonFiniteError
+from sam2_training.vos.evaluation.clips import SyntheticClip
+from sam2_training.vos.evaluation.frames import FrameStream, Normaliser
+from sam2_training.vos.evaluation.prompts import Click, Prompt
+from sam2_training.vos.evaluation.tracked_objects import TrackedObjects
+from sam2_training.vos.evaluation.tracker import VideoTracker
+from sam2_training.vos.model.tracker import TrainableSAM2
+from sam2_training.vos.sam2.inference import Reach
 
-from training.core.errors import DataError, NonFiniteError
-from training.vos.evaluation.clips import SyntheticClip
-from training.vos.evaluation.frames import FrameStream, Normaliser
-from training.vos.evaluation.prompts import Click, Prompt
-from training.vos.evaluation.sam2_inference import Reach
-from training.vos.evaluation.tracked_objects import TrackedObjects
-from training.vos.evaluation.tracker import VideoTracker
-from training.vos.model.tracker import TrainableSAM2
+from tests.vos.evaluation.stock_tracking import TINY, FilesClip, vivid_network
 
 CPU = torch.device("cpu")
 
@@ -114,10 +114,9 @@ def test_a_training_step_after_tracking_is_what_it_would_have_been(
 @pytest.fixture
 def gradient_of() -> Callable[[TrainableSAM2], torch.Tensor]:
     """The gradient of one training step on a small batch, as a vector."""
-    from moving_clips import make_batch
-
-    from training.core.config_model import LossConfig
-    from training.vos.model.step import ClipStep
+    from tests.vos.moving_clips import make_batch
+    from sam2_training.core.config_model import LossConfig
+    from sam2_training.vos.model.step import ClipStep
 
     def gradient(network: TrainableSAM2) -> torch.Tensor:
         torch.manual_seed(3)

@@ -9,13 +9,12 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
+from sam2_training.core.config_model import ModelConfig
+from sam2_training.core.errors import ConfigError
+from sam2_training.core.places import CONFIG_ROOT
+from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.tracker import TrainableSAM2
 from torch import nn
-
-from training.core.config import CONFIG_ROOT
-from training.core.config_model import ModelConfig
-from training.core.errors import ConfigError
-from training.vos.model.build import build_network
-from training.vos.model.tracker import TrainableSAM2
 
 TINY = "architecture/tiny.yaml"
 

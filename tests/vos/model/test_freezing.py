@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from moving_clips import make_batch
+from sam2_training.core.config_model import LossConfig, ModelConfig
+from sam2_training.core.errors import ConfigError
+from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.freezing import OWN_PARAMETERS, freeze, trainable_table
+from sam2_training.vos.model.step import ClipStep
+from sam2_training.vos.model.tracker import TrainableSAM2
 
-from training.core.config_model import LossConfig, ModelConfig
-from training.core.errors import ConfigError
-from training.vos.model.build import build_network
-from training.vos.model.freezing import OWN_PARAMETERS, freeze, trainable_table
-from training.vos.model.step import ClipStep
-from training.vos.model.tracker import TrainableSAM2
+from tests.vos.moving_clips import make_batch
 
 
 def trainable(model: TrainableSAM2) -> set[str]:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from sam2_training.core.errors import ConfigError
+from sam2_training.core.places import CONFIG_ROOT
+from sam2_training.vos.model.names import ALIASES, PUBLISHED, resolve_network
+from sam2_training.vos.model.tracker import TrainableSAM2
+from sam2_training.vos.model.weights import clean_state_dict
 
-from training.core.config import CONFIG_ROOT
-from training.core.errors import ConfigError
-from training.vos.model.names import ALIASES, PUBLISHED, resolve_network
-from training.vos.model.tracker import TrainableSAM2
-from training.vos.model.weights import clean_state_dict
-
-REPOSITORY = Path(__file__).resolve().parents[3]
+from tests.places import REPOSITORY
 
 SPELLINGS = {
     "sam2.1_hiera_t": ("configs/sam2.1/sam2.1_hiera_t.yaml", "sam2/sam2.1_hiera_t.yaml", "tiny", "t", "hiera_t"),
@@ -35,7 +34,7 @@ SPELLINGS = {
 
 BUILD_WITH_STOCK = """
 import sys, torch
-from training.vos.model.names import register_aliases
+from sam2_training.vos.model.names import register_aliases
 register_aliases("architecture/tiny.yaml")
 from hydra import compose
 from sam2.build_sam import build_sam2, build_sam2_video_predictor
@@ -103,7 +102,7 @@ def test_stock_build_functions_take_registered_aliases(published_tiny: Trainable
     torch.save({"model": clean_state_dict(published_tiny)}, weights)
     done = subprocess.run(
         [sys.executable, "-c", BUILD_WITH_STOCK, str(weights)],
-        cwd=REPOSITORY,
+        cwd=REPOSITORY / "training",
         capture_output=True,
         text=True,
         check=False,

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-
-from training.core.config_model import PromptsConfig
-from training.vos.model.prompts import (
+from sam2_training.core.config_model import PromptsConfig
+from sam2_training.vos.model.prompts import (
     LABEL_PADDING,
     Points,
     PromptPlan,

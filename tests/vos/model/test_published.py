@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from training.core.config_model import ModelConfig
-from training.core.errors import CheckpointError, ConfigError
-from training.vos.model import published
-from training.vos.model.names import PUBLISHED, resolve_network
-from training.vos.model.published import (
+from sam2_training.core.config_model import ModelConfig
+from sam2_training.core.errors import CheckpointError, ConfigError
+from sam2_training.vos.model import published
+from sam2_training.vos.model.names import PUBLISHED, resolve_network
+from sam2_training.vos.model.published import (
     download_command,
     initial_checkpoint,
     published_files,

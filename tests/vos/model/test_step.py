@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from moving_clips import make_batch
+from sam2_training.core.config_model import LossConfig, ModelConfig
+from sam2_training.vos.losses import clip_loss
+from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.prompts import mask_plan
+from sam2_training.vos.model.tracker import TrainableSAM2
 from torch import Tensor, nn
 
-from training.core.config_model import LossConfig, ModelConfig
-from training.vos.losses import clip_loss
-from training.vos.model.build import build_network
-from training.vos.model.prompts import mask_plan
-from training.vos.model.tracker import TrainableSAM2
+from tests.vos.moving_clips import make_batch
 
 PROGRAM = Path(__file__).with_name("two_rank_step.py")
 

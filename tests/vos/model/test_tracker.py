@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from moving_clips import SIZE, make_batch
+from sam2_training.core.config_model import LossConfig, PromptsConfig
+from sam2_training.vos.batch import FrameOutput, VideoBatch
+from sam2_training.vos.losses import clip_loss
+from sam2_training.vos.model.prompts import PromptPlan, mask_plan
+from sam2_training.vos.model.step import ClipStep
+from sam2_training.vos.model.tracker import TrainableSAM2
 from torch import Tensor
 
-from training.core.config_model import LossConfig, PromptsConfig
-from training.vos.batch import FrameOutput, VideoBatch
-from training.vos.losses import clip_loss
-from training.vos.model.prompts import PromptPlan, mask_plan
-from training.vos.model.step import ClipStep
-from training.vos.model.tracker import TrainableSAM2
+from tests.vos.moving_clips import SIZE, make_batch
 
 TWO_POINT_FRAMES = PromptPlan(3, True, (0, 2), frozenset({2}), frozenset({0, 2}), {0: (False, True), 2: (False, False)})
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
+from sam2_training.core.errors import CheckpointError
+from sam2_training.vos.model.names import PUBLISHED, resolve_network
+from sam2_training.vos.model.tracker import TrainableSAM2
+from sam2_training.vos.model.weights import clean_state_dict, load_weights
 from torch import Tensor, nn
-
-from training.core.errors import CheckpointError
-from training.vos.model.names import PUBLISHED, resolve_network
-from training.vos.model.tracker import TrainableSAM2
-from training.vos.model.weights import clean_state_dict, load_weights
 
 NORM = "memory_attention.norm.weight"
 

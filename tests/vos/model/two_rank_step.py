@@ -13,20 +13,19 @@ from datetime import timedelta
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[2]), str(HERE.parent)]
+sys.path[:0] = [str(HERE.parents[2] / "training"), str(HERE.parent)]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from moving_clips import make_batch  # noqa: E402
+from sam2_training.core.config_model import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
+from sam2_training.vos.batch import VideoBatch  # noqa: E402
+from sam2_training.vos.model import tracker  # noqa: E402
+from sam2_training.vos.model.build import build_network  # noqa: E402
+from sam2_training.vos.model.prompts import Points  # noqa: E402
+from sam2_training.vos.model.step import ClipStep  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn.parallel import DistributedDataParallel  # noqa: E402
-
-from training.core.config_model import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
-from training.vos.batch import VideoBatch  # noqa: E402
-from training.vos.model import tracker  # noqa: E402
-from training.vos.model.build import build_network  # noqa: E402
-from training.vos.model.prompts import Points  # noqa: E402
-from training.vos.model.step import ClipStep  # noqa: E402
 
 OBJECTS = (2, 1)
 """Of each rank's clip."""

@@ -1,0 +1,112 @@
+"""A host for the launcher on which docker and GPUs are played by small scripts."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.places import REPOSITORY
+
+DOCKER = """#!/bin/bash
+case "$1 $2" in
+  "version --format") {version} ;;
+  "info --format") {info} ;;
+  "image inspect") [ "$3" = --format ] && echo sha256:1234; exit {image_missing} ;;
+  "ps --quiet") {running} ;;
+  run*)
+    if [[ "$*" == *training/needs.py* ]]; then {needs}; exit; fi
+    if [[ "$*" == *"--gpus all --network none"* ]]; then exit {gpu_fails}; fi
+    printf 'RAN %s\\n' "$*"; exit {code} ;;
+esac
+"""
+NEEDS = "printf 'weights={weights}\\nshm_mib=300\\ndisk_mib={disk}\\n'"
+NVIDIA_SMI = """#!/bin/bash
+case "$1" in --list-gpus) printf 'GPU 0: H\\nGPU 1: H\\n' ;; *) echo {driver} ;; esac
+"""
+
+
+@dataclass
+class Host:
+    """A machine as the launcher sees it."""
+
+    bin: Path
+    data: Path
+    environment: dict[str, str]
+
+    def docker(self, **changes: str) -> None:
+        """Installs a docker that plays an engine with an image; `changes` say what is wrong with it."""
+        weights, disk = changes.pop("weights", ""), changes.pop("disk", "1")
+        parts = {
+            "version": "echo 28.0",
+            "info": "echo '[name=seccomp]'",
+            "image_missing": "0",
+            "running": "true",
+            "needs": NEEDS.format(weights=weights, disk=disk),
+            "gpu_fails": "0",
+            "code": "0",
+        }
+        self.program("docker", DOCKER.format(**{**parts, **changes}))
+
+    def program(self, name: str, text: str) -> None:
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+
+    def run(self, *arguments: str, **variables: str) -> tuple[int, str]:
+        """Exit code and everything that was said."""
+        command = [str(REPOSITORY / "run_training_docker.sh"), *arguments]
+        done = subprocess.run(
+            command,
+            env={**self.environment, **variables},
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """A host without GPU, with a docker that works and a dataset that is laid out right."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    tools = (
+        "bash",
+        "env",
+        "dirname",
+        "basename",
+        "realpath",
+        "id",
+        "df",
+        "tail",
+        "head",
+        "awk",
+        "sed",
+        "grep",
+        "find",
+        "cksum",
+    )
+    tools += ("cut", "mkdir", "sha256sum", "cat", "sort", "paste", "setsid", "sleep", "seq", "chown", "git")
+    for tool in tools:
+        found = shutil.which(tool)
+        assert found, tool
+        (programs / tool).symlink_to(found)
+    data = tmp_path / "data"
+    for kind in ("images", "masks"):
+        (data / kind / "video").mkdir(parents=True)
+    environment = {
+        "PATH": str(programs),
+        "HOME": str(tmp_path),
+        "SAM2_DATASET": str(data),
+        "SAM2_OUTPUT": str(tmp_path / "output"),
+        "SAM2_IMAGE": "sam2-training:played",
+    }
+    made = Host(programs, data, environment)
+    made.docker()
+    return made

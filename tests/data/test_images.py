@@ -1,0 +1,205 @@
+"""R16: a bad file is named, and a good one is read as stored, whatever its kind."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from sam2_training.core.errors import DataError
+from sam2_training.core.structures import SampleKey
+from sam2_training.data.images import id_areas, read_image, read_mask
+from sam2_training.data.index import build_index
+from sam2_training.vos.clips.dataset import ClipDataset
+
+
+def smooth(height: int = 24, width: int = 32) -> np.ndarray:
+    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return np.stack([x, y, 255 - x], axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "png", "webp"])
+def test_frames_of_every_format_are_read_as_rgb(tmp_path, suffix):
+    path = tmp_path / f"f.{suffix}"
+    Image.fromarray(smooth()).save(path, quality=95)
+    assert np.abs(read_image(str(path)).astype(int) - smooth()).mean() < 4
+
+
+def test_grey_and_rgba_frames_become_rgb(tmp_path):
+    Image.fromarray(smooth()[..., 0]).save(tmp_path / "grey.png")
+    Image.fromarray(np.dstack([smooth(), np.full((24, 32), 9, np.uint8)])).save(tmp_path / "rgba.png")
+    assert (read_image(str(tmp_path / "grey.png")) == smooth()[..., :1]).all()
+    assert (read_image(str(tmp_path / "rgba.png")) == smooth()).all()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("keep", [0.0, 0.3, 0.6, 0.98])
+def test_r16_truncated_frame_is_named(tmp_path, suffix, keep):
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, {"jpg": "JPEG"}.get(suffix, suffix.upper()))
+    path = tmp_path / f"cut.{suffix}"
+    path.write_bytes(buffer.getvalue()[: int(len(buffer.getvalue()) * keep)])
+    with pytest.raises(DataError, match=str(path)):
+        read_image(str(path))
+
+
+def test_jpeg_with_a_thumbnail_and_a_trailer_is_whole_but_cut_is_not(tmp_path):
+    thumbnail, outer = io.BytesIO(), io.BytesIO()
+    Image.fromarray(smooth()).save(thumbnail, "JPEG")
+    Image.fromarray(smooth()).save(outer, "JPEG", exif=b"Exif\0\0" + thumbnail.getvalue())
+    path = tmp_path / "f.jpg"
+    path.write_bytes(outer.getvalue() + b"trailer")
+    assert read_image(str(path)).shape == (24, 32, 3)
+    path.write_bytes(outer.getvalue()[:-40])
+    with pytest.raises(DataError, match="ends too early"):
+        read_image(str(path))
+
+
+@pytest.mark.parametrize("what", ["text", "zeros"])
+def test_r16_file_that_is_no_image_is_named(tmp_path, what):
+    path = tmp_path / "f.jpg"
+    path.write_bytes(b"hello" if what == "text" else bytes(5000))
+    with pytest.raises(DataError, match=r"cannot be decoded.*f\.jpg"):
+        read_image(str(path))
+
+
+def test_r16_cmyk_frame_is_refused_by_name(tmp_path):
+    Image.fromarray(smooth()).convert("CMYK").save(tmp_path / "f.jpg")
+    with pytest.raises(DataError, match=r"CMYK JPEG.*f\.jpg"):
+        read_image(str(tmp_path / "f.jpg"))
+
+
+def test_r16_sixteen_bit_frame_is_refused_by_name(tmp_path):
+    cv2.imwrite(str(tmp_path / "f.png"), smooth().astype(np.uint16) * 257)
+    with pytest.raises(DataError, match=r"16 bits a channel.*f\.png"):
+        read_image(str(tmp_path / "f.png"))
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"gone: .*nothing\.jpg"):
+        read_image(str(tmp_path / "nothing.jpg"))
+
+
+def test_exif_orientation_is_not_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(smooth()).save(tmp_path / "f.jpg", exif=exif, quality=95)
+    assert np.abs(read_image(str(tmp_path / "f.jpg")).astype(int) - smooth()).mean() < 4
+
+
+@pytest.mark.parametrize(("mode", "largest"), [("P", 255), ("L", 255), ("1", 1), ("I;16", 60000)])
+def test_mask_values_are_the_stored_ones(folders, make_squares, mode, largest):
+    ids = make_squares([1, largest])
+    path = folders.mask("v", "0.png", ids, mode)
+    mask = read_mask(str(path))
+    assert (mask == ids).all()
+    assert mask.dtype == (np.uint16 if mode == "I;16" else np.uint8)
+    assert id_areas(mask)[largest] == np.count_nonzero(ids == largest)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_masks_of_few_bits_keep_their_values(tmp_path, bits):
+    ids = (np.arange(48, dtype=np.uint8).reshape(6, 8) * 5) % 2**bits
+    image = Image.fromarray(ids)
+    image.putpalette([*range(3 * 2**bits)])
+    image.save(tmp_path / "palette.png", bits=bits)
+    assert (tmp_path / "palette.png").read_bytes()[24] == bits
+    assert (read_mask(str(tmp_path / "palette.png")) == ids).all()
+    (tmp_path / "grey.png").write_bytes(grey_png(ids, bits))
+    assert (read_mask(str(tmp_path / "grey.png")) == ids).all()
+
+
+def grey_png(ids: np.ndarray, bits: int) -> bytes:
+    """A grey PNG of few bits, which Pillow cannot write."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    def row(values: np.ndarray) -> bytes:
+        text = "".join(f"{value:0{bits}b}" for value in values)
+        return b"\0" + int(text, 2).to_bytes(len(text) // 8, "big")
+
+    header = struct.pack(">IIBBBBB", ids.shape[1], ids.shape[0], bits, 0, 0, 0, 0)
+    body = zlib.compress(b"".join(row(values) for values in ids))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_colour_masks_are_refused_with_the_reason(tmp_path, mode):
+    Image.fromarray(smooth()).convert(mode).save(tmp_path / "m.png")
+    with pytest.raises(DataError, match=r"expected palette or grey .*m\.png"):
+        read_mask(str(tmp_path / "m.png"))
+
+
+def test_r16_damaged_masks_are_named(folders, make_squares):
+    path = folders.mask("v", "0.png", make_squares([1, 2]))
+    whole = path.read_bytes()
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        at = int(rng.integers(33, len(whole) - 12))  # any byte behind the header's chunk
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        with pytest.raises(DataError, match=r"0\.png"):
+            read_mask(str(path))
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"ends too early.*0\.png"):
+        read_mask(str(path))
+
+
+def clip_error(folders, **changes) -> str:
+    config = folders.train_config(**changes)
+    index = build_index(config.dataset, config.scratch.num_frames, None)
+    dataset = ClipDataset(config, index)
+    with pytest.raises(DataError) as caught:
+        dataset[SampleKey(0, 0, 0)]
+    return str(caught.value)
+
+
+def test_r16_mask_of_another_size_names_both_files_and_sizes(folders, make_squares):
+    folders.video("v", [[1], [1]])
+    path = folders.mask("v", "00001.png", make_squares([1], 30, 40))
+    message = clip_error(folders)
+    assert message.startswith("the mask is 30x40, its image 24x32")
+    assert str(path) in message
+    assert str(folders.images / "v" / "00001.png") in message
+    assert "dataset.on_bad_sample=skip" in message
+
+
+def test_r16_exif_rotation_is_named_when_it_explains_the_size(folders, make_squares):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    folder = Path(folders.images / "v")
+    folder.mkdir()
+    for t in range(2):
+        Image.fromarray(smooth()).save(folder / f"{t}.jpg", exif=exif)
+        folders.mask("v", f"{t}.png", make_squares([1], 32, 24))
+    message = clip_error(folders)
+    assert "EXIF orientation (6)" in message
+    assert "as stored" in message
+
+
+def test_r16_frames_of_two_sizes_in_one_video_are_named(folders, make_squares):
+    folders.video("v", [[1], None])
+    folders.image("v", "00001.png", height=20)
+    message = clip_error(folders)
+    assert "24x32" in message
+    assert "20x32" in message
+
+
+def test_mask_overwritten_after_indexing_is_noticed(folders, make_squares, tmp_path):
+    folders.video("v", [[1], [1]])
+    config = folders.train_config()
+    dataset = ClipDataset(config, build_index(config.dataset, 2, tmp_path / "run"))
+    path = folders.masks / "v" / "00001.png"
+    changed = make_squares([1])
+    changed[0, 0] = 1
+    other = folders.mask("w", "0.png", changed)
+    path.write_bytes(other.read_bytes())  # in place: the folder's modification time stays
+    with pytest.raises(DataError, match=r"has changed since .* 37 pixels, expected 36: .*00001\.png") as caught:
+        dataset[SampleKey(0, 0, 0)]
+    assert dataset.index.cache_path in str(caught.value)

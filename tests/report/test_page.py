@@ -1,0 +1,203 @@
+"""The page's text: complete, escaped, whole, alone, and honest about what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sam2_training.pictures.palette import hex_colour
+from sam2_training.report.curves import training_charts
+from sam2_training.report.data import ReportData, ReportStrip, ScoreRow, Scores, ScoreTable, worse_warnings
+from sam2_training.report.inline_pictures import data_uris
+from sam2_training.report.page import MAX_ROWS, change_text, render_report, write_report
+from sam2_training.report.summary import summarise_dataset
+
+from tests.report.sample_report import HOSTILE_NAME, comparison, guard, metrics, provenance, scores, validations
+
+BLOCKS = {"p", "h1", "h2", "li", "dt", "dd", "th", "td", "time"}
+VOID = {"meta", "link", "img", "wbr", "br", "hr", "input"}
+
+
+class Outline(HTMLParser):
+    """Elements of a page with their attributes, and its visible text; raises on tags that do not match."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+        self.text += " " if tag in BLOCKS else ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open[-1:] != ["style"]:
+            self.text += data
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def data(**changes: object) -> ReportData:
+    picture = np.random.default_rng(0).integers(0, 255, (60, 300, 3)).astype(np.uint8)
+    start = ReportData(
+        title="recipe/one",
+        state="finished",
+        step=1200,
+        written="2025-05-04T09:01:02+00:00",
+        elapsed_seconds=2523,
+        comparison=comparison(),
+        guard=guard(),
+        warnings=[f"worse: {HOSTILE_NAME}"],
+        strips=[ReportStrip("best", HOSTILE_NAME, HOSTILE_NAME, picture, f'"quoted" {HOSTILE_NAME}')],
+        charts=training_charts(metrics(30), validations(30)),
+        datasets=[summarise_dataset(HOSTILE_NAME, [5, 9], [0.1], num_objects=2, visible=9, absent=1, unlabelled=0)],
+        provenance={**provenance(), HOSTILE_NAME: HOSTILE_NAME},
+    )
+    return replace(start, **changes)  # type: ignore[arg-type]
+
+
+def test_hostile_names_are_text_everywhere() -> None:
+    page = render_report(data(title=HOSTILE_NAME, state_note=HOSTILE_NAME))
+    outline = Outline(page)
+    assert "<script" not in page
+    assert outline.of("script") == []
+    assert outline.text.count("<script>alert(1)</script>") >= 8
+    assert outline.of("img")[0]["alt"] == f'"quoted" {HOSTILE_NAME}'
+
+
+def test_page_needs_nothing_from_elsewhere() -> None:
+    page = render_report(data())
+    outline = Outline(page)
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "@import" not in page
+    assert "url(" not in page
+    for tag, attributes in outline.elements:
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "#").startswith(("data:", "#")), f"{tag} {name}"
+        assert not [name for name in attributes if name.startswith("on")]
+    policies = [meta["content"] for meta in outline.of("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    assert len(policies) == 1
+    assert str(policies[0]).startswith("default-src 'none'; img-src data:;")
+
+
+def test_links_inside_the_page_lead_somewhere_and_pictures_have_words() -> None:
+    outline = Outline(render_report(data()))
+    identifiers = [attributes["id"] for _, attributes in outline.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    assert len(outline.of("a")) == 6
+    assert {str(link["href"])[1:] for link in outline.of("a")} <= set(identifiers)
+    assert all(image["alt"] and image["width"] and image["height"] for image in outline.of("img"))
+    assert all(svg.get("aria-label") or svg.get("aria-hidden") for svg in outline.of("svg"))
+
+
+def test_summary_says_what_it_was_worth() -> None:
+    text = " ".join(Outline(render_report(data(max_steps=4000))).text.split())
+    assert "J&F, validation set 0.559 → 0.760 +0.201 Steps 1,200 of 4,000 Time 42 min" in text
+
+
+def test_absent_scores_are_dashes_with_a_reason_and_never_zero() -> None:
+    reason = "the object is labelled in the first frame only"
+    row = ScoreRow("caps", 2, Scores(reason=reason), scores(0.5))
+    table = ScoreTable("set", [row], Scores(reason="none"), scores(0.5))
+    outline = Outline(render_report(data(comparison=table, charts=())))
+    text = " ".join(outline.text.split())
+    assert f"caps 2 – 0.500 – – 0.479 – 0.521 before: {reason}" in text
+    assert "0.000" not in text
+
+
+def test_unfinished_run_says_what_is_missing() -> None:
+    bare = ReportData(title="new", state="running", step=0, written="now", reload_seconds=60)
+    outline = Outline(render_report(bare))
+    assert outline.text.count("No validation has run yet.") == 2
+    refresh = [meta for meta in outline.of("meta") if meta.get("http-equiv") == "refresh"]
+    assert [meta["content"] for meta in refresh] == ["60"]
+    assert 'http-equiv="refresh"' not in render_report(replace(bare, state="finished"))
+
+
+def test_colours_in_tables_are_those_of_pictures() -> None:
+    chips = [
+        i["style"] for i in Outline(render_report(data(guard=None))).of("i") if "background" in (i.get("style") or "")
+    ]
+    assert chips == [f"background:{hex_colour(row.object_id)}" for row in comparison().rows]
+
+
+def test_provenance_shows_every_leaf_and_earlier_starts() -> None:
+    text = Outline(render_report(data())).text
+    assert "versions · torch" in text
+    assert "python training/train.py -c sam2.1_training/x" in text
+    assert "– (not known here)" in text
+    assert "Earlier start: 2025-05-03T20:01:10+00:00" in text
+    assert text.count("NVIDIA H200") == 2
+
+
+def test_changes_have_signs_and_words_for_nothing() -> None:
+    assert [change_text(v) for v in (0.0312, -0.2, 0.0001, None)] == ["+0.031", "−0.200", "±0.000", "–"]
+
+
+def test_worse_objects_are_warned_of_worst_first() -> None:
+    table = guard()
+    assert worse_warnings(table) == [
+        "Guard set: mean J&F 0.877 → 0.818 (−0.059)",
+        "Guard set: kitchen, object 4: J&F 0.844 → 0.731 (−0.113)",
+        "Guard set: street, object 1: J&F 0.911 → 0.905 (−0.006)",
+    ]
+    assert len(worse_warnings(table, tolerance=0.06)) == 1
+    assert worse_warnings(table, at_most=1)[-1] == "Guard set: 1 more objects got worse; the table shows them"
+    absent = replace(table, rows=[ScoreRow("a", 1, Scores(reason="x"), scores(0.1))], before=Scores(reason="x"))
+    assert worse_warnings(absent) == []
+
+
+def test_many_rows_are_cut_to_the_worst_and_the_file_stays_small() -> None:
+    rows = [ScoreRow(f"video_{n:05}", 1, scores(0.5), scores(0.4 + n / 20_000)) for n in range(4000, 0, -1)]
+    page = render_report(data(comparison=ScoreTable("set", rows, scores(0.5), scores(0.5)), guard=None))
+    assert "2,000 rows with smaller losses are not shown" in Outline(page).text
+    assert page.count('<th scope="row">video') == MAX_ROWS
+    assert "video_<wbr>00001" in page
+    assert "video_<wbr>04000" not in page
+    assert len(page) < 3_000_000
+
+
+def test_pictures_stay_within_their_budget() -> None:
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 255, (400, 900, 3)).astype(np.uint8) for _ in range(4)]
+    full = data_uris(noise)
+    assert [(entry[1], entry[2]) for entry in full if entry] == [(900, 400)] * 4
+    total = sum(len(entry[0]) for entry in full if entry)
+    smaller = data_uris(noise, budget_bytes=total // 3)
+    assert all(smaller)
+    assert sum(len(entry[0]) for entry in smaller if entry) <= total // 3
+    assert data_uris(noise, budget_bytes=1000) == [None] * 4
+
+
+def test_report_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sam2_logs" / "recipe" / "report.html"
+    write_report(path, data())
+    before = path.read_bytes()
+    assert before.startswith(b"<!doctype html>")
+    assert before.rstrip().endswith(b"</html>")
+
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        write_report(path, data(step=2000))
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["report.html"]

@@ -1,0 +1,278 @@
+"""J, F and J&F: the published numbers, the rules on frames, and bad input."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from sam2_training.core.errors import DataError
+from sam2_training.vos.metrics.boundary import Scratch, tolerance_pixels
+from sam2_training.vos.metrics.scores import (
+    FrameScore,
+    MeanScore,
+    ObjectScore,
+    ObjectTrack,
+    boundary_accuracy,
+    frame_score,
+    mean_score,
+    region_similarity,
+    score_from_frames,
+    score_object,
+    score_video,
+    scored_frames,
+)
+
+Masks = NDArray[np.bool_]
+
+REFERENCES = [
+    *((f"davis2016/{method}", name) for method in ("osvos", "stm") for name in
+      ("blackswan", "bmx-trees", "car-shadow", "kite-surf", "libby")),
+    *(("davis2017_single_object", name) for name in ("blackswan_1", "car-shadow_1", "libby_1")),
+    *(("multiobject_240p", name) for name in ("dogs-jump_1", "dogs-jump_2", "dogs-jump_3")),
+]  # fmt: skip
+
+
+def read_masks(folder: Path, object_id: int | None = None) -> Masks:
+    """A folder's masks of one id, or of anything that is not background; [T, H, W]."""
+    frames = [np.array(Image.open(path)) for path in sorted(folder.glob("*.png"))]
+    assert frames, folder
+    return np.stack([frame > 0 if object_id is None else frame == object_id for frame in frames])
+
+
+def reference(data: Path, group: str, name: str) -> tuple[Masks, Masks, dict[str, Any]]:
+    """Predictions, truth and the values expected of them."""
+    folder = data / "reference_metrics"
+    expected = json.loads((folder / "expected.json").read_text())
+    if group.startswith("davis2016/"):
+        method = group.split("/")[1]
+        masks = read_masks(folder / "davis2016" / "pred" / method / name)
+        return masks, read_masks(folder / "davis2016" / "gt" / name), expected["davis2016"][method][name]
+    sequence, object_id = name[:-2], int(name[-1])
+    if group == "multiobject_240p":
+        masks = read_masks(folder / group / "pred" / "osvos" / sequence, object_id)
+        truth = read_masks(data / "vos" / "Annotations" / sequence, object_id)
+    else:
+        masks = read_masks(folder / "davis2017" / "pred" / "osvos" / sequence, object_id)
+        truth = read_masks(folder / "davis2016" / "gt" / sequence)
+    return masks, truth, expected[group][name]
+
+
+@pytest.mark.parametrize(("group", "name"), REFERENCES)
+def test_reference_metrics_are_reproduced(real_data: Path, group: str, name: str) -> None:
+    masks, truth, expected = reference(real_data, group, name)
+    score = score_object(1, masks, truth, np.ones(len(truth), bool), first_frame=0)
+    assert score.j == pytest.approx(expected["J_mean"], abs=1e-12)
+    assert score.f == pytest.approx(expected["F_mean"], abs=1e-12)
+    assert score.frames == tuple(range(1, len(truth) - 1))
+    if "published" in expected:  # four decimals
+        assert (f"{score.j:.4f}", f"{score.f:.4f}") == (expected["published"]["J"], expected["published"]["F"])
+    if group.startswith("davis2016/"):
+        method = group.split("/")[1]
+        path = real_data / "reference_metrics" / "davis2016" / "published" / f"{method}_davis.json"
+        published = json.loads(path.read_text())[name]  # three decimals, every scored frame
+        np.testing.assert_allclose(score.j_per_frame, np.array(published["J"], float), atol=0.0005 + 1e-9)
+        np.testing.assert_allclose(score.f_per_frame, np.array(published["F"], float), atol=0.0005 + 1e-9)
+
+
+# Empty masks.
+
+
+def box(height: int = 40, width: int = 60) -> Masks:
+    mask = np.zeros((height, width), bool)
+    mask[10:30, 20:40] = True
+    return mask
+
+
+def test_empty_frames_follow_the_davis_rule() -> None:
+    empty, shown, full = np.zeros((40, 60), bool), box(), np.ones((40, 60), bool)
+    masks, truth = np.stack([empty, empty, shown, full]), np.stack([empty, shown, empty, full])
+    assert region_similarity(masks, truth).tolist() == [1, 0, 0, 1]
+    assert boundary_accuracy(masks, truth).tolist() == [1, 0, 0, 1]
+
+
+def test_no_frames_give_no_values() -> None:
+    none = np.zeros((0, 4, 5), bool)
+    assert region_similarity(none, none).shape == boundary_accuracy(none, none).shape == (0,)
+
+
+def test_simple_numbers_leave_out_frames_that_show_nothing() -> None:
+    truth = np.zeros((6, 40, 60), bool)
+    masks = truth.copy()
+    truth[[0, 1, 3]] = box()
+    masks[[1, 2]] = box()
+    masks[1, 10:20] = False  # half of the object
+    score = score_object(7, masks, truth, np.ones(6, bool), 0, "sav")
+    assert score.frames == (1, 2, 3, 4, 5)  # half, false alarm, missed, empty, empty
+    assert score.j_per_frame == (0.5, 0, 0, 1, 1)
+    assert score.j == 0.5
+    assert score.f == np.mean(score.f_per_frame)
+    assert score.j_and_f == (score.j + score.f) / 2
+    assert score.iou == pytest.approx(0.5 / 3)
+    assert score.dice == pytest.approx(2 / 3 / 3)
+    assert score.presence_accuracy == 3 / 5
+    assert score.reason is None
+
+
+# Which frames count.
+
+
+@pytest.mark.parametrize(
+    ("first_frame", "protocol", "expected"),
+    [(0, "davis", [1, 2, 4]), (0, "sav", [1, 2, 4, 5]), (2, "davis", [4]), (2, "sav", [4, 5]), (5, "sav", [])],
+)
+def test_labelled_frames_between_prompt_and_end_count(first_frame: int, protocol: Any, expected: list[int]) -> None:
+    labelled = np.array([True, True, True, False, True, True])
+    assert scored_frames(labelled, first_frame, 6, protocol) == expected
+
+
+def test_pixels_of_unlabelled_frames_change_nothing() -> None:
+    truth = np.stack([box()] * 5)
+    labelled = np.array([True, True, False, True, True])
+    expected = score_object(1, truth, truth, labelled, 0)
+    assert (expected.frames, expected.j) == ((1, 3), 1.0)
+    masks = truth.copy()
+    masks[[0, 2, 4]] = False
+    assert score_object(1, masks, truth, labelled, 0) == expected
+
+
+# A number that cannot be computed is absent, with a reason.
+
+
+def assert_no_score(score: ObjectScore, reason: str) -> None:
+    assert score.reason is not None
+    assert reason in score.reason
+    assert score.frames == score.j_per_frame == score.f_per_frame == ()
+    numbers = (score.j, score.f, score.j_and_f, score.iou, score.dice, score.presence_accuracy)
+    assert numbers == (None,) * 6
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "labelled", "first_frame", "protocol", "reason"),
+    [
+        (1, [0], 0, "davis", "one frame"),
+        (1, [0], 0, "sav", "one frame"),
+        (2, [0, 1], 0, "davis", "only labelled frame after the prompt in frame 0 is the clip's last"),
+        (6, [0, 2], 2, "sav", "no frame after the prompt in frame 2 is labelled"),
+        (6, [0, 5], 0, "davis", "the clip's last, which DAVIS leaves out"),
+        (6, [], 0, "sav", "labelled in no frame"),
+    ],
+)
+def test_without_a_frame_that_counts_the_score_is_absent(
+    num_frames: int, labelled: list[int], first_frame: int, protocol: Any, reason: str
+) -> None:
+    truth = np.stack([box()] * num_frames)
+    there = np.isin(np.arange(num_frames), labelled)
+    assert_no_score(score_object(3, truth, truth, there, first_frame, protocol), reason)
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+def test_an_empty_truth_gives_no_score(predicted: bool) -> None:
+    truth = np.zeros((5, 40, 60), bool)
+    masks = np.full_like(truth, predicted)
+    truth[4] = True  # but this frame is not labelled
+    labelled = np.array([True, True, True, True, False])
+    assert_no_score(score_object(3, masks, truth, labelled, 0), "no pixel in any of its 4 labelled frames")
+
+
+def test_an_object_that_leaves_at_once_has_j_and_f_but_no_iou() -> None:
+    truth = np.zeros((4, 40, 60), bool)
+    truth[0] = box()
+    score = score_object(3, truth, truth, np.ones(4, bool), 0)
+    assert (score.j, score.f, score.j_and_f, score.presence_accuracy) == (1, 1, 1, 1)
+    assert (score.iou, score.dice) == (None, None)
+    assert score.reason is not None
+    assert "no IoU and Dice" in score.reason
+
+
+def test_the_mean_is_over_objects_and_leaves_out_those_without_a_score() -> None:
+    def frame(j: float, f: float, shown: bool = True) -> FrameScore:
+        return FrameScore(j, f, j, shown, shown)
+
+    long = score_from_frames(1, {1: frame(0.5, 0.25), 2: frame(0.5, 0.25), 3: frame(0.5, 0.25)})
+    short = score_from_frames(2, {1: frame(1.0, 0.75, shown=False)})
+    none = score_from_frames(3, {}, "because")
+    assert_no_score(none, "because")
+    assert mean_score([long, none, short]) == MeanScore(0.75, 0.5, 0.625, 0.5, 0.5, 1.0, 2, 1)
+    assert mean_score([none]) == MeanScore(None, None, None, None, None, None, 0, 1)
+    assert mean_score([]) == MeanScore(None, None, None, None, None, None, 0, 0)
+
+
+# Threads, and scoring frame by frame.
+
+
+def random_tracks(num_objects: int, num_frames: int) -> list[ObjectTrack]:
+    rng = np.random.default_rng(1)
+    tracks = []
+    for object_id in range(1, num_objects + 1):
+        noise = [cv2.GaussianBlur(rng.random((2, 90, 120)).transpose(1, 2, 0), (15, 15), 0) for _ in range(num_frames)]
+        masks, truth = (np.stack([one[..., which] > 0.5 for one in noise]) for which in (0, 1))
+        labelled = rng.random(num_frames) < 0.8
+        tracks.append(ObjectTrack(object_id, masks, truth, labelled, first_frame=object_id))
+    tracks.append(ObjectTrack(99, masks, truth, np.zeros(num_frames, bool), first_frame=0))
+    return tracks
+
+
+@pytest.mark.parametrize("num_threads", [2, 3, 50])
+def test_threads_change_nothing(num_threads: int) -> None:
+    tracks = random_tracks(num_objects=3, num_frames=13)
+    serial = [score_object(t.object_id, t.masks, t.truth, t.labelled, t.first_frame, "sav") for t in tracks]
+    assert score_video(tracks, "sav", num_threads) == serial
+    assert [score.object_id for score in serial] == [1, 2, 3, 99]
+    assert [score.j is None for score in serial] == [False, False, False, True]
+    assert len({score.j_and_f for score in serial}) == 4
+    assert score_video([], "sav", num_threads) == []
+
+
+def test_scoring_frame_by_frame_gives_the_same_as_the_whole_clip() -> None:
+    track = random_tracks(num_objects=1, num_frames=9)[0]
+    frames = scored_frames(track.labelled, track.first_frame, 9, "davis")
+    radius = tolerance_pixels(90, 120)
+    scores = {frame: frame_score(track.masks[frame], track.truth[frame], radius) for frame in reversed(frames)}
+    assert score_from_frames(1, scores) == score_video([track])[0]
+    scratch = Scratch()
+    again = {frame: frame_score(track.masks[frame], track.truth[frame], radius, scratch) for frame in frames}
+    assert again == scores
+    j, f = region_similarity(track.masks, track.truth), boundary_accuracy(track.masks, track.truth)
+    assert score_video([track])[0].j_per_frame == tuple(j[frames])
+    assert score_video([track])[0].f_per_frame == tuple(f[frames])
+    assert not math.isclose(f[frames].mean(), j[frames].mean())
+
+
+# Bad input.
+
+
+def test_sizes_that_differ_are_named() -> None:
+    masks, truth = np.zeros((3, 480, 854), bool), np.zeros((3, 720, 1280), bool)
+    for call in (region_similarity, boundary_accuracy):
+        with pytest.raises(DataError, match=r"480x854 \(3 frames\).*720x1280 \(3 frames\)"):
+            call(masks, truth)
+    with pytest.raises(DataError, match=r"object 5: .*480x854.*720x1280.*[Rr]esize"):
+        score_object(5, masks, truth, np.ones(3, bool), 0)
+    with pytest.raises(DataError, match=r"480x854 \(1 frame\).*480x854 \(3 frames\)"):
+        score_object(5, masks[:1], masks, np.ones(3, bool), 0)
+
+
+def test_other_input_that_cannot_be_scored_is_refused() -> None:
+    masks = np.stack([box()] * 3)
+    there = np.ones(3, bool)
+    with pytest.raises(DataError, match=r"3 frames.*shape \(2,\)"):
+        score_object(1, masks, masks, there[:2], 0)
+    with pytest.raises(ValueError, match="first_frame=3 is no frame of a clip of 3"):
+        score_object(1, masks, masks, there, 3)
+    with pytest.raises(ValueError, match=r"'davis2017' is unknown.*davis, sav"):
+        score_object(1, masks, masks, there, 0, "davis2017")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="masks of object 1: expected bool, found uint8"):
+        score_object(1, masks.astype(np.uint8), masks, there, 0)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"shape \(40, 60\)"):
+        region_similarity(box(), box())
+    with pytest.raises(DataError, match=r"shape \(3, 0, 60\)"):
+        boundary_accuracy(masks[:, :0], masks[:, :0])
+    with pytest.raises(ValueError, match="num_threads=0"):
+        score_video([], num_threads=0)

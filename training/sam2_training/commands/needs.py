@@ -1,0 +1,60 @@
+"""Command: needs. What a run needs from its machine, one key=value a line; the launcher asks this first."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from sam2_training.commands.train import load, parse_arguments
+from sam2_training.core.config import TrainConfig
+from sam2_training.core.config_data import PREFETCHED_BATCHES
+from sam2_training.core.errors import ConfigError, described
+from sam2_training.vos.model.names import resolve_network
+from sam2_training.vos.model.published import published_files, published_name
+
+MIB = 2**20
+RESERVE_MIB = 256
+"""Room in /dev/shm for what torch and NCCL exchange, per process."""
+STATES = 3
+"""A training's state in units of its weights: the weights and AdamW's two moments."""
+OWN_NETWORK_BYTES = 200 * MIB
+"""Weights of a network of the user's own, whose size nobody has written down: that of a middling one."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the needs of the run that train.py would start with the same arguments; 2 when the recipe is wrong."""
+    try:
+        config = load(parse_arguments(sys.argv[1:] if argv is None else argv)).config
+        lines = list(needs(config))
+    except ConfigError as error:
+        print(described(error), file=sys.stderr)
+        return error.exit_code
+    print("\n".join(lines))
+    return 0
+
+
+def needs(config: TrainConfig) -> Iterator[str]:
+    """weights: the published file it starts from, or nothing; shm_mib: room in /dev/shm; disk_mib: for checkpoints."""
+    weights = published_name(config.model)
+    yield f"weights={weights or ''}"
+    yield f"shm_mib={shared_memory_mib(config)}"
+    yield f"disk_mib={checkpoints_mib(config, weights)}"
+
+
+def shared_memory_mib(config: TrainConfig) -> int:
+    """MiB of /dev/shm that loader workers and the exchange between processes fill at most."""
+    scratch = config.scratch
+    planes = -(-scratch.max_num_objects // 8)  # masks travel as bit planes, eight objects a byte
+    clip_bytes = scratch.num_frames * scratch.resolution**2 * (3 + planes)
+    waiting = scratch.num_train_workers * PREFETCHED_BATCHES + config.trainer.accumulate_grad_batches
+    batches = waiting if scratch.num_train_workers else 0
+    per_process = RESERVE_MIB + -(-batches * scratch.train_batch_size * clip_bytes // MIB)
+    return per_process * config.launcher.gpus_per_node
+
+
+def checkpoints_mib(config: TrainConfig, weights: str | None) -> int:
+    """MiB that the kept checkpoints, and one more while it is written, take at most."""
+    known = published_files()
+    name = weights or resolve_network(config.model.name).checkpoint_name
+    weight_bytes = known[name].num_bytes if name else OWN_NETWORK_BYTES
+    return -(-weight_bytes * STATES * (config.checkpoint.keep_last + 1) // MIB)

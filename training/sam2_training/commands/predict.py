@@ -1,0 +1,110 @@
+"""Command: predict. `python training/predict.py -c RECIPE --checkpoint FILE INPUT --output DIR --mask FILE.png`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from sam2_training.core.config import LoadedConfig, load_config
+from sam2_training.core.errors import EXIT_FINISHED, ConfigError, TrainingError
+from sam2_training.vos.commands.failures import check_output_folder, report_failure
+from sam2_training.vos.commands.object_prompts import BOX_FORM, POINT_FORM, PromptArguments
+
+DEFAULT_FRAMES_PER_SECOND = 24.0
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """The command line as a namespace."""
+    parser = argparse.ArgumentParser(
+        prog="predict.py",
+        description="Track objects through a video from a prompt on its first frame: mask PNGs, an overlay video, a "
+        "contact sheet.",
+        epilog="Exit codes: 0 finished, 2 configuration or prompt, 3 output not finite, 4 checkpoint, 6 data.",
+    )
+    parser.add_argument("-c", "--config", required=True, help="the recipe that the weights were trained with")
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="FILE", help="weights: of a training, published, or exported"
+    )
+    parser.add_argument("input", metavar="INPUT", help="a folder of frames, or an mp4")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--mask", type=Path, metavar="FILE.png", help="mask of the first frame, pixel value = object id"
+    )
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="FILE",
+        help="boxes of the first frame: COCO (.json) or YOLO (.txt); objects are numbered from 1 in the file's order",
+    )
+    parser.add_argument("--box", action="append", default=[], metavar="BOX", help=f"{BOX_FORM}; may be given again")
+    parser.add_argument(
+        "--point", action="append", default=[], metavar="POINT", help=f"{POINT_FORM}; may be given again"
+    )
+    parser.add_argument(
+        "--fps",
+        type=float,
+        metavar="N",
+        help=f"frames a second of the overlay (default: the video's own, {DEFAULT_FRAMES_PER_SECOND:g} for a folder)",
+    )
+    parser.add_argument("--no-overlay", action="store_true", help="leave overlay.mp4 out")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, such as scratch.resolution=512")
+    return parser.parse_intermixed_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Predicts as the command line says; the exit code."""
+    arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments.fps is not None and not 0 < arguments.fps < 1000:
+            raise ConfigError(f"--fps {arguments.fps:g} must be above 0 and below 1000")
+        video_path, overrides = input_and_overrides([arguments.input, *arguments.overrides])
+        given = PromptArguments.parse(arguments.mask, arguments.boxes, arguments.box, arguments.point)
+        return run(arguments, video_path, load_config(arguments.config, overrides), given)
+    except (TrainingError, OSError, KeyboardInterrupt) as error:
+        return report_failure(error)
+
+
+def input_and_overrides(words: list[str]) -> tuple[Path, list[str]]:
+    """The input and the settings among the words without an option, which may come in any order. Raises ConfigError."""
+    inputs = [word for word in words if "=" not in word] or [word for word in words if Path(word).exists()]
+    if len(inputs) != 1:
+        found = f"found {', '.join(inputs)}" if inputs else "found none"
+        raise ConfigError(f"expected one INPUT, a folder of frames or an mp4, besides settings key=value; {found}")
+    return Path(inputs[0]), [word for word in words if word != inputs[0]]
+
+
+def run(arguments: argparse.Namespace, video_path: Path, loaded: LoadedConfig, given: PromptArguments) -> int:
+    """Tracks what is prompted and writes the files; the exit code."""
+    # torch takes a second or two to import; nothing that needs it has been asked for until here.
+    from sam2_training.core.ranks import choose_device
+    from sam2_training.engine.precision import Precision
+    from sam2_training.vos.commands.network import load_checkpoint, unloaded_network
+    from sam2_training.vos.commands.prediction import open_video, predict
+    from sam2_training.vos.evaluation.tracker import VideoTracker
+
+    config, output = loaded.config, arguments.output
+    device = choose_device(config.trainer.accelerator, 0)
+    precision = Precision(config.trainer.precision, device)
+    with open_video(video_path) as video:
+        height, width = video.read_frame(0).shape[:2]
+        prompts = given.prompts(video.frame_name(0), (height, width))
+        check_output_folder(output)
+        network = unloaded_network(config)
+        load_checkpoint(network, arguments.checkpoint)
+        print(
+            f"Tracking {len(prompts)} object(s) through {video.num_frames} frames of {width}x{height}, "
+            f"on {device.type}, precision {precision.name}",
+            flush=True,
+        )
+        predict(
+            VideoTracker(network.to(device), device, precision.autocast_dtype),
+            video,
+            prompts,
+            output,
+            arguments.fps or video.frames_per_second or DEFAULT_FRAMES_PER_SECOND,
+            make_overlay=not arguments.no_overlay,
+            enable_bar=config.trainer.enable_progress_bar,
+        )
+    print(f"{output}/  masks/  contact_sheet.png{'' if arguments.no_overlay else '  overlay.mp4'}")
+    return EXIT_FINISHED

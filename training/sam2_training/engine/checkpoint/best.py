@@ -1,0 +1,105 @@
+"""The best weights of a run: checkpoints/best_<metric>.pt for each monitored metric."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sam2_training.core.config_validation import CheckpointingConfig, Mode, mode_of
+from sam2_training.core.ranks import Ranks
+from sam2_training.engine.checkpoint import files
+from sam2_training.engine.early_stopping import is_better
+
+log = logging.getLogger(__name__)
+
+
+class BestWeights:
+    """Keeps the weights of the best validations: {"model": weights, "step", "metric", "value"}, as stock sam2 loads.
+
+    A file is written under a temporary name, read back, and only then renamed; its SHA-256 lies beside it. A disk that
+    is full is said and borne: training goes on, and the former best stays.
+    """
+
+    def __init__(self, folder: Path, config: CheckpointingConfig, ranks: Ranks) -> None:
+        self.folder, self.config, self.ranks = folder, config, ranks
+        self.ranking: dict[str, list[tuple[float, int]]] = {metric: [] for metric in config.monitor}
+        """{metric: (value, step) of the best validations, best first}; as many as files are kept, at least one."""
+
+    def best_step(self, metric: str) -> int | None:
+        """The step of the best validation so far, the earliest of equals; None if the metric has not been measured."""
+        ranking = self.ranking.get(metric)
+        return ranking[0][1] if ranking else None
+
+    def path(self, metric: str) -> Path:
+        """Where the best weights of a metric lie."""
+        return self.folder / f"best_{metric}.pt"
+
+    def see(self, step: int, values: dict[str, float], model: nn.Module) -> list[str]:
+        """Takes note of a validation and keeps its weights where they are among the best; the metrics it leads in.
+
+        Called on all ranks with equal values.
+        """
+        leading = []
+        for metric, ranking in self.ranking.items():
+            value = values.get(metric)
+            if value is None or not math.isfinite(value):
+                continue
+            place = self._place(ranking, value, mode_of(metric, self.config.mode))
+            ranking.insert(place, (value, step))
+            keep = len(ranking) if self.config.save_top_k == -1 else max(self.config.save_top_k, 1)
+            dropped, ranking[keep:] = ranking[keep:], []
+            if place == 0:
+                leading.append(metric)
+            if self.config.save_top_k != 0 and place < keep:
+                self.ranks.on_main(lambda m=metric, v=value, d=dropped: self._write(m, v, step, model, d))  # type: ignore[misc]
+        return leading
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values for the checkpoint."""
+        return {metric: [list(entry) for entry in ranking] for metric, ranking in self.ranking.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where `state_dict` was taken; metrics that were not monitored then begin empty."""
+        for metric in self.ranking:
+            self.ranking[metric] = [(float(value), int(step)) for value, step in state.get(metric, [])]
+
+    @staticmethod
+    def _place(ranking: list[tuple[float, int]], value: float, mode: Mode) -> int:
+        """Where a value stands in a ranking: behind those that are as good."""
+        return sum(not is_better(value, other, mode) for other, _ in ranking)
+
+    def _write(self, metric: str, value: float, step: int, model: nn.Module, dropped: list[tuple[float, int]]) -> None:
+        content = {"model": model.state_dict(), "step": step, "metric": metric, "value": value}
+        best, several = self.path(metric), self.config.save_top_k != 1
+        path = self._numbered(metric, step) if several else best
+        try:
+            self._replace(path, content)
+            if several and self.ranking[metric][0][1] == step:
+                files.write_hashes(best, files.recorded_hashes(path))
+                files.point_to(best, path)
+            for old in (self._numbered(metric, old_step) for _, old_step in dropped):
+                files.remove(old)
+                files.remove(files.hash_path(old))
+        except OSError as error:
+            log.warning("the best weights (%s, step %d) could not be saved: %s", metric, step, error)
+
+    @staticmethod
+    def _replace(path: Path, content: dict[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = files.temporary_name(path)
+        try:
+            digest = files.write_checkpoint(temporary, content)
+            former = files.recorded_hashes(path) if path.exists() else set()
+            files.write_hashes(path, former | {digest})  # whichever file a power cut leaves, its hash is there
+            temporary.replace(path)
+            files.sync_folder(path.parent)
+            files.write_hashes(path, {digest})
+        finally:
+            files.remove(temporary)
+
+    def _numbered(self, metric: str, step: int) -> Path:
+        return self.folder / f"best_{metric}_step_{step:08d}.pt"

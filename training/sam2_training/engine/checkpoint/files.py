@@ -1,0 +1,219 @@
+"""Files that are either whole or not there: hashed writing, atomic replacing, verification.
+
+These need what only a local file system gives (rename as one indivisible act, fsync, hard links), so they take local
+paths, not those of iopath's registered stores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sam2_training.core.errors import CheckpointError
+from sam2_training.core.safe_load import load_safely
+
+CHUNK_BYTES = 1 << 22
+PLAIN_TYPES = (bool, int, float, str, torch.Tensor, torch.nn.Parameter)
+NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EACCES)
+NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
+
+
+class HashingWriter:
+    """A file opened for writing that knows the SHA-256 of what went through it, and the error that stopped it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file_descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        self._sha256 = hashlib.sha256()
+        self.error: OSError | None = None
+        """What the operating system said; torch hides it behind errors of its own."""
+
+    def write(self, data: Any) -> int:
+        """Bytes written: all of data, a bytes-like object."""
+        view = memoryview(data).cast("B")
+        done = 0
+        try:
+            while done < len(view):
+                done += os.write(self._file_descriptor, view[done:])
+        except OSError as error:
+            self.error = error
+            raise
+        self._sha256.update(view)
+        return done
+
+    def flush(self) -> None:
+        """Nothing: no byte is held back."""
+
+    def finish(self) -> str:
+        """SHA-256 (hex) of the content, which is now on the disk."""
+        os.fsync(self._file_descriptor)
+        self.close()
+        return self._sha256.hexdigest()
+
+    def close(self) -> None:
+        """Gives the file back; may be called twice."""
+        file_descriptor, self._file_descriptor = self._file_descriptor, -1
+        if file_descriptor >= 0:
+            os.close(file_descriptor)
+
+
+def write_checkpoint(path: Path, content: dict[str, Any]) -> str:
+    """SHA-256 (hex) of the file that `torch.save` made of content, after reading it back from the disk.
+
+    Raises OSError (disk full, file too large, not readable as written); the caller removes the partial file.
+    """
+    writer = HashingWriter(path)
+    try:
+        torch.save(content, writer)  # type: ignore[arg-type]  # torch asks only for write and flush
+        expected = writer.finish()
+    except RuntimeError:
+        if writer.error is not None:  # torch reports a failed write as RuntimeError("unexpected pos ...")
+            raise writer.error from None
+        raise
+    finally:
+        writer.close()
+    if sha256_of(path, from_disk=True) != expected:
+        raise OSError(errno.EIO, "the file reads back differently from what was written", str(path))
+    return expected
+
+
+def check_plain(value: Any, name: str) -> None:
+    """Raises TypeError, naming the place, if a value would not come back under `weights_only=True`."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            check_plain(key, f"{name} (a key)")
+            check_plain(item, f"{name}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            check_plain(item, f"{name}[{number}]")
+    elif value is not None and type(value) not in PLAIN_TYPES:
+        raise TypeError(f"{name} is a {type(value).__name__}; a checkpoint holds tensors and plain values only")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a small file at once: a reader sees the old content or the new, also after a power cut."""
+    temporary = temporary_name(path)
+    writer = HashingWriter(temporary)
+    try:
+        writer.write(text.encode())
+        writer.finish()
+    finally:
+        writer.close()
+    temporary.replace(path)
+
+
+def sha256_of(path: Path, from_disk: bool = False) -> str:
+    """SHA-256 (hex) of a file. from_disk: not of the system's copy in memory, where it offers that."""
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file:
+        if from_disk and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        while chunk := file.read(CHUNK_BYTES):
+            sha256.update(chunk)
+    return sha256.hexdigest()
+
+
+def hash_path(path: Path) -> Path:
+    """The sidecar of a checkpoint: lines as `sha256sum` writes them."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def temporary_name(path: Path) -> Path:
+    """Where a file is written before it takes its name: in the same folder, so that renaming is atomic."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def parse_hashes(text: str) -> set[str]:
+    """The hashes of a sidecar: one, or two while a checkpoint is being replaced by another of the same step."""
+    return {line.split()[0] for line in text.splitlines() if re.match(r"[0-9a-f]{64}\b", line)}
+
+
+def recorded_hashes(path: Path) -> set[str]:
+    """What the sidecar of a checkpoint allows; empty if there is none, or it is not one."""
+    try:
+        return parse_hashes(hash_path(path).read_text(errors="replace"))
+    except FileNotFoundError:
+        return set()
+
+
+def write_hashes(path: Path, hashes: Iterable[str]) -> None:
+    """Writes the sidecar of a checkpoint."""
+    write_text(hash_path(path), "".join(f"{digest}  {path.name}\n" for digest in hashes))
+
+
+def point_to(name: Path, target: Path) -> None:
+    """Lets `name` mean the content of target, at once: a hard link, or a copy where links are not supported."""
+    temporary = temporary_name(name)
+    remove(temporary)
+    try:
+        os.link(target, temporary)
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        _copy(target, temporary)
+    # Renaming a link onto another link of the same file does nothing, and leaves the temporary name behind.
+    temporary.replace(name)
+    remove(temporary)
+    sync_folder(name.parent)
+
+
+def _copy(source: Path, target: Path) -> None:
+    writer = HashingWriter(target)
+    try:
+        with source.open("rb") as file:
+            shutil.copyfileobj(file, writer, CHUNK_BYTES)
+        writer.finish()
+    finally:
+        writer.close()
+
+
+def remove(path: Path) -> None:
+    """Removes a file if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+
+
+def set_aside(path: Path, ending: str) -> Path:
+    """The new name of a file that must not be used any more, and must not be lost: path.<ending>, or .<ending>.1 ..."""
+    aside = path.with_name(f"{path.name}.{ending}")
+    number = 0
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.{ending}.{number}")
+    path.replace(aside)
+    if hash_path(path).exists():
+        hash_path(path).replace(hash_path(aside))
+    return aside
+
+
+def sync_folder(folder: Path) -> None:
+    """Returns when the folder's names are on the disk, as far as the file system can do that."""
+    file_descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file_descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(file_descriptor)
+
+
+def read_checkpoint(path: Path, shown: str) -> dict[str, Any]:
+    """The content of a checkpoint file, tensors on the CPU. shown: how messages call the file.
+
+    Only tensors and plain values are unpickled (`weights_only=True`): a file cannot run code. Raises CheckpointError.
+    """
+    content = load_safely(path, shown)
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{shown} is not a checkpoint: it holds a {type(content).__name__}, expected a dict with the key 'model'"
+        )
+    return content

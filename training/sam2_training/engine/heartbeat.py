@@ -1,0 +1,59 @@
+"""The sign of life of a run: a small file that says when, where and at which step something was last done."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sam2_training.engine.text_file import write_text
+
+FILE_NAME = "heartbeat"
+BEAT_SECONDS = 10.0
+"""Beats that follow faster than this are not written: a supervisor looks once a minute."""
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a heartbeat file says."""
+
+    time_s: float
+    """Seconds since 1970."""
+    step: int
+    host: str
+    """The machine's or container's host name; several may write below one folder of results."""
+
+
+class Heartbeat:
+    """Writes <logs>/heartbeat, at most every `BEAT_SECONDS`; the first beat always."""
+
+    def __init__(self, logs_folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self.path = logs_folder / FILE_NAME
+        self._clock = clock
+        self._last_s = float("-inf")
+
+    def beat(self, step: int) -> None:
+        """Notes that the run lives and is at `step`. Raises OSError when the file cannot be written (disk full)."""
+        now_s = self._clock()
+        if now_s - self._last_s < BEAT_SECONDS:
+            return
+        self._last_s = now_s
+        write_text(self.path, f"{now_s:.0f} {step} {socket.gethostname()}\n")
+
+
+def last_beat(results: Path, host: str) -> Beat | None:
+    """The newest beat that `host` wrote in any run below `results`; None if there is none."""
+    beats = [_read(path) for path in results.rglob(f"logs/{FILE_NAME}")]
+    own = [beat for beat in beats if beat is not None and beat.host == host]
+    return max(own, key=lambda beat: beat.time_s, default=None)
+
+
+def _read(path: Path) -> Beat | None:
+    """The beat in a file; None for one that is not ours to understand, such as an older version's."""
+    try:
+        time_text, step_text, host = path.read_text().split()
+        return Beat(float(time_text), int(step_text), host)
+    except (ValueError, OSError):
+        return None

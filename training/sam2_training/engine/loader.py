@@ -1,0 +1,244 @@
+"""Batches of a run, step by step: a torch DataLoader that is driven by `Order` and leaves no process behind."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import multiprocessing
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from sam2_training.core.config_data import PREFETCHED_BATCHES
+from sam2_training.core.errors import TrainingError
+from sam2_training.core.structures import SampleKey
+from sam2_training.engine.plan import Order
+from sam2_training.engine.preemption import STOP_SIGNALS
+from sam2_training.engine.processes import die_with_parent
+from sam2_training.engine.task import Batch, SampleDataset
+
+CLOSE_SECONDS = 2.0
+"""Time for workers to leave by themselves before they are killed."""
+
+
+class StepLoader:
+    """The batches of one rank: use it as a context manager, or call `close` at the end.
+
+    num_workers processes load ahead (0: this process loads, when asked); results do not depend on their number.
+    prefetch: batches that each worker prepares ahead. pin_memory: put batches where a GPU copies from fastest.
+    A dataset may have a method `worker_setup()`, called once in each worker.
+    """
+
+    def __init__(
+        self,
+        dataset: SampleDataset,
+        order: Order,
+        rank: int,
+        batch_size: int,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        prefetch: int = PREFETCHED_BATCHES,
+    ) -> None:
+        self.dataset = dataset
+        self.order = order
+        self.rank = rank
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.pin_memory = pin_memory
+        self.prefetch = prefetch
+        self.wait_seconds = 0.0
+        """Time spent waiting for batches since this loader was made, seconds."""
+        self._stream: _Stream | None = None
+
+    def from_step(self, step: int, last_step: int) -> Iterator[list[Batch]]:
+        """For each step from `step` up to, not including, `last_step`: its micro-batches, in order.
+
+        Each has at most batch_size samples; the last of a step may have fewer. Workers live from the first step to the
+        last, so that a new epoch starts with batches already prepared. Raises what the dataset raises (DataError with
+        its own message, wherever it was raised), and TrainingError when a worker process dies.
+        """
+        if step >= last_step:
+            return
+        self.close()
+        stream = self._stream = _Stream(self, step, last_step)
+        try:
+            for current in range(step, last_step):
+                count = -(-self.order.samples_per_rank(current) // self.batch_size)
+                start_s = time.perf_counter()
+                batches = [stream.next() for _ in range(count)]
+                self.wait_seconds += time.perf_counter() - start_s
+                yield batches
+                del batches
+        finally:
+            stream.close()
+
+    def close(self) -> None:
+        """Ends all workers, within seconds even if one is stuck; they ignore stop signals, so that takes a kill."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def __enter__(self) -> StepLoader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Stream:
+    """One pass of a DataLoader over the micro-batches of a range of steps, with the worker processes it started."""
+
+    def __init__(self, owner: StepLoader, step: int, last_step: int) -> None:
+        has_workers = owner.num_workers > 0
+        loader: DataLoader[Any] = DataLoader(
+            _Fetcher(owner.dataset),  # type: ignore[arg-type]  # duck-typed: torch asks only for __getitems__
+            batch_sampler=_MicroBatches(owner.order, owner.rank, owner.batch_size, step, last_step),
+            collate_fn=_unchanged,
+            num_workers=owner.num_workers,
+            pin_memory=owner.pin_memory,
+            prefetch_factor=owner.prefetch if has_workers else None,
+            worker_init_fn=functools.partial(_set_up_worker, owner.dataset, multiprocessing.current_process().pid),
+            # fork starts a worker in milliseconds and shares the dataset's index instead of copying it.
+            multiprocessing_context="fork" if has_workers and sys.platform == "linux" else None,
+        )
+        before = set(multiprocessing.active_children())
+        with _own_child_handler():
+            self._iterator: Any = iter(loader)
+        self._processes = [child for child in multiprocessing.active_children() if child not in before]
+        # Without this, an exit that forgets to close would wait forever: multiprocessing's own exit handler sends
+        # SIGTERM, which workers ignore, and then joins them. Handlers run last in, first out, so this one comes first.
+        atexit.register(self.close)
+
+    def next(self) -> Batch:
+        try:
+            result = next(self._iterator)
+        except Exception as error:  # RuntimeError, EOFError or ConnectionResetError: it depends on the moment of death
+            explanation = self._explanation()
+            if explanation is None:
+                raise
+            raise explanation from error
+        if isinstance(result, _Failure):
+            raise result.error
+        batch: Batch = result
+        return batch
+
+    def close(self) -> None:
+        atexit.unregister(self.close)
+        iterator, self._iterator = self._iterator, None
+        if iterator is None:
+            return
+        # Killing first could leave a half-written message that the pinning thread would wait for; so ask first.
+        executioner = threading.Timer(CLOSE_SECONDS, _kill, [self._processes])
+        executioner.daemon = True
+        executioner.start()
+        if hasattr(iterator, "_shutdown_workers"):
+            iterator._shutdown_workers()
+        executioner.cancel()
+        _kill(self._processes)
+        for process in self._processes:
+            process.join(timeout=1.0)
+        self._processes = []
+
+    def _explanation(self) -> TrainingError | None:
+        """Why a worker is gone, if one is."""
+        for process in self._processes:
+            process.join(timeout=0.1)
+            if process.exitcode is None or process.exitcode == 0:
+                continue
+            how = f"ended with exit code {process.exitcode}"
+            if process.exitcode < 0:
+                how = f"was killed by {signal.Signals(-process.exitcode).name}"
+            return TrainingError(
+                f"a loader worker (process {process.pid}) {how}. Likely causes: out of memory (SIGKILL), or too little "
+                "shared memory (SIGBUS; in a container raise --shm-size). Fewer scratch.num_train_workers need less."
+            )
+        return None
+
+
+class _MicroBatches(Sampler[list[SampleKey]]):
+    """Lists of keys, at most batch_size each, that never mix two steps."""
+
+    def __init__(self, order: Order, rank: int, batch_size: int, step: int, last_step: int) -> None:
+        self._order = order
+        self._rank = rank
+        self._batch_size = batch_size
+        self._steps = range(step, last_step)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        for step in self._steps:
+            keys = self._order.keys(step, self._rank)
+            for start in range(0, len(keys), self._batch_size):
+                yield keys[start : start + self._batch_size]
+
+
+class _Failure:
+    """An exception on its way from a worker to the main process, in the place of the batch that it prevented."""
+
+    def __init__(self, error: Exception) -> None:
+        if not isinstance(error, TrainingError):  # expected errors need no traceback; others are lost without it
+            error.add_note(f"in the data loader:\n{traceback.format_exc()}")
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # an exception class of any library may do anything here
+            error = RuntimeError(f"in the data loader:\n{traceback.format_exc()}")
+        self.error = error
+
+
+class _Fetcher:
+    """Collated batches by list of keys. Errors are returned: the DataLoader would rewrite a raised one's message."""
+
+    def __init__(self, dataset: SampleDataset) -> None:
+        self._dataset = dataset
+
+    def __getitems__(self, keys: Sequence[SampleKey]) -> Batch | _Failure:
+        try:
+            return self._dataset.collate([self._dataset[key] for key in keys])
+        except Exception as error:
+            return _Failure(error)
+
+
+@contextmanager
+def _own_child_handler() -> Iterator[None]:
+    """Keeps SIGCHLD as it is while the DataLoader starts its workers.
+
+    Its own handler would raise in the middle of whatever the main thread does when a worker dies, a save included.
+    Without it the death shows where batches are asked for, within 5 s.
+    """
+    former = signal.getsignal(signal.SIGCHLD)
+    yield
+    if threading.current_thread() is threading.main_thread() and former is not None:
+        signal.signal(signal.SIGCHLD, former)
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
+
+
+def _set_up_worker(dataset: SampleDataset, parent_pid: int | None, worker_id: int) -> None:
+    """Makes a worker quiet and mortal: a stop is the main process's decision, and its end is the worker's end."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    die_with_parent(parent_pid)
+    torch.set_num_threads(1)
+    worker_setup: Callable[[], None] | None = getattr(dataset, "worker_setup", None)
+    if worker_setup is not None:
+        worker_setup()
+
+
+def _kill(processes: Sequence[BaseProcess]) -> None:
+    for process in processes:
+        if process.is_alive():
+            process.kill()

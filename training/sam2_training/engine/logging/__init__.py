@@ -1,0 +1,1 @@
+"""The run's log and the places it goes to."""

@@ -1,0 +1,89 @@
+"""Mask files in DAVIS's layout: one PNG a frame, pixel value = object id."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sam2_training.core.errors import DataError
+from sam2_training.pictures.overlay import Masks
+from sam2_training.pictures.palette import davis_palette
+
+LARGEST_PALETTE_ID = 255
+LARGEST_ID = 65535
+IdMap = npt.NDArray[np.uint16]
+
+
+def id_map(masks: Masks, object_ids: Sequence[int], scores: npt.NDArray[np.floating] | None = None) -> IdMap:
+    """The object id of every pixel, [H, W] uint16, 0 where no mask is set.
+
+    masks: bool [N, H, W]. A file of ids holds one object a pixel, so overlaps must be decided: the object with the
+    highest score wins; on equal scores, or without scores, the last one in order does. scores: one for each object
+    [N], or for each pixel (such as logits) [N, H, W]. Raises DataError for ids that no file can hold.
+    """
+    wrong = [object_id for object_id in object_ids if not 1 <= object_id <= LARGEST_ID]
+    if wrong or len(masks) != len(object_ids):
+        raise DataError(
+            f"{len(masks)} masks cannot be written with object ids {list(object_ids)}: "
+            f"a mask file holds ids 1 to {LARGEST_ID}, one for each mask; 0 is the background. Renumber the objects."
+        )
+    ids = np.zeros(masks.shape[1:], np.uint16)
+    best = np.full(masks.shape[1:], -np.inf)
+    for number, (mask, object_id) in enumerate(zip(masks, object_ids, strict=True)):
+        score = np.float64(0) if scores is None else scores[number].astype(np.float64)
+        wins = mask & (score >= best)
+        ids[wins] = object_id
+        best = np.where(wins, score, best)
+    return ids
+
+
+def write_id_png(path: Path, ids: npt.NDArray[np.integer], largest_id: int) -> None:
+    """Writes a map of object ids, [H, W], as PNG with DAVIS's palette (PIL mode P), whole or not at all.
+
+    largest_id: of all frames of the video, so that its files are of one kind: above 255 they are 16-bit grey, which
+    the reader of this project takes too. The palette is DAVIS's, not that of our pictures: other tools expect it.
+    Makes the folder if need be. Raises DataError when the map holds a larger id.
+    """
+    if int(ids.max(initial=0)) > largest_id or largest_id > LARGEST_ID:
+        raise DataError(
+            f"{path} would hold object id {int(ids.max(initial=0))}, but ids up to {largest_id} were announced "
+            f"(at most {LARGEST_ID}). Give the largest id of the whole video."
+        )
+    if largest_id > LARGEST_PALETTE_ID:
+        image = Image.fromarray(ids.astype(np.uint16))
+    else:
+        image = Image.fromarray(ids.astype(np.uint8))
+        image.putpalette(davis_palette())
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    write_whole(path, content.getvalue())
+
+
+def write_masks_png(
+    path: Path, masks: Masks, object_ids: Sequence[int], scores: npt.NDArray[np.floating] | None = None
+) -> None:
+    """Writes masks [N, H, W] as one PNG of ids: `id_map` says who wins an overlap, `write_id_png` what the file is.
+
+    object_ids: all of the video's, also those with an empty mask here.
+    """
+    write_id_png(path, id_map(masks, object_ids, scores), max(object_ids, default=0))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replaces the file at `path`; a reader sees the old content or the new, never half. Makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,142 @@
+"""The report's page: template and style put together with the data, written as one file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from sam2_training.pictures.mask_png import write_whole
+from sam2_training.pictures.palette import hex_colour
+from sam2_training.report.axes import duration_text, number_text
+from sam2_training.report.charts import chart_svg, legend_svg
+from sam2_training.report.data import ReportData, ScoreRow, ScoreTable
+from sam2_training.report.inline_pictures import data_uris
+
+FOLDER = Path(__file__).parent
+ABSENT = "–"
+EARLIER_STARTS = "earlier_starts"
+MAX_ROWS = 2000
+"""Rows of a table on the page, the worst changes first if there are more; the CSV holds all."""
+
+
+def write_report(path: Path, data: ReportData) -> None:
+    """Writes the report as one HTML file, whole or not at all; a reader never sees half of it. Makes the folder.
+
+    The file needs no network, no script and no other file. Raises OSError when it cannot be written.
+    """
+    write_whole(path, render_report(data).encode("utf-8"))
+
+
+def render_report(data: ReportData) -> str:
+    """The report as HTML text. All texts in `data` are escaped; the page's policy also forbids scripts and network."""
+    pictures = data_uris([strip.picture for strip in data.strips])
+    strips = [(strip, picture) for strip, picture in zip(data.strips, pictures, strict=True) if picture is not None]
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            data=data,
+            strips=strips,
+            num_strips_left_out=len(data.strips) - len(strips),
+            style=Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
+            tables=[table for table in (data.comparison, data.guard) if table is not None],
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "score": score_text,
+        "change": change_text,
+        "number": number_text,
+        "duration": duration_text,
+        "breakable": _breakable,
+        "direction": _direction,
+        "percent": lambda share: f"{100 * share:.1f}%",
+        "chart": chart_svg,
+        "colour": hex_colour,
+        "shown_rows": _shown_rows,
+        "has_reasons": _has_reasons,
+        "reason": _reason,
+        "largest_change": _largest_change,
+        "provenance": _provenance_lines,
+    }
+    environment.globals["legend_key"] = legend_svg
+    return environment
+
+
+def score_text(value: float | None) -> str:
+    """A score with three digits, "–" for an absent one."""
+    return ABSENT if value is None else f"{value:.3f}"
+
+
+def change_text(value: float | None) -> str:
+    """A difference of scores with its sign, such as "+0.031"; "–" for an absent one."""
+    if value is None:
+        return ABSENT
+    return "±0.000" if round(value, 3) == 0 else f"{value:+.3f}".replace("-", "−")
+
+
+def _breakable(text: str) -> Markup:
+    """The text, escaped, with places where a line may break after / _ - and dots."""
+    return Markup(re.sub(r"([/_.-])(?=[^\s/_.-])", r"\1<wbr>", str(escape(text))))
+
+
+def _direction(value: float | None) -> str:
+    """The class of a change in the style sheet."""
+    if value is None or round(value, 3) == 0:
+        return "same"
+    return "better" if value > 0 else "worse"
+
+
+def _shown_rows(table: ScoreTable) -> Sequence[ScoreRow]:
+    if len(table.rows) <= MAX_ROWS:
+        return table.rows
+    return sorted(table.rows, key=lambda row: 0.0 if row.delta is None else row.delta)[:MAX_ROWS]
+
+
+def _has_reasons(table: ScoreTable) -> bool:
+    return bool(_reason(table)) or any(_reason(row) for row in table.rows)
+
+
+def _reason(row: ScoreRow | ScoreTable) -> str:
+    """Why scores are absent, each reason once, and for which weights if only for one."""
+    before, after = row.before.reason, row.after.reason
+    if before == after:
+        return before
+    return "; ".join(f"{name}: {text}" for name, text in (("before", before), ("after", after)) if text)
+
+
+def _largest_change(table: ScoreTable) -> float:
+    return max((abs(row.delta) for row in table.rows if row.delta is not None), default=0.0) or 1.0
+
+
+def _provenance_lines(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(name, text) of every leaf, nested names joined by " · ", in the given order; None is said to be unknown.
+
+    Earlier starts are left out: the page shows each in a table of its own.
+    """
+    lines: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if name == EARLIER_STARTS:
+            continue
+        title = str(name).replace("_", " ").replace("sha256", "SHA-256")
+        if isinstance(value, Mapping) and value:
+            lines += [(f"{title} · {inner}", text) for inner, text in _provenance_lines(value)]
+        elif isinstance(value, list | tuple | Mapping):
+            lines.append((title, " ".join(str(part) for part in value) or "none"))
+        else:
+            lines.append((title, f"{ABSENT} (not known here)" if value is None else str(value)))
+    return lines

@@ -1,0 +1,78 @@
+"""From single clips to a batch of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sam2_training.core.structures import VideoSample
+from sam2_training.vos.batch import BatchInfo, VideoBatch
+from sam2_training.vos.clips.geometry import present
+
+
+@dataclass(frozen=True)
+class BadSample:
+    """Stands in a batch for a clip that was left out (dataset.on_bad_sample=skip)."""
+
+    message: str
+    """The DataError's text."""
+
+
+def collate_clips(samples: Sequence[VideoSample | BadSample], num_frames: int, resolution: int) -> VideoBatch:
+    """The batch of all clips but the bad ones, whose messages it carries in `info.bad_samples`.
+
+    If every clip is bad, the batch is one black clip [1, T, R, R, 3] with one object that is labelled nowhere and a
+    loss_weight of 0: it costs a step and teaches nothing, but ranks stay in step.
+    """
+    clips = [sample for sample in samples if isinstance(sample, VideoSample)]
+    bad = tuple(sample.message for sample in samples if isinstance(sample, BadSample))
+    if not clips:
+        return _blank(bad, num_frames, resolution)
+    num_planes = max(clip.mask_planes.shape[1] for clip in clips)
+    planes = np.zeros((len(clips), num_frames, num_planes, resolution, resolution), np.uint8)
+    for row, clip in zip(planes, clips, strict=True):
+        row[:, : clip.mask_planes.shape[1]] = clip.mask_planes
+    counts = [clip.num_objects for clip in clips]
+    labelled = np.concatenate([clip.labelled for clip in clips], axis=1)
+    everywhere = [
+        [len(present(plane, clip.num_objects)) == clip.num_objects for plane in clip.mask_planes] for clip in clips
+    ]
+    info = BatchInfo(
+        sources=tuple(clip.source for clip in clips),
+        bad_samples=bad,
+        loss_weight=sum(counts),
+        promptable=tuple(bool(labelled[t].all()) and all(row[t] for row in everywhere) for t in range(num_frames)),
+        labelled_frames=tuple(bool(row.any()) for row in labelled),
+    )
+    return VideoBatch(
+        frames=torch.from_numpy(np.stack([np.stack(clip.frames) for clip in clips])),
+        mask_planes=torch.from_numpy(planes),
+        labelled=torch.from_numpy(labelled),
+        object_clip=torch.arange(len(clips)).repeat_interleave(torch.tensor(counts)),
+        object_bit=torch.cat([torch.arange(count) for count in counts]),
+        object_ids=torch.tensor([i for clip in clips for i in clip.object_ids], dtype=torch.int64),
+        info=info,
+        batch_size=[],
+    )
+
+
+def _blank(bad: tuple[str, ...], num_frames: int, resolution: int) -> VideoBatch:
+    return VideoBatch(
+        frames=torch.zeros((1, num_frames, resolution, resolution, 3), dtype=torch.uint8),
+        mask_planes=torch.zeros((1, num_frames, 1, resolution, resolution), dtype=torch.uint8),
+        labelled=torch.zeros((num_frames, 1), dtype=torch.bool),
+        object_clip=torch.zeros(1, dtype=torch.int64),
+        object_bit=torch.zeros(1, dtype=torch.int64),
+        object_ids=torch.zeros(1, dtype=torch.int64),
+        info=BatchInfo(
+            sources=("blank clip: every sample of this batch was left out",),
+            bad_samples=bad,
+            loss_weight=0,
+            promptable=(False,) * num_frames,
+            labelled_frames=(False,) * num_frames,
+        ),
+        batch_size=[],
+    )

@@ -1,0 +1,178 @@
+"""The command evaluate.py: scores of a checkpoint, and of a baseline, on one set of videos."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sam2_training.core.config import TrainConfig
+from sam2_training.core.ranks import Ranks
+from sam2_training.vos.commands.comparison import Requirement, compared_rows, means, table_lines, worse_objects
+from sam2_training.vos.commands.evaluation_data import EvaluationSet
+from sam2_training.vos.commands.evaluation_files import (
+    MASKS,
+    SCORES_CSV,
+    SCORES_JSON,
+    MaskFolder,
+    remove_scores,
+    write_scores_csv,
+    write_scores_json,
+)
+from sam2_training.vos.commands.network import file_sha256, load_checkpoint, unloaded_network
+from sam2_training.vos.commands.progress import Progress
+from sam2_training.vos.evaluation.clips import EvaluationClip
+from sam2_training.vos.evaluation.evaluator import OnMasks, divide, evaluate
+from sam2_training.vos.evaluation.prompts import PromptSpec
+from sam2_training.vos.evaluation.result import EvaluationResult
+from sam2_training.vos.evaluation.tracker import FrameMasks
+from sam2_training.vos.metrics.scores import Protocol
+from sam2_training.vos.model.tracker import TrainableSAM2
+
+LISTED_AT_MOST = 5
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What to evaluate, and how."""
+
+    config: TrainConfig
+    videos: EvaluationSet
+    checkpoint: str
+    baseline: str | None
+    spec: PromptSpec
+    protocol: Protocol
+    output: Path
+    """Folder for scores and masks; it exists."""
+    ranks: Ranks
+    """Who shares the videos."""
+    autocast_dtype: torch.dtype | None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The scores of the checkpoint and, if there is one, of the baseline on the same videos."""
+
+    result: EvaluationResult
+    baseline: EvaluationResult | None
+    files: dict[str, dict[str, str]]
+    """{"checkpoint", "baseline": {"path", "sha256"}}"""
+
+    def means(self) -> dict[str, float]:
+        return means(self.result, self.baseline)
+
+
+def run_evaluation(request: EvaluationRequest) -> Evaluated:
+    """Evaluates baseline and checkpoint; writes the checkpoint's masks. Every rank calls it and has all results.
+
+    Raises CheckpointError and DataError.
+    """
+    ranks = request.ranks
+    paths = {"checkpoint": request.checkpoint, **({"baseline": request.baseline} if request.baseline else {})}
+    model = unloaded_network(request.config)
+    for path in reversed(paths.values()):  # a file that cannot be used is found before anything is tracked
+        load_checkpoint(model, path)
+    files = {name: {"path": path, "sha256": file_sha256(path)} for name, path in paths.items()}
+    ranks.on_main(lambda: remove_scores(request.output))
+    model.to(ranks.device)
+    folder = MaskFolder(request.output / MASKS)
+    results: dict[str, EvaluationResult] = {}
+    lengths = [clip.num_frames for clip in request.videos.clips]
+    mine = sum(lengths[number] for number in divide(lengths, ranks.world_size)[ranks.rank])
+    unit = "frames" if ranks.world_size == 1 else f"frames of process 1 of {ranks.world_size}"
+    # The shares are about equal: the main rank's progress is everybody's.
+    stream = ranks.choose(sys.stderr, io.StringIO())
+    with Progress(mine * len(paths), unit, stream, request.config.trainer.enable_progress_bar) as progress:
+        for number, (name, path) in enumerate(paths.items()):
+            if number:
+                load_checkpoint(model, path)
+            write = folder.write if name == "checkpoint" else None
+            results[name] = _evaluate(request, model, _Counter(progress, number * mine), write)
+    return Evaluated(results["checkpoint"], results.get("baseline"), files)
+
+
+def write_results(
+    request: EvaluationRequest,
+    evaluated: Evaluated,
+    requirements: Sequence[Requirement],
+    provenance: dict[str, Any],
+) -> None:
+    """Writes scores.csv (a line an object) and scores.json (everything, per frame too) into the output folder."""
+    numbers, videos = evaluated.means(), request.videos
+    write_scores_csv(request.output / SCORES_CSV, compared_rows(evaluated.result, evaluated.baseline))
+    values: dict[str, Any] = {
+        "split": videos.split,
+        "dataset_section": videos.section,
+        "num_videos": len(videos.clips),
+        "protocol": request.protocol,
+        "prompt": str(request.spec),
+        "resolution": request.config.scratch.resolution,
+        "autocast": None if request.autocast_dtype is None else str(request.autocast_dtype).removeprefix("torch."),
+        **evaluated.files,
+        "mean": numbers,
+        "requirements": [{"condition": str(one), "holds": one.holds(numbers)} for one in requirements],
+        "result": evaluated.result.to_json(),
+        "baseline_result": None if evaluated.baseline is None else evaluated.baseline.to_json(),
+        "provenance": provenance,
+    }
+    write_scores_json(request.output / SCORES_JSON, values)
+
+
+def report_lines(evaluated: Evaluated, encoding: str) -> list[str]:
+    """The table, and a warning where the checkpoint is worse than the baseline. encoding: of the output."""
+    lines = table_lines(evaluated.result, evaluated.baseline, "–" if _can_encode("–", encoding) else "-")
+    worse = worse_objects(evaluated.result, evaluated.baseline) if evaluated.baseline is not None else []
+    if worse:
+        more = f" and {len(worse) - LISTED_AT_MOST} more" if len(worse) > LISTED_AT_MOST else ""
+        lines.append(f"Worse than the baseline: {', '.join(worse[:LISTED_AT_MOST])}{more}.")
+    return lines
+
+
+class _Counter:
+    """Counts frames of one evaluation for the progress display."""
+
+    def __init__(self, progress: Progress, start: int) -> None:
+        self.progress, self.start, self.finished = progress, start, 0
+
+    def frame(self, clip: EvaluationClip, frame: FrameMasks) -> None:
+        self.progress.reach(self.start + self.finished + frame.frame_index + 1, clip.name)
+
+    def clip(self, clip: EvaluationClip) -> None:
+        """The clip is done; frames that were not tracked, before the first prompt, count as well."""
+        self.finished += clip.num_frames
+        self.progress.reach(self.start + self.finished, clip.name)
+
+
+def _evaluate(
+    request: EvaluationRequest, model: TrainableSAM2, counter: _Counter, write: OnMasks | None
+) -> EvaluationResult:
+    clips = {clip.name: clip for clip in request.videos.clips}
+
+    def on_masks(clip: EvaluationClip, frame: FrameMasks) -> None:
+        if write is not None:
+            write(clip, frame)
+        counter.frame(clip, frame)
+
+    return evaluate(
+        model,
+        request.videos.clips,
+        request.ranks,
+        request.spec,
+        request.protocol,
+        autocast_dtype=request.autocast_dtype,
+        on_clip=lambda done, total, name: counter.clip(clips[name]),
+        on_masks=on_masks,
+    )
+
+
+def _can_encode(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -1,0 +1,62 @@
+"""What an evaluation leaves in its folder: scores.csv, scores.json and mask PNGs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sam2_training.pictures.mask_png import id_map, write_id_png, write_whole
+from sam2_training.vos.evaluation.clips import EvaluationClip
+from sam2_training.vos.evaluation.result import Row
+from sam2_training.vos.evaluation.tracker import FrameMasks
+
+SCORES_CSV = "scores.csv"
+SCORES_JSON = "scores.json"
+MASKS = "masks"
+
+
+def remove_scores(folder: Path) -> None:
+    """Removes the scores of an earlier evaluation, so that none stand beside the masks of another one."""
+    for name in (SCORES_CSV, SCORES_JSON):
+        (folder / name).unlink(missing_ok=True)
+
+
+def write_scores_csv(path: Path, rows: list[Row]) -> None:
+    """Writes a line an object; an absent number is an empty field, and `reason` says why."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue().encode())
+
+
+def write_scores_json(path: Path, values: dict[str, Any]) -> None:
+    """Writes plain values as JSON; refuses NaN and infinity (ValueError), which JSON does not have."""
+    write_whole(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
+
+
+class MaskFolder:
+    """Writes predicted masks in DAVIS's layout, <folder>/<video>/<frame>.png, as an evaluation brings them.
+
+    A PNG holds one object a pixel: where masks overlap, the object that the network is surer to see is written. Frames
+    before a video's first prompt are written empty.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, clip: EvaluationClip, frame: FrameMasks) -> None:
+        """Writes one frame's masks; also the empty ones before it, if it is the clip's first with any."""
+        largest, video = max(clip.object_ids), self.folder / clip.name
+        prompted = np.flatnonzero(clip.visible.any(1))
+        if frame.frame_index == prompted[0]:
+            for earlier in range(frame.frame_index):
+                nothing = np.zeros(frame.masks.shape[1:], np.uint16)
+                write_id_png(video / f"{clip.frame_names[earlier]}.png", nothing, largest)
+        ids = id_map(frame.masks, frame.object_ids, frame.presence)
+        write_id_png(video / f"{clip.frame_names[frame.frame_index]}.png", ids, largest)

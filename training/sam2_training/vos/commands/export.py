@@ -1,0 +1,144 @@
+"""The command export.py: a slim file of weights that stock sam2 loads, verified before it gets its name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sam2_training.core.config import TrainConfig
+from sam2_training.core.config_data import TransformsConfig
+from sam2_training.core.errors import CheckpointError, ConfigError
+from sam2_training.vos.commands.network import (
+    SAFETENSORS_SUFFIX,
+    file_sha256,
+    load_checkpoint,
+    require_safetensors,
+    unloaded_network,
+)
+from sam2_training.vos.commands.stock_comparison import (
+    Tracked,
+    comparison_clip,
+    track_with_ours,
+    track_with_stock,
+    use_stock_layers,
+)
+from sam2_training.vos.model.names import resolve_network
+from sam2_training.vos.model.weights import clean_state_dict
+
+FP16_IOU = 0.98
+"""Mean IoU with the masks of the full-precision weights that fp16 weights must reach. fp16 keeps 11 bits, a relative
+error of at most 2^-11: only pixels on a mask's border may change."""
+FP16_LARGEST = 65504.0
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A written file."""
+
+    path: Path
+    bytes_before: int
+    bytes_after: int
+    sha256: str
+    num_tensors: int
+    iou_with_checkpoint: float
+    """Mean IoU of its masks with those of the checkpoint on the comparison clip: 1 unless rounded to fp16."""
+
+
+def check_format(checkpoint: str, output: Path, safetensors: bool) -> None:
+    """Raises ConfigError for a file name that does not say what is in the file, and for one that would be lost."""
+    if safetensors:
+        require_safetensors("--safetensors")
+    if safetensors != (output.suffix == SAFETENSORS_SUFFIX):
+        expected = SAFETENSORS_SUFFIX if safetensors else f".pt (or add --safetensors for {SAFETENSORS_SUFFIX})"
+        raise ConfigError(f"--output {output}: its name must end with {expected}")
+    if output.exists() and Path(checkpoint).exists() and output.samefile(checkpoint):
+        raise ConfigError(f"--output {output} is the checkpoint itself, and would replace it; give another name")
+    if output.is_dir():
+        raise ConfigError(f"--output {output} is a folder; give a file name")
+
+
+def export_weights(config: TrainConfig, checkpoint: str, output: Path, fp16: bool, safetensors: bool) -> Exported:
+    """Writes the weights of a checkpoint under stock's names, verifies the file, and gives it its name.
+
+    Stock sam2 loads the unfinished file strictly and tracks a small clip; its masks and presence logits must equal
+    ours with the same weights bit for bit. fp16 weights must besides agree with the checkpoint's masks to a mean IoU
+    of `FP16_IOU`. Raises CheckpointError if they do not, and for a checkpoint that does not fit; no file is left then.
+    """
+    model = unloaded_network(config)
+    load_checkpoint(model, checkpoint)
+    use_stock_layers(model)
+    weights = {name: tensor.clone() for name, tensor in clean_state_dict(model).items()}
+    weights = _as_fp16(weights, checkpoint) if fp16 else weights
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = output.with_name(f".{output.stem}.{os.getpid()}.tmp{output.suffix}")
+    try:
+        _write(unfinished, weights, safetensors)
+        network, resolution = resolve_network(config.model.name), config.scratch.resolution
+        with comparison_clip() as clip:
+            ours = before = track_with_ours(model, clip)
+            if fp16:  # rounded weights have masks of their own
+                load_checkpoint(model, str(unfinished))
+                ours = track_with_ours(model, clip)
+            stock = track_with_stock(unfinished, network, resolution, clip)
+        _require_equal(ours, stock, config)
+        iou = before.mean_iou(stock)
+        if iou < FP16_IOU:
+            raise CheckpointError(
+                f"the masks of the weights in fp16 agree with the checkpoint's to a mean IoU of {iou:.4f} only, "
+                f"expected at least {FP16_IOU}; nothing was written. Export without --fp16."
+            )
+        sha256 = file_sha256(str(unfinished))
+        unfinished.replace(output)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    before_size = Path(checkpoint).stat().st_size
+    return Exported(output, before_size, output.stat().st_size, sha256, len(weights), iou)
+
+
+def _write(path: Path, weights: dict[str, Tensor], safetensors: bool) -> None:
+    if safetensors:
+        import_module("safetensors.torch").save_file(weights, str(path), metadata={"format": "pt"})
+    else:
+        with path.open("wb") as file:  # an open file: torch would write the unfinished file's name into it
+            torch.save({"model": weights}, file)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _as_fp16(weights: dict[str, Tensor], checkpoint: str) -> dict[str, Tensor]:
+    """The weights rounded to fp16. Raises CheckpointError for numbers that it cannot hold."""
+    large = [n for n, tensor in weights.items() if tensor.is_floating_point() and tensor.abs().max() > FP16_LARGEST]
+    if large:
+        raise CheckpointError(
+            f"{checkpoint}: {len(large)} tensors hold numbers above {FP16_LARGEST:g}, fp16's largest, such as "
+            f"{large[0]}. Export without --fp16."
+        )
+    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+
+
+def _require_equal(ours: Tracked, stock: Tracked, config: TrainConfig) -> None:
+    different = int(np.count_nonzero(ours.masks != stock.masks))
+    if not different and np.array_equal(ours.presence, stock.presence):
+        return
+    ours_says, stock_says = _normalisation(config.transforms), _normalisation(TransformsConfig())
+    cause = "This is a fault of the export: please report it."
+    if ours_says != stock_says:
+        cause = (
+            f"This recipe normalises pixels by {ours_says}, stock always by {stock_says}: weights that were trained so "
+            "cannot be used with stock sam2."
+        )
+    raise CheckpointError(
+        f"stock sam2 does not give the same masks with the exported weights: {different} of {ours.masks.size} pixels "
+        f"differ, presence logits by up to {np.abs(ours.presence - stock.presence).max():.2g}; nothing was written. "
+        f"{cause}"
+    )
+
+
+def _normalisation(transforms: TransformsConfig) -> str:
+    return f"transforms.mean={list(transforms.mean)} and transforms.std={list(transforms.std)}"

@@ -1,0 +1,142 @@
+"""The command predict.py: masks of prompted objects through a video, as files one can look at."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+
+from sam2_training.core.errors import DataError
+from sam2_training.data.formats.frame_folder import FrameFolder
+from sam2_training.data.formats.video_file import Mp4Frames
+from sam2_training.pictures.mask_png import id_map, write_id_png, write_whole
+from sam2_training.pictures.overlay import Masks, fitting_size, overlay, resized
+from sam2_training.pictures.strips import CELL_BOX, contact_sheet, spread_frames
+from sam2_training.pictures.video import write_mp4
+from sam2_training.vos.commands.progress import Progress
+from sam2_training.vos.evaluation.frames import Frame, FrameSource
+from sam2_training.vos.evaluation.prompts import Prompt
+from sam2_training.vos.evaluation.tracker import VideoTracker
+
+MASKS = "masks"
+OVERLAY = "overlay.mp4"
+CONTACT_SHEET = "contact_sheet.png"
+SHEET_FRAMES = 20
+
+
+class Video(FrameSource, Protocol):
+    """A video of the user's: a folder of frames, or a file."""
+
+    @property
+    def frames_per_second(self) -> float | None:
+        """None if the video does not say."""
+        ...
+
+    def frame_name(self, frame_index: int) -> str:
+        """Stem of the frame's file name."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[Video]:
+    """The frames of a folder, or of a video file. Raises DataError if it is neither."""
+    if not path.exists():
+        raise DataError(f"the input does not exist: {path}\nGive a folder of frames, or an mp4.")
+    video: Video = FrameFolder(path) if path.is_dir() else Mp4Frames(path)
+    try:
+        yield video
+    finally:
+        video.close()
+
+
+class KeptFrames:
+    """A video whose frames, once read for the network, wait for `take`: each is decoded once, and few are kept."""
+
+    def __init__(self, video: Video) -> None:
+        self.name, self.num_frames = video.name, video.num_frames
+        self._video = video
+        self._waiting: dict[int, Frame] = {}
+        """At most as many as the tracker reads ahead, and the one it works on."""
+
+    def read_frame(self, frame_index: int) -> Frame:
+        frame = self._video.read_frame(frame_index)
+        self._waiting[frame_index] = frame
+        return frame
+
+    def take(self, frame_index: int) -> Frame:
+        """A frame that was read; it is let go of."""
+        return self._waiting.pop(frame_index)
+
+
+class ContactSheet:
+    """Some frames with their masks, evenly spread over the video, kept small."""
+
+    def __init__(self, num_frames: int, object_ids: Sequence[int]) -> None:
+        self._chosen = set(spread_frames(num_frames, SHEET_FRAMES))
+        self._object_ids = object_ids
+        self._cells: list[tuple[Frame, Masks, str]] = []
+
+    def offer(self, frame_index: int, frame: Frame, masks: Masks, label: str) -> None:
+        """Keeps the frame if it is one of the sheet's."""
+        if frame_index in self._chosen:
+            width, height = fitting_size((frame.shape[1], frame.shape[0]), CELL_BOX)
+            self._cells.append((*resized(frame, masks, width, height), label))
+
+    def write(self, path: Path) -> None:
+        """Writes the sheet as PNG, whole or not at all."""
+        frames, masks, labels = zip(*self._cells, strict=True)
+        sheet = contact_sheet(frames, masks, self._object_ids, labels)
+        _, encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+        write_whole(path, encoded.tobytes())
+
+
+def predict(
+    tracker: VideoTracker,
+    video: Video,
+    prompts: Sequence[Prompt],
+    output: Path,
+    frames_per_second: float,
+    *,
+    make_overlay: bool = True,
+    enable_bar: bool = True,
+) -> int:
+    """Tracks the prompted objects and writes masks/, overlay.mp4 and contact_sheet.png; returns the number of frames.
+
+    prompts: all on frame 0. Memory does not grow with the video's length. A mask PNG holds one object a pixel: where
+    masks overlap, the object that the network is surer to see. Raises DataError for frames that cannot be read or
+    differ in size.
+    """
+    object_ids = [prompt.object_id for prompt in prompts]
+    sheet = ContactSheet(video.num_frames, object_ids)
+    with Progress(video.num_frames, "frames", sys.stderr, enable_bar) as progress:
+        drawn = _drawn_frames(tracker, video, prompts, output / MASKS, sheet, progress.reach)
+        count = write_mp4(output / OVERLAY, drawn, frames_per_second) if make_overlay else sum(1 for _ in drawn)
+    sheet.write(output / CONTACT_SHEET)
+    return count
+
+
+def _drawn_frames(
+    tracker: VideoTracker,
+    video: Video,
+    prompts: Sequence[Prompt],
+    mask_folder: Path,
+    sheet: ContactSheet,
+    on_frame: Callable[[int, str], None],
+) -> Iterator[Frame]:
+    """Each frame with its masks drawn on it; writes the mask file and fills the sheet on the way."""
+    frames = KeptFrames(video)
+    object_ids = [prompt.object_id for prompt in prompts]
+    for found in tracker.track(frames, prompts):
+        t = found.frame_index
+        frame, name = frames.take(t), video.frame_name(t)
+        ids = id_map(found.masks, found.object_ids, found.presence)
+        write_id_png(mask_folder / f"{name}.png", ids, max(object_ids))
+        sheet.offer(t, frame, found.masks, name)
+        yield overlay(frame, found.masks, object_ids, numbers=len(object_ids) > 1)
+        on_frame(t + 1, video.name)

@@ -1,0 +1,152 @@
+"""Whether an exported file is what stock sam2 needs: loaded by stock itself, and compared mask by mask.
+
+On the CPU, where equal operations give equal bits. Our faster replacements of stock's layers, which differ in
+rounding, are switched off for the comparison: what is left must agree exactly.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from hydra import initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
+from sam2.build_sam import build_sam2_video_predictor
+from sam2.modeling.backbones.hieradet import MultiScaleBlock
+
+from sam2_training.core.config_data import SyntheticConfig
+from sam2_training.core.errors import CheckpointError
+from sam2_training.data.formats.synthetic import synthetic_video
+from sam2_training.data.images import read_image
+from sam2_training.vos.commands.network import SAFETENSORS_SUFFIX, read_safetensors
+from sam2_training.vos.evaluation.prompts import Prompt, PromptSpec, prompt_from_truth
+from sam2_training.vos.evaluation.tracker import VideoTracker
+from sam2_training.vos.model.names import Network, register_aliases
+from sam2_training.vos.model.tracker import TrainableSAM2
+
+CLIP = SyntheticConfig(num_videos=1, num_frames=3, size=128, num_objects=2)
+"""What both track: a given frame, one that follows it, and one that follows a tracked one."""
+CLIP_SEED = 20
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class Tracked:
+    """Masks and presence of the clip's objects."""
+
+    masks: npt.NDArray[np.bool_]
+    """[T, N, H, W]"""
+    presence: npt.NDArray[np.float32]
+    """Logits, [T, N]."""
+
+    def mean_iou(self, other: Tracked) -> float:
+        """Mean intersection over union of all masks; 1 where both are empty."""
+        both = (self.masks & other.masks).sum((2, 3))
+        either = (self.masks | other.masks).sum((2, 3))
+        return float(np.where(either > 0, both / np.maximum(either, 1), 1.0).mean())
+
+
+class ComparisonClip:
+    """A generated video, on disk as stock reads it, and its prompts: a mask for object 1, a box for object 2."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: is filled with JPEG frames."""
+        self.name, self.num_frames, self.folder = "comparison", CLIP.num_frames, folder
+        frames, masks = synthetic_video(CLIP_SEED, 0, CLIP)
+        for t, frame in enumerate(frames):
+            Image.fromarray(frame).save(self._path(t), quality=95)
+        specs = (PromptSpec("mask"), PromptSpec("box"))
+        self.prompts = [prompt_from_truth(spec, n + 1, 0, masks[0, n]) for n, spec in enumerate(specs)]
+
+    def read_frame(self, frame_index: int) -> npt.NDArray[np.uint8]:
+        return read_image(str(self._path(frame_index)))
+
+    def _path(self, frame_index: int) -> Path:
+        return self.folder / f"{frame_index:05d}.jpg"
+
+
+@contextmanager
+def comparison_clip() -> Iterator[ComparisonClip]:
+    """The clip, in a folder that is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="export-") as folder:
+        yield ComparisonClip(Path(folder))
+
+
+def use_stock_layers(model: TrainableSAM2) -> None:
+    """Puts stock's own layers back into the image encoder, in place; parameters stay as they are."""
+    model._merge_fine_levels = False
+    for module in model.image_encoder.trunk.modules():
+        if isinstance(module, MultiScaleBlock):
+            module.__class__ = MultiScaleBlock
+
+
+def track_with_ours(model: TrainableSAM2, clip: ComparisonClip) -> Tracked:
+    """What our network makes of the clip, objects tracked one by one. model: on the CPU."""
+    found = list(VideoTracker(model, CPU, batch_objects=False).track(clip, clip.prompts))
+    return Tracked(np.stack([one.masks for one in found]), np.stack([one.presence for one in found]))
+
+
+def track_with_stock(path: Path, network: Network, resolution: int, clip: ComparisonClip) -> Tracked:
+    """What stock sam2, built by its own function and strictly loaded from the file, makes of the clip.
+
+    Raises CheckpointError if stock does not take the file.
+    """
+    predictor = _stock_predictor(path, network, resolution)
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # stock's progress bars
+        warnings.simplefilter("ignore")  # without sam2's CUDA extension holes stay unfilled, here and there alike
+        state = predictor.init_state(str(clip.folder), offload_video_to_cpu=True)
+        for prompt in clip.prompts:
+            _give(predictor, state, prompt)
+        masks = [(logits[:, 0] > 0).numpy() for _, _, logits in predictor.propagate_in_video(state)]
+    presence = [
+        [_kept(state, n, t)["object_score_logits"].item() for n in range(len(clip.prompts))]
+        for t in range(clip.num_frames)
+    ]
+    return Tracked(np.stack(masks), np.array(presence, np.float32))
+
+
+def _stock_predictor(path: Path, network: Network, resolution: int) -> Any:
+    if not GlobalHydra.instance().is_initialized():
+        initialize_config_module("sam2", version_base="1.2")
+    if network.checkpoint_name is None:
+        register_aliases(str(network.yaml_path))
+    is_safetensors = path.suffix == SAFETENSORS_SUFFIX
+    try:
+        predictor = build_sam2_video_predictor(
+            network.config_name,
+            None if is_safetensors else str(path),
+            device="cpu",
+            hydra_overrides_extra=[f"++model.image_size={resolution}"],
+        )
+        if is_safetensors:
+            predictor.load_state_dict(read_safetensors(str(path)), strict=True)
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "names that it does not expect or misses"
+        raise CheckpointError(f"stock sam2 does not load the exported file: {reason}") from error
+    return predictor
+
+
+def _give(predictor: Any, state: Any, prompt: Prompt) -> None:
+    """The prompt in stock's own calls."""
+    if prompt.mask is not None:
+        predictor.add_new_mask(state, prompt.frame_index, prompt.object_id, torch.from_numpy(prompt.mask))
+        return
+    box = np.array(prompt.box, np.float32)
+    predictor.add_new_points_or_box(state, prompt.frame_index, prompt.object_id, box=box)
+
+
+def _kept(state: Any, object_number: int, frame_index: int) -> Any:
+    """What stock keeps of an object on a frame."""
+    kept = state["output_dict_per_obj"][object_number]
+    conditioned = kept["cond_frame_outputs"].get(frame_index)
+    return conditioned if conditioned is not None else kept["non_cond_frame_outputs"][frame_index]

@@ -1,0 +1,136 @@
+"""Evaluates a network on whole videos: prompts, tracking and scores of every clip, divided over ranks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+
+import torch
+
+from sam2_training.core.errors import DataError
+from sam2_training.core.ranks import Ranks
+from sam2_training.core.shared_work import SignOfLife, no_sign
+from sam2_training.vos.evaluation.clips import EvaluationClip, first_frame
+from sam2_training.vos.evaluation.interactive import track_interactively
+from sam2_training.vos.evaluation.prompts import Click, Mask, Prompt, PromptSpec, corrective_click, prompt_from_truth
+from sam2_training.vos.evaluation.result import ClipResult, EvaluationResult
+from sam2_training.vos.evaluation.scoring import ClipScorer
+from sam2_training.vos.evaluation.tracker import FrameMasks, VideoTracker
+from sam2_training.vos.metrics.scores import Protocol
+from sam2_training.vos.model.tracker import TrainableSAM2
+
+OnClip = Callable[[int, int, str], None]
+"""(done, total, name): after each clip; both count this rank's own clips."""
+OnMasks = Callable[[EvaluationClip, FrameMasks], None]
+"""Each frame's masks, in order, on the rank that tracked them; not called for frames before a clip's first prompt."""
+
+
+def evaluate(
+    model: TrainableSAM2,
+    clips: Sequence[EvaluationClip],
+    ranks: Ranks,
+    spec: PromptSpec,
+    protocol: Protocol = "davis",
+    *,
+    autocast_dtype: torch.dtype | None = None,
+    on_clip: OnClip | None = None,
+    on_masks: OnMasks | None = None,
+    alive: SignOfLife = no_sign,
+) -> EvaluationResult:
+    """The scores of all clips, equal on all ranks; every rank must call this with the same clips.
+
+    model: on ranks.device; its weights, modes and the random number generators are as before afterwards. Each object
+    starts in the first frame that shows it. alive: called after each frame, and while this rank waits for the others;
+    what it raises ends the evaluation on all. Raises DataError if there is no clip or two have one name, and, on every
+    rank, the first expected failure of any rank.
+    """
+    _check(clips)
+    tracker = VideoTracker(model, ranks.device, autocast_dtype)
+    mine = divide([clip.num_frames for clip in clips], ranks.world_size)[ranks.rank]
+
+    def evaluate_mine(sign: SignOfLife) -> dict[int, ClipResult]:
+        def on_frame(clip: EvaluationClip, frame: FrameMasks) -> None:
+            sign()
+            if on_masks is not None:
+                on_masks(clip, frame)
+
+        found = {}
+        for done, number in enumerate(mine, 1):
+            found[number] = evaluate_clip(tracker, clips[number], spec, protocol, on_frame)
+            if on_clip is not None:
+                on_clip(done, len(mine), clips[number].name)
+        return found
+
+    merged = {number: result for part in ranks.gather_work(evaluate_mine, alive) for number, result in part.items()}
+    return EvaluationResult(str(spec), protocol, tuple(merged[number] for number in range(len(clips))))
+
+
+def divide(lengths: Sequence[int], num_ranks: int) -> list[list[int]]:
+    """For each rank the numbers of its clips, in its order: longest first, each to the rank with the least to do."""
+    shares: list[list[int]] = [[] for _ in range(num_ranks)]
+    loads = [0] * num_ranks
+    for number in sorted(range(len(lengths)), key=lambda number: (-lengths[number], number)):
+        rank = loads.index(min(loads))
+        shares[rank].append(number)
+        loads[rank] += lengths[number]
+    return shares
+
+
+def evaluate_clip(
+    tracker: VideoTracker,
+    clip: EvaluationClip,
+    spec: PromptSpec,
+    protocol: Protocol = "davis",
+    on_masks: OnMasks | None = None,
+) -> ClipResult:
+    """One clip's scores. Raises DataError for files that are not what they must be."""
+    began = time.monotonic()
+    prompts, truths = _first_prompts(clip, spec)
+    if spec.kind == "interactive":
+        frames = track_interactively(tracker, clip, prompts, spec.count)
+    else:
+        frames = tracker.track(clip, prompts, _clicker(spec, truths))
+    with closing(ClipScorer(clip, protocol)) as scorer:
+        for frame in frames:
+            if on_masks is not None:
+                on_masks(clip, frame)
+            scorer.add(frame)
+        result = ClipResult(clip.name, clip.num_frames, scorer.scores())
+    return replace(result, seconds=time.monotonic() - began)
+
+
+def _check(clips: Sequence[EvaluationClip]) -> None:
+    if not clips:
+        raise DataError("there is no video to evaluate")
+    names = [clip.name for clip in clips]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"two videos to evaluate have the same name: {', '.join(twice)}")
+
+
+def _first_prompts(clip: EvaluationClip, spec: PromptSpec) -> tuple[list[Prompt], dict[int, Mask]]:
+    """Each object's prompt on its first frame, and its true mask there; objects that no frame shows have none."""
+    prompts, truths = [], {}
+    for n, object_id in enumerate(clip.object_ids):
+        start = first_frame(clip, n)
+        if start is not None:
+            truths[object_id] = clip.truth(start)[n]
+            prompts.append(prompt_from_truth(spec, object_id, start, truths[object_id]))
+    return prompts, truths
+
+
+def _clicker(spec: PromptSpec, truths: dict[int, Mask]) -> Callable[[int, int, Mask], Click | None] | None:
+    """Who makes the clicks after the first on an object's first frame; None if there are none."""
+    if spec.kind != "click" or spec.count == 1:
+        return None
+    left = dict.fromkeys(truths, spec.count - 1)
+
+    def click(object_id: int, frame_index: int, predicted: Mask) -> Click | None:
+        if left[object_id] == 0:
+            return None
+        left[object_id] -= 1
+        return corrective_click(truths[object_id], predicted)
+
+    return click

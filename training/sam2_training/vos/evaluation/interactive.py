@@ -1,0 +1,82 @@
+"""Simulated interactive annotation: track, click on the worst frame, track again.
+
+As stock's predictor with `add_all_frames_to_correct_as_cond=True`, which is how SAM 2 is trained: a frame with a click
+conditions all others, and the network answers the click in the light of what it remembered when it tracked that frame.
+(With stock's default, False, a correction does not outlive the next propagation.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+
+from sam2_training.vos.evaluation.clips import EvaluationClip
+from sam2_training.vos.evaluation.prompts import Click, Mask, Prompt, corrective_click
+from sam2_training.vos.evaluation.tracked_objects import TrackedObjects
+from sam2_training.vos.evaluation.tracker import FrameMasks, TrackingSession, VideoTracker, check_prompts
+from sam2_training.vos.metrics.scores import region_similarity
+from sam2_training.vos.sam2.inference import as_predictor
+
+
+@dataclass
+class Worst:
+    """An object's worst labelled frame of a pass, the earliest of equals."""
+
+    j: float
+    frame_index: int
+    predicted: Mask
+    truth: Mask
+    snapshot: TrackedObjects
+
+    def click(self) -> Click | None:
+        return corrective_click(self.truth, self.predicted)
+
+
+def track_interactively(
+    tracker: VideoTracker, clip: EvaluationClip, prompts: Sequence[Prompt], rounds: int
+) -> Iterator[FrameMasks]:
+    """Masks of the last pass, as `VideoTracker.track` gives them; `rounds` passes with one click each come before it.
+
+    prompts: one for each object. Each round clicks on every object's labelled frame of lowest J, on what is wrong
+    there; an object without any error gets no click.
+    """
+    check_prompts(clip, prompts)
+    order = {prompt.object_id: n for n, prompt in enumerate(prompts)}
+    tracks = [TrackedObjects((prompt.object_id,), [[prompt]]) for prompt in prompts]
+    with as_predictor(tracker.model), closing(tracker.open(clip)) as session:
+        for _ in range(rounds):
+            worst = _worst_frames(session, tracks, clip)
+            clicks = {object_id: found.click() for object_id, found in worst.items()}
+            for track in tracks:
+                object_id = track.object_ids[0]
+                click = clicks.get(object_id)
+                if click is not None:
+                    found = worst[object_id]
+                    session.correct(track, found.snapshot, found.frame_index, click)
+                track.rewind()
+            if not any(clicks.values()):
+                break
+        for frame_index, answers in session.run(tracks):
+            yield session.masks(frame_index, answers, order)
+
+
+def _worst_frames(session: TrackingSession, tracks: Sequence[TrackedObjects], clip: EvaluationClip) -> dict[int, Worst]:
+    """One pass: each object's worst frame, by object id, with its track as it was then."""
+    worst: dict[int, Worst] = {}
+    for frame_index, answers in session.run(tracks):
+        if not clip.labelled[frame_index].any():
+            continue
+        truths = clip.truth(frame_index)
+        for track, answer in answers:
+            object_id = track.object_ids[0]
+            n = clip.object_ids.index(object_id)
+            if not clip.labelled[frame_index, n]:
+                continue
+            predicted, truth = session.at_video_size(answer.low_res)[0], truths[n]
+            j = float(region_similarity(predicted[None], truth[None])[0])
+            if object_id not in worst or j < worst[object_id].j:
+                worst[object_id] = Worst(j, frame_index, predicted, np.asarray(truth), track.snapshot())
+    return worst

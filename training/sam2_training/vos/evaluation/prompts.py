@@ -1,0 +1,123 @@
+"""Prompts for evaluation: how they are named, what they hold, and how they are made from true masks.
+
+Everything here is deterministic. A click goes where SAM 2's own evaluation puts it: into the pixel that is farthest
+from the border of what is wrong, missed or wrongly predicted, whichever reaches deeper (Sofiiuk et al., "Reviving
+Iterative Training with Mask Guidance for Interactive Segmentation", 2022, section 3).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sam2_training.core.errors import ConfigError, DataError
+
+Mask = npt.NDArray[np.bool_]
+"""[H, W]"""
+
+PromptKind = Literal["mask", "box", "click", "interactive"]
+_COUNTED = ("click", "interactive")
+_ACCEPTED = (
+    "mask (the true mask of an object's first frame), box (its box there), click:N (N clicks there, each on what the "
+    "ones before left wrong), interactive:N (one click there, then N rounds of a click on the worst frame)"
+)
+
+
+@dataclass(frozen=True)
+class PromptSpec:
+    """How objects are prompted."""
+
+    kind: PromptKind = "mask"
+    count: int = 1
+    """Clicks on the first frame (click), or rounds of correction (interactive); 1 otherwise."""
+
+    @classmethod
+    def parse(cls, text: str) -> PromptSpec:
+        """The prompt that a text such as "mask", "box", "click:3" or "interactive:8" names. Raises ConfigError."""
+        kind, colon, number = text.strip().partition(":")
+        if kind in ("mask", "box") and not colon:
+            return cls("mask" if kind == "mask" else "box")
+        if kind in _COUNTED and re.fullmatch(r"[1-9][0-9]{0,2}", number):
+            return cls("click" if kind == "click" else "interactive", int(number))
+        raise ConfigError(f"prompt={text!r} is not a prompt; accepted: {_ACCEPTED}; N from 1 to 999")
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.count}" if self.kind in _COUNTED else self.kind
+
+
+@dataclass(frozen=True)
+class Click:
+    """One click."""
+
+    x: float
+    """Pixels of the video, from the left."""
+    y: float
+    positive: bool
+    """Whether it says "this belongs to the object"."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """What a user says of one object on one frame: a mask, or a box and clicks."""
+
+    object_id: int
+    frame_index: int
+    mask: Mask | None = None
+    box: tuple[float, float, float, float] | None = None
+    """left, top, right, bottom, in pixels of the video."""
+    clicks: tuple[Click, ...] = ()
+    """Given all at once, after the box if there is one."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError unless it is a mask alone, or at least a box or a click."""
+        has_points = self.box is not None or bool(self.clicks)
+        if (self.mask is not None) == has_points:
+            raise ValueError(f"prompt of object {self.object_id}: give a mask, or else a box, clicks or both")
+
+
+def prompt_from_truth(spec: PromptSpec, object_id: int, frame_index: int, truth: Mask) -> Prompt:
+    """The first prompt of an object, from its true mask. Raises DataError if the mask is empty."""
+    if not truth.any():
+        raise DataError(
+            f"object {object_id} cannot be prompted on frame {frame_index}: its true mask there is empty\n"
+            "The masks may have changed since the dataset was indexed; start again."
+        )
+    if spec.kind == "mask":
+        return Prompt(object_id, frame_index, mask=truth)
+    if spec.kind == "box":
+        return Prompt(object_id, frame_index, box=tight_box(truth))
+    click = corrective_click(truth, np.zeros_like(truth))
+    assert click is not None  # something is missed: everything
+    return Prompt(object_id, frame_index, clicks=(click,))
+
+
+def tight_box(mask: Mask) -> tuple[float, float, float, float]:
+    """left, top, right, bottom: first and last column and row with a pixel of a mask that is not empty."""
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    return float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1])
+
+
+def corrective_click(truth: Mask, predicted: Mask) -> Click | None:
+    """The click that a user would make next; None where nothing is wrong.
+
+    In a tie a negative click, and the first such pixel in reading order, as in SAM 2's evaluation.
+    """
+    missed, wrong = _depth(truth & ~predicted), _depth(predicted & ~truth)
+    positive = bool(missed.max() > wrong.max())
+    depth = missed if positive else wrong
+    if depth.max() <= 0:
+        return None
+    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    return Click(float(x), float(y), positive)
+
+
+def _depth(region: Mask) -> npt.NDArray[np.float32]:
+    """Distance of each pixel to the region's border, [H, W], pixels; the image's edge is a border."""
+    padded = np.pad(region.astype(np.uint8), 1)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(distance[1:-1, 1:-1], np.float32)

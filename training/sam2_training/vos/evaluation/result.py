@@ -1,0 +1,79 @@
+"""The result of an evaluation as plain values: rows for a table, JSON and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from sam2_training.vos.metrics.scores import MeanScore, ObjectScore, mean_score
+
+Row = dict[str, str | int | float | None]
+_NUMBERS = ("j", "f", "j_and_f", "iou", "dice", "presence_accuracy")
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """One video's scores."""
+
+    video: str
+    num_frames: int
+    objects: tuple[ObjectScore, ...]
+    """In the order of object ids; one without a score says why."""
+    seconds: float = field(default=0.0, compare=False)
+    """Wall-clock time of tracking and scoring; not part of what was found."""
+
+    def mean(self) -> MeanScore:
+        """The mean over this video's objects."""
+        return mean_score(self.objects)
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Scores of all videos, sorted as the clips were given; the same on every rank and for any number of ranks."""
+
+    prompt: str
+    """As `PromptSpec.parse` takes it."""
+    protocol: str
+    clips: tuple[ClipResult, ...]
+
+    def mean(self) -> MeanScore:
+        """The mean over all objects of all videos, each counting alike."""
+        return mean_score([score for clip in self.clips for score in clip.objects])
+
+    def rows(self) -> list[Row]:
+        """A row an object: video, object, frames (scored), the numbers (None where absent), reason."""
+        return [_row(clip.video, score) for clip in self.clips for score in clip.objects]
+
+    def numbers(self) -> dict[str, float]:
+        """The means that exist, by name: j, f, j_and_f, iou, dice, presence_accuracy."""
+        mean = self.mean()
+        found = {name: getattr(mean, name) for name in _NUMBERS}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, per frame too, in lists and dictionaries; `from_json` is the inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> EvaluationResult:
+        """The result that `to_json` described, also after a round through JSON. Raises KeyError or TypeError if not."""
+        clips = tuple(
+            ClipResult(**{**clip, "objects": tuple(_score(score) for score in clip["objects"])})
+            for clip in values["clips"]
+        )
+        return cls(values["prompt"], values["protocol"], clips)
+
+
+def _row(video: str, score: ObjectScore) -> Row:
+    row: Row = {"video": video, "object": score.object_id, "frames": len(score.frames)}
+    row.update({name: getattr(score, name) for name in _NUMBERS})
+    return {**row, "reason": score.reason}
+
+
+def _score(values: Mapping[str, Any]) -> ObjectScore:
+    known = {one.name for one in fields(ObjectScore)}
+    if set(values) != known:
+        raise KeyError(f"an object's score has {sorted(values)}, expected {sorted(known)}")
+    plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return ObjectScore(**plain)

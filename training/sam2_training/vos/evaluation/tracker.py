@@ -1,0 +1,254 @@
+"""Tracks objects through a whole video, as stock SAM 2's video predictor does, in memory that does not grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sam2_training.core.errors import DataError, NonFiniteError
+from sam2_training.vos.evaluation.frames import FrameSource, FrameStream, Normaliser
+from sam2_training.vos.evaluation.prompts import Click, Mask, Prompt
+from sam2_training.vos.evaluation.tracked_objects import Conditioned, TrackedObjects
+from sam2_training.vos.model.prompts import (
+    LABEL_BOTTOM_RIGHT,
+    LABEL_NEGATIVE,
+    LABEL_POSITIVE,
+    LABEL_TOP_LEFT,
+    Points,
+)
+from sam2_training.vos.model.tracker import TrainableSAM2
+from sam2_training.vos.sam2.adapter import ImageFeatures
+from sam2_training.vos.sam2.inference import Answer, Sam2Inference, as_predictor
+
+Clicker = Callable[[int, int, Mask], Click | None]
+"""(object id, frame index, predicted mask) -> the user's next click on a prompted frame, or None: content with it."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameMasks:
+    """The masks of one frame's N tracked objects; one whose first prompt comes later is not among them."""
+
+    frame_index: int
+    object_ids: tuple[int, ...]
+    masks: npt.NDArray[np.bool_]
+    """[N, H, W], at the video's size; objects may overlap."""
+    presence: npt.NDArray[np.float32]
+    """[N]: logit of "the object is in this frame"."""
+
+
+class VideoTracker:
+    """Objects through videos, forwards, each on its own from its first prompt; the network is left as it was.
+
+    Same masks as stock `build_sam2_video_predictor(...)` with its defaults and equal weights, one session for each
+    first frame (up to rounding). A frame is encoded once for all objects; objects with prompts on
+    the same frames are tracked as one batch.
+    """
+
+    def __init__(
+        self,
+        model: TrainableSAM2,
+        device: torch.device,
+        autocast_dtype: torch.dtype | None = None,
+        batch_objects: bool = True,
+    ) -> None:
+        """device: where the model is. autocast_dtype: e.g. torch.bfloat16; None: the weights' own precision.
+
+        batch_objects=False tracks objects one by one, as stock does: slower, and free of batching's rounding.
+        """
+        self.model, self.device, self.batch_objects = model, device, batch_objects
+        self._autocast_dtype = autocast_dtype
+        self.normalise = Normaliser(int(model.image_size), model.pixel_mean, model.pixel_std)
+
+    def track(
+        self, frames: FrameSource, prompts: Sequence[Prompt], clicker: Clicker | None = None
+    ) -> Iterator[FrameMasks]:
+        """Masks of every frame from the first prompted one on, in order.
+
+        Objects keep the order in which `prompts` first names them. clicker: asked after each answer on the frame of an
+        object's first prompt, until it is content. Until the iterator ends or is closed, the model is in evaluation
+        mode. Raises DataError for a prompt outside the video or a mask of another size, and for frames that differ in
+        size.
+        """
+        check_prompts(frames, prompts)
+        order = {object_id: n for n, object_id in enumerate(dict.fromkeys(prompt.object_id for prompt in prompts))}
+        with as_predictor(self.model), closing(self.open(frames)) as session:
+            for frame_index, found in session.run(self._tracks(prompts), clicker):
+                yield session.masks(frame_index, found, order)
+
+    def open(self, frames: FrameSource) -> TrackingSession:
+        """One video's session; for use inside `as_predictor` only. Close it after use."""
+        return TrackingSession(self, frames, self._autocast_dtype)
+
+    def _tracks(self, prompts: Sequence[Prompt]) -> list[TrackedObjects]:
+        by_object: dict[int, list[Prompt]] = {}
+        for prompt in prompts:
+            by_object.setdefault(prompt.object_id, []).append(prompt)
+        groups: dict[object, list[list[Prompt]]] = {}
+        for object_id, own in by_object.items():
+            frames = tuple(sorted(prompt.frame_index for prompt in own))
+            groups.setdefault(frames if self.batch_objects else object_id, []).append(own)
+        return [TrackedObjects(tuple(own[0].object_id for own in group), group) for group in groups.values()]
+
+
+class TrackingSession:
+    """One video and its frames; `run` may be called again for another pass over it."""
+
+    def __init__(self, tracker: VideoTracker, frames: FrameSource, autocast_dtype: torch.dtype | None) -> None:
+        self.model, self.device = tracker.model, tracker.device
+        self.name, self.num_frames = frames.name, frames.num_frames
+        self.inference = Sam2Inference(tracker.model)
+        self.stream = FrameStream(frames, tracker.normalise, tracker.device)
+        self._autocast = torch.autocast(self.device.type, autocast_dtype, enabled=autocast_dtype is not None)
+
+    def close(self) -> None:
+        self.stream.__exit__()
+
+    def run(
+        self, tracks: Sequence[TrackedObjects], clicker: Clicker | None = None
+    ) -> Iterator[tuple[int, list[tuple[TrackedObjects, Answer]]]]:
+        """One pass: (frame index, answers of the tracks that have begun) of every frame from the earliest start on."""
+        if not tracks:
+            return
+        for frame_index, image in self.stream.in_order(min(track.start for track in tracks)):
+            yield frame_index, self._frame(frame_index, image, tracks, clicker)
+
+    @torch.no_grad()
+    def _frame(
+        self, frame_index: int, image: Tensor, tracks: Sequence[TrackedObjects], clicker: Clicker | None
+    ) -> list[tuple[TrackedObjects, Answer]]:
+        found = []
+        with self._autocast:
+            features = self.inference.encode(image)
+            for track in tracks:
+                if frame_index < track.start:
+                    continue
+                if frame_index == track.start and not track.conditioning:
+                    self._condition(track, frame_index, features, clicker)
+                found.append((track, track.advance(frame_index, features, self.inference, self.num_frames)))
+        return found
+
+    @torch.no_grad()
+    def encode(self, frame_index: int) -> ImageFeatures:
+        """Features of one frame, out of turn."""
+        with self._autocast:
+            return self.inference.encode(self.stream.one(frame_index))
+
+    @torch.no_grad()
+    def masks(
+        self, frame_index: int, found: Sequence[tuple[TrackedObjects, Answer]], order: dict[int, int]
+    ) -> FrameMasks:
+        """One frame's answers at the video's size, objects sorted by `order`."""
+        ids = [object_id for track, _ in found for object_id in track.object_ids]
+        masks = self.at_video_size(torch.cat([answer.low_res for _, answer in found]))
+        presence = torch.cat([answer.object_score_logits for _, answer in found])[:, 0].float().cpu().numpy()
+        if not np.isfinite(presence).all():
+            raise NonFiniteError(
+                f"the network's output is not finite on frame {frame_index} of {self.name}, so there are no masks\n"
+                "Look at the weights, or track in a wider precision."
+            )
+        rows = sorted(range(len(ids)), key=lambda row: order[ids[row]])
+        if rows != list(range(len(ids))):
+            masks, presence = masks[rows], presence[rows]
+        return FrameMasks(frame_index, tuple(ids[row] for row in rows), masks, presence)
+
+    def at_video_size(self, low_res: Tensor) -> npt.NDArray[np.bool_]:
+        """Masks [O, H, W] of logits [O, 1, S/4, S/4]."""
+        assert self.stream.size is not None
+        large = low_res
+        if tuple(low_res.shape[-2:]) != self.stream.size:
+            large = F.interpolate(low_res, size=self.stream.size, mode="bilinear", align_corners=False)
+        return np.asarray((large[:, 0] > 0).cpu().numpy(), np.bool_)
+
+    def points(self, box: tuple[float, float, float, float] | None, clicks: Sequence[Click]) -> Points:
+        """A box and clicks, given in pixels of the video, for the network: [1, P, 2]."""
+        assert self.stream.size is not None
+        height, width = self.stream.size
+        corners = [] if box is None else [box[:2], box[2:]]
+        coords = torch.tensor([[*corners, *((click.x, click.y) for click in clicks)]], dtype=torch.float32)
+        labels = [LABEL_TOP_LEFT, LABEL_BOTTOM_RIGHT] if box is not None else []
+        labels += [LABEL_POSITIVE if click.positive else LABEL_NEGATIVE for click in clicks]
+        # In this order of operations as stock, for equal bits.
+        coords = coords / torch.tensor([width, height]) * self.model.image_size
+        return Points(coords.to(self.device), torch.tensor([labels], dtype=torch.int32, device=self.device))
+
+    def _condition(
+        self, track: TrackedObjects, frame_index: int, features: ImageFeatures, clicker: Clicker | None
+    ) -> None:
+        """Answers the track's prompts: of its first frame and, because memory looks ahead to them, of later ones."""
+        for t in track.prompted_frames:
+            seen = features if t == frame_index else self.inference.encode(self.stream.one(t))
+            ask = clicker if t == frame_index else None
+            parts = [self._answer(prompt, seen, ask) for prompt in track.prompts_on(t)]
+            track.conditioning[t] = Conditioned.joined(parts, self.inference)
+
+    def _answer(self, prompt: Prompt, features: ImageFeatures, clicker: Clicker | None) -> Conditioned:
+        points = None if prompt.mask is not None else self.points(prompt.box, prompt.clicks)
+        given = self._mask_input(prompt.mask) if prompt.mask is not None else points
+        assert given is not None
+        answer = self.inference.prompted(prompt.frame_index, features, given, self.num_frames)
+        while clicker is not None:
+            predicted = self.at_video_size(answer.low_res)[0]
+            click = clicker(prompt.object_id, prompt.frame_index, predicted)
+            if click is None:
+                break
+            more = self.points(None, [click])
+            points = more if points is None else points.with_more(more)
+            answer = self.inference.prompted(prompt.frame_index, features, points, self.num_frames, last=answer)
+        return Conditioned(answer, self.inference.remember(features, answer), points)
+
+    def correct(self, track: TrackedObjects, snapshot: TrackedObjects, frame_index: int, click: Click) -> None:
+        """Makes a click on a frame that was tracked in an earlier pass; from now on the frame conditions the track.
+
+        snapshot: the one object's track as it was when that frame was tracked (`TrackedObjects.snapshot`).
+        """
+        features = self.encode(frame_index)
+        before = track.conditioning.get(frame_index)
+        points = self.points(None, [click])
+        if before is not None and before.points is not None:
+            points = before.points.with_more(points)
+        with torch.no_grad(), self._autocast:
+            answer = self.inference.prompted(
+                frame_index, features, points, self.num_frames, last=snapshot.last, memory=snapshot.memory
+            )
+            entry = self.inference.remember(features, answer)
+        track.conditioning[frame_index] = Conditioned(answer, entry, points)
+
+    def _mask_input(self, mask: Mask) -> Tensor:
+        """The mask at the network's size, float32 [1, 1, S, S] of 0 and 1."""
+        assert self.stream.size is not None
+        if mask.shape != self.stream.size:
+            given, expected = ("x".join(map(str, size)) for size in (mask.shape, self.stream.size))
+            raise DataError(
+                f"a mask given as prompt for {self.name} is {given}, its frames are {expected} (height x width)\n"
+                "Give a mask of the frames' size."
+            )
+        side = int(self.model.image_size)
+        full = torch.from_numpy(np.ascontiguousarray(mask))[None, None].float().to(self.device)
+        if mask.shape == (side, side):
+            return full
+        small = F.interpolate(full, size=(side, side), align_corners=False, mode="bilinear", antialias=True)
+        return (small >= 0.5).float()
+
+
+def check_prompts(frames: FrameSource, prompts: Sequence[Prompt]) -> None:
+    """Raises DataError if a prompt lies outside the video, or an object has two on one frame."""
+    seen = set()
+    for prompt in prompts:
+        where = f"object {prompt.object_id} of {frames.name}"
+        if not 0 <= prompt.frame_index < frames.num_frames:
+            raise DataError(
+                f"{where} is prompted on frame {prompt.frame_index}, but the video has frames 0 to "
+                f"{frames.num_frames - 1}"
+            )
+        if (prompt.object_id, prompt.frame_index) in seen:
+            raise DataError(
+                f"{where} has two prompts on frame {prompt.frame_index}: give one mask, or one box and clicks"
+            )
+        seen.add((prompt.object_id, prompt.frame_index))

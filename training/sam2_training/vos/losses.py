@@ -1,0 +1,270 @@
+"""The loss of a clip: focal and Dice on masks, error of the predicted IoU, presence of the object.
+
+The best of a prediction's candidate masks is chosen without a graph, and only that one is differentiated. On a CPU,
+masks are enlarged to full size one object at a time and worked through in pieces that fit a core's cache; the backward
+pass keeps one small gradient map for each object and no full-size map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sam2_training.core.config_model import LossConfig
+from sam2_training.vos.batch import FrameOutput, PredictionStep, VideoBatch
+
+CHUNK_VALUES = 1 << 16
+"""Values worked on at a time on a CPU: 256 KiB a float32 map, so that the few maps of a step stay in a core's cache."""
+
+LOSS_NAMES = ("loss_mask", "loss_dice", "loss_iou", "loss_class")
+
+
+@dataclass(frozen=True)
+class MaskTerms:
+    """What the masks of N objects with M candidates each contribute, before division by the number of objects."""
+
+    weighted: Tensor
+    """loss_mask * focal + loss_dice * dice of the best candidate, [N]: the only part with a gradient."""
+    focal: Tensor
+    """Focal loss of the best candidate, mean over pixels, [N]."""
+    dice: Tensor
+    """Dice loss of the best candidate, [N]."""
+    actual_iou: Tensor
+    """IoU of each candidate with the truth, [N, M]."""
+    best: Tensor
+    """Index of the best candidate, int64 [N]."""
+
+
+def clip_loss(
+    outputs: list[FrameOutput], batch: VideoBatch, config: LossConfig, normaliser: float
+) -> dict[str, Tensor]:
+    """loss_mask, loss_dice, loss_iou, loss_class (values, unweighted) and their weighted sum "total"; scalars.
+
+    Only "total" is to be differentiated. Sums over frames, over the prediction steps of each frame and over objects,
+    divided by `normaliser` (number of objects: mean over ranks, at least 1). Mask, Dice and IoU terms count where the
+    object is present, the class term where it is labelled; an object that is unlabelled in a frame counts nowhere
+    there. Equal to the loss of SAM 2's published training.
+    """
+    zero = torch.zeros((), device=batch.labelled.device)
+    sums = dict.fromkeys((*LOSS_NAMES, "total"), zero)
+    for output in outputs:
+        if batch.info.labelled_frames and not batch.info.labelled_frames[output.frame_index]:
+            continue
+        truth = batch.masks(output.frame_index)
+        labelled = batch.labelled[output.frame_index]
+        areas = truth.flatten(1).sum(1)
+        for step in output.steps:
+            for name, value in _step_loss(step, truth, areas, labelled, config).items():
+                sums[name] = sums[name] + value
+    return {name: value / normaliser for name, value in sums.items()}
+
+
+def _step_loss(
+    step: PredictionStep, truth: Tensor, areas: Tensor, labelled: Tensor, config: LossConfig
+) -> dict[str, Tensor]:
+    """The sums over objects of one prediction step. truth: bool [O, H, W]; areas: its pixels, [O]; labelled: [O]."""
+    logits = step.low_res_masks if step.high_res_masks is None else step.high_res_masks
+    terms = mask_terms(logits, truth, areas, config)
+    visible = (areas > 0).to(terms.focal.dtype)
+    labelled_float = labelled.to(terms.focal.dtype)
+    present = visible * labelled_float
+    iou = (iou_error(step.ious, terms, config) * present).sum()
+    scores = step.object_score_logits.to(terms.focal.dtype)
+    presence = focal_loss(scores, visible[:, None], config.focal_alpha_obj_score, config.focal_gamma_obj_score)
+    presence_sum = (presence.mean(1) * labelled_float).sum()
+    mask_and_dice = (terms.weighted * present).sum()
+    return {
+        "loss_mask": (terms.focal * present).sum(),
+        "loss_dice": (terms.dice * present).sum(),
+        "loss_iou": iou.detach(),
+        "loss_class": presence_sum.detach(),
+        "total": mask_and_dice + config.loss_iou * iou + config.loss_class * presence_sum,
+    }
+
+
+def iou_error(predicted_iou: Tensor, terms: MaskTerms, config: LossConfig) -> Tensor:
+    """Error of the predicted IoU, [N]: mean over the candidates, or the best one's. predicted_iou: [N, M]."""
+    difference = predicted_iou.to(terms.actual_iou.dtype) - terms.actual_iou
+    error = difference.abs() if config.iou_use_l1_loss else difference.square()
+    return error.mean(1) if config.supervise_all_iou else error.gather(1, terms.best[:, None])[:, 0]
+
+
+def focal_loss(logits: Tensor, target: Tensor, alpha: float, gamma: float) -> Tensor:
+    """Focal loss of each element, [...]; target: in {0, 1}, [...]. alpha weighs positives (negative: no weighting).
+
+    Lin et al., "Focal Loss for Dense Object Detection", 2017, eq. 5. gamma = 0 is binary cross entropy.
+    """
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    probability = logits.sigmoid()
+    wrong = probability * (1 - target) + (1 - probability) * target
+    loss = cross_entropy * wrong**gamma if gamma else cross_entropy
+    return loss * (alpha * target + (1 - alpha) * (1 - target)) if alpha >= 0 else loss
+
+
+def mask_terms(logits: Tensor, truth: Tensor, areas: Tensor, config: LossConfig) -> MaskTerms:
+    """Focal and Dice loss of each object's best candidate, and every candidate's IoU.
+
+    logits: [N, M, h, w], at full size or smaller; smaller ones are enlarged bilinearly to the truth's size, as SAM 2
+    does with its masks. truth: bool [N, H, W]; areas: its pixels, [N]. The best candidate has the smallest weighted sum
+    of focal and Dice loss. Dice: 1 - (2 sum(p t) + 1) / (sum p + sum t + 1) with p = sigmoid(logits).
+    """
+    return MaskTerms(*_BestCandidate.apply(logits, truth, areas, config))
+
+
+class _BestCandidate(torch.autograd.Function):
+    """`mask_terms`. The gradient is computed along with the value, so that only a map as small as `logits` is kept."""
+
+    @staticmethod
+    def forward(context: Any, logits: Tensor, truth: Tensor, areas: Tensor, config: LossConfig) -> tuple[Tensor, ...]:
+        sums = _sums_of_all(logits, truth, config)
+        focal, dice, iou = _terms(sums, areas, truth[0].numel())
+        best = (config.loss_mask * focal + config.loss_dice * dice).argmin(1)
+        rows = torch.arange(len(logits), device=logits.device)
+        focal, dice = focal[rows, best], dice[rows, best]
+        if context.needs_input_grad[0]:
+            gradient = _gradient_of_best(logits[rows, best], truth, areas, sums[rows, best], config)
+            context.save_for_backward(gradient, best)
+            context.shape = logits.shape
+        context.mark_non_differentiable(focal, dice, iou, best)
+        return config.loss_mask * focal + config.loss_dice * dice, focal, dice, iou, best
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, best = context.saved_tensors
+        everywhere = gradient.new_zeros(context.shape)
+        rows = torch.arange(len(best), device=best.device)
+        everywhere[rows, best] = gradient * upstream[:, None, None]
+        return everywhere, None, None, None
+
+
+def _sums_of_all(logits: Tensor, truth: Tensor, config: LossConfig) -> Tensor:
+    """`_pixel_sums` of every candidate over its whole mask, [N, M, 5]."""
+    sums = logits.new_zeros(*logits.shape[:2], 5)
+    for objects in _object_groups(logits):
+        full = _enlarge(logits[objects], truth).flatten(2)
+        flat_truth = truth[objects].flatten(1)[:, None]
+        for pixels in _pixel_groups(full):
+            sums[objects] += _pixel_sums(full[..., pixels], flat_truth[..., pixels], config)
+    return sums
+
+
+def _gradient_of_best(best: Tensor, truth: Tensor, areas: Tensor, sums: Tensor, config: LossConfig) -> Tensor:
+    """Gradient of each object's weighted loss with respect to its best candidate, both [N, h, w]. sums: [N, 5]."""
+    gradient = torch.empty_like(best)
+    overlap, predicted = _soft_areas(sums, areas)
+    denominator = predicted + areas + 1
+    # Derivative of the Dice loss with respect to p: everywhere, and in addition inside the truth.
+    outside = config.loss_dice * (2 * overlap + 1) / denominator**2
+    inside = -2 * config.loss_dice / denominator
+    focal_scale = config.loss_mask / truth[0].numel()
+    for objects in _object_groups(best):
+        with torch.enable_grad():
+            small = best[objects, None].detach().requires_grad_()
+            full = _enlarge(small, truth)
+        logits, flat_truth = full.detach().flatten(2), truth[objects].flatten(1)[:, None]
+        full_gradient = torch.empty_like(logits)
+        slopes = (outside[objects, None, None], inside[objects, None, None])
+        for pixels in _pixel_groups(logits):
+            full_gradient[..., pixels] = _pixel_gradient(
+                logits[..., pixels], flat_truth[..., pixels], focal_scale, slopes, config
+            )
+        full_gradient = full_gradient.view_as(full)
+        reduced = full_gradient if full is small else torch.autograd.grad(full, small, full_gradient)[0]
+        gradient[objects] = reduced[:, 0]
+    return gradient
+
+
+def _pixel_sums(logits: Tensor, truth: Tensor, config: LossConfig) -> Tensor:
+    """[n, M, 5]: sums of focal loss, of the wrong probability, of that inside the truth, hits, predicted pixels.
+
+    logits: [n, M, P]; truth: bool [n, 1, P]. The wrong probability is 1 - p_t: what the pixel gives to the wrong side.
+    """
+    target = truth.to(logits.dtype)
+    margin = logits * (2 * target - 1)  # positive where the prediction is right
+    wrong = torch.sigmoid(-margin)
+    focal = F.logsigmoid(margin).neg_()
+    if config.focal_gamma:
+        focal *= _power(wrong, config.focal_gamma)
+    if config.focal_alpha >= 0:
+        focal *= _side_weight(target, config.focal_alpha)
+    positive = logits > 0
+    columns = [focal.sum(-1), wrong.sum(-1), (wrong * target).sum(-1)]
+    columns += [(positive & truth).sum(-1).to(logits.dtype), positive.sum(-1).to(logits.dtype)]
+    return torch.stack(columns, -1)
+
+
+def _pixel_gradient(
+    logits: Tensor, truth: Tensor, focal_scale: float, slopes: tuple[Tensor, Tensor], config: LossConfig
+) -> Tensor:
+    """Gradient of the weighted loss with respect to full-size logits, [n, 1, P]; slopes: of Dice, [n, 1, 1] each."""
+    target = truth.to(logits.dtype)
+    side = 2 * target - 1
+    margin = logits * side
+    wrong = torch.sigmoid(-margin)
+    right = 1 - wrong
+    # d/dmargin of wrong^gamma * -log(right) is -wrong^gamma * (gamma * right * -log(right) + wrong).
+    gradient = wrong
+    if config.focal_gamma:
+        gradient = F.logsigmoid(margin).mul_(right).mul_(-config.focal_gamma).add_(wrong)
+        gradient *= _power(wrong, config.focal_gamma)
+    if config.focal_alpha >= 0:
+        gradient = gradient * _side_weight(target, config.focal_alpha)
+    gradient = gradient * side * -focal_scale
+    outside, inside = slopes
+    return gradient.addcmul_(wrong * right, target * inside + outside)
+
+
+def _terms(sums: Tensor, areas: Tensor, num_pixels: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(focal, dice, iou), each [N, M], from the sums over pixels."""
+    truth_area = areas[:, None].to(sums.dtype)
+    overlap, predicted = _soft_areas(sums, truth_area)
+    dice = 1 - (2 * overlap + 1) / (predicted + truth_area + 1)
+    hits, positives = sums[..., 3], sums[..., 4]
+    iou = hits / (positives + truth_area - hits).clamp(min=1)
+    return sums[..., 0] / num_pixels, dice, iou
+
+
+def _soft_areas(sums: Tensor, truth_area: Tensor) -> tuple[Tensor, Tensor]:
+    """(sum of p inside the truth, sum of p everywhere) from the sums of the wrong probability."""
+    wrong_inside = sums[..., 2]
+    overlap = truth_area - wrong_inside
+    return overlap, overlap + (sums[..., 1] - wrong_inside)
+
+
+def _power(base: Tensor, exponent: float) -> Tensor:
+    return base * base if exponent == 2 else base**exponent
+
+
+def _side_weight(target: Tensor, alpha: float) -> Tensor:
+    """alpha on positives, 1 - alpha on negatives."""
+    return target * (2 * alpha - 1) + (1 - alpha)
+
+
+def _enlarge(logits: Tensor, truth: Tensor) -> Tensor:
+    """`logits` [n, M, h, w] at the truth's size; the same tensor if it has that size already."""
+    if logits.shape[-2:] == truth.shape[-2:]:
+        return logits
+    return F.interpolate(logits, size=truth.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _object_groups(logits: Tensor) -> Iterator[slice]:
+    """Objects to work on together: one at a time on a CPU (memory), all at once elsewhere (fewer kernels)."""
+    if logits.device.type != "cpu":
+        yield slice(0, len(logits))
+        return
+    for n in range(len(logits)):
+        yield slice(n, n + 1)
+
+
+def _pixel_groups(flat: Tensor) -> Iterator[slice]:
+    """Pixels of [n, M, P] to work on together: what fits the cache on a CPU, all at once elsewhere."""
+    num_pixels = flat.shape[-1]
+    length = num_pixels if flat.device.type != "cpu" else max(1, CHUNK_VALUES // (flat.shape[0] * flat.shape[1]))
+    for start in range(0, num_pixels, length):
+        yield slice(start, min(start + length, num_pixels))

@@ -1,0 +1,172 @@
+"""Measuring a network on a set of videos: J&F of whole videos and the loss of fixed clips, details kept in files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sam2_training.core.config import TrainConfig
+from sam2_training.core.ranks import Ranks
+from sam2_training.core.rng import derive_seed, rng_for
+from sam2_training.core.shared_work import SignOfLife
+from sam2_training.core.structures import SampleKey
+from sam2_training.pictures.mask_png import write_masks_png, write_whole
+from sam2_training.vos.batch import VideoBatch
+from sam2_training.vos.evaluation.clips import EvaluationClip
+from sam2_training.vos.evaluation.evaluator import evaluate
+from sam2_training.vos.evaluation.prompts import PromptSpec
+from sam2_training.vos.evaluation.result import EvaluationResult
+from sam2_training.vos.evaluation.tracker import FrameMasks
+from sam2_training.vos.losses import clip_loss
+from sam2_training.vos.model.tracker import TrainableSAM2
+from sam2_training.vos.model.undisturbed import undisturbed
+
+NEWEST, BEST, INITIAL = "newest", "best", "initial"
+"""Folders of predicted masks below <run>/evaluation/<set>/masks."""
+_logger = logging.getLogger(__name__)
+LossBatches = Sequence[Callable[[], VideoBatch]]
+"""One fixed clip of each validation video, read when it is asked for."""
+
+
+class SetMeasurement:
+    """Measures a network on one set of videos and keeps the details in a folder: step_<n>.json, masks/."""
+
+    def __init__(
+        self, config: TrainConfig, ranks: Ranks, clips: Sequence[EvaluationClip], batches: LossBatches, folder: Path
+    ) -> None:
+        self.config, self.ranks, self.clips, self.batches, self.folder = config, ranks, clips, batches, folder
+        self.spec = PromptSpec.parse(config.evaluation.prompt)
+        self._said = False
+
+    def measure(self, model: TrainableSAM2, step: int, precision: Any, alive: Callable[[], None]) -> dict[str, float]:
+        """{j_and_f, j, f, iou, dice, presence_accuracy, loss, loss_<term>} as far as they can be computed."""
+        masks = self.folder / "masks" / (INITIAL if step == 0 else NEWEST)
+        self.ranks.on_main(lambda: shutil.rmtree(masks, ignore_errors=True))
+        self.ranks.barrier()  # nobody writes before the former ones are gone
+        result = self.evaluate(model, precision, alive, masks if self.config.evaluation.save_masks else None)
+        found = {**result.numbers(), **self._losses(model, precision, alive)}
+        values = {name: found[name] for name in sorted(found, key=_place)}
+        content = {"step": step, "values": values, "result": result.to_json()}
+        self.ranks.on_main(lambda: self._try(lambda: self._keep(step, content)))
+        return values
+
+    def evaluate(
+        self,
+        model: TrainableSAM2,
+        precision: Any,
+        alive: Callable[[], None],
+        masks: Path | None = None,
+        count: int | None = None,
+    ) -> EvaluationResult:
+        """J&F and the like of all clips, or of the first `count`. masks: a folder for the predicted masks."""
+
+        def on_masks(clip: EvaluationClip, frame: FrameMasks) -> None:
+            if masks is not None and len(frame.object_ids):
+                name = f"{clip.frame_names[frame.frame_index]}.png"
+                self._try(lambda: write_masks_png(masks / clip.name / name, frame.masks, frame.object_ids))
+
+        dtype = precision.autocast_dtype
+        clips = self.clips[:count]
+        protocol = self.config.evaluation.protocol
+        return evaluate(
+            model, clips, self.ranks, self.spec, protocol, autocast_dtype=dtype, on_masks=on_masks, alive=alive
+        )
+
+    def result_of(self, step: int) -> EvaluationResult | None:
+        """The details of a measurement; None if they are not there (any more)."""
+        path = self._path(step)
+        return EvaluationResult.from_json(json.loads(path.read_text())["result"]) if path.is_file() else None
+
+    def keep_as_best(self) -> None:
+        """The newest masks become those of the best weights."""
+        newest, best = self.folder / "masks" / NEWEST, self.folder / "masks" / BEST
+        if newest.is_dir():
+            shutil.rmtree(best, ignore_errors=True)
+            newest.rename(best)
+
+    def masks_folder(self, which: str) -> Path:
+        """Where the predicted masks of the initial, best or newest weights are."""
+        return self.folder / "masks" / which
+
+    def _try(self, write: Callable[[], None]) -> None:
+        """Writes a file; a full disk is said once, and the training goes on without it."""
+        try:
+            write()
+        except OSError as error:
+            if not self._said:
+                self._said = True
+                _logger.warning("details of a validation cannot be kept in %s: %s", self.folder, error)
+
+    def _keep(self, step: int, content: dict[str, Any]) -> None:
+        write_whole(self._path(step), (json.dumps(content) + "\n").encode())
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step_{step:08d}.json"
+
+    def _losses(self, model: TrainableSAM2, precision: Any, alive: Callable[[], None]) -> dict[str, float]:
+        """{loss, loss_<term>}: as in training, per object, over one fixed clip of each video; {} without clips.
+
+        Prompts and clicks are the same in every validation. Summed in the clips' order, whatever the number of ranks.
+        """
+
+        def measure_mine(sign: SignOfLife) -> dict[int, tuple[float, dict[str, float]]]:
+            found = {}
+            with undisturbed(model):
+                for number in range(self.ranks.rank, len(self.batches), self.ranks.world_size):
+                    sign()
+                    found[number] = self._clip_loss(model, number, precision)
+            return found
+
+        parts = self.ranks.gather_work(measure_mine, alive)
+        merged = {number: found for part in parts for number, found in part.items()}
+        weight = sum(merged[number][0] for number in sorted(merged))
+        if not weight:
+            return {}
+        names = list(merged[min(merged)][1])
+        sums = {name: sum(merged[number][1][name] for number in sorted(merged)) for name in names}
+        return {("loss" if name == "total" else name): value / weight for name, value in sums.items()}
+
+    def _clip_loss(self, model: TrainableSAM2, number: int, precision: Any) -> tuple[float, dict[str, float]]:
+        """(number of objects, each loss term summed over them) of one clip."""
+        torch.manual_seed(derive_seed(self.config.seed, "validation", number))  # says where simulated clicks lie
+        batch = self.batches[number]().to(self.ranks.device)
+        prompts = rng_for(self.config.seed, "validation_prompts", number)
+        with torch.no_grad(), precision.autocast():
+            losses = clip_loss(model(batch, prompts), batch, self.config.loss, 1.0)
+        return float(batch.info.loss_weight), {name: float(value) for name, value in losses.items()}
+
+
+def _place(metric: str) -> tuple[int, str]:
+    """Where a metric stands in a line: what matters most first."""
+    first = ("j_and_f", "loss", "j", "f", "iou", "dice", "presence_accuracy")
+    return (first.index(metric) if metric in first else len(first), metric)
+
+
+def loss_batches(dataset: Any, count: int) -> LossBatches:
+    """One fixed clip of each of the first `count` videos of a ClipDataset or SyntheticDataset that a clip fits into.
+
+    A clip depends on the run's seed and the video's number only; it is not augmented.
+    """
+    numbers = [number for number in range(count) if _has_clip(dataset, number)]
+
+    def reader(number: int) -> Callable[[], VideoBatch]:
+        return lambda: dataset.collate([dataset[SampleKey(0, number, number)]])
+
+    return [reader(number) for number in numbers]
+
+
+def _has_clip(dataset: Any, number: int) -> bool:
+    """Whether the dataset's sampler finds a clip in a video; a short one is filled up with its last frame."""
+    index = getattr(dataset, "index", None)
+    if index is None:
+        return True
+    areas: Any = index.table.areas_of(number)
+    problem = dataset.sampler.problem(areas)
+    return problem is None or (problem == "short" and bool(np.any(areas > 0)))

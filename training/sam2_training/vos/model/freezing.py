@@ -1,0 +1,65 @@
+"""Which parameters learn: frozen for real, by name or glob, and shown as a table."""
+
+from __future__ import annotations
+
+import difflib
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from sam2_training.core.errors import ConfigError
+
+OWN_PARAMETERS = "(embeddings)"
+"""Row of the table for parameters that belong to no part, such as no_obj_ptr."""
+
+
+def freeze(model: nn.Module, trainable_modules: tuple[str, ...] | None) -> None:
+    """Leaves only the named modules and parameters trainable; None: everything learns.
+
+    trainable_modules: names or globs of modules or parameters, such as memory_attention, image_encoder.neck.* or
+    no_obj_ptr; a module's name stands for all its parameters. The others get requires_grad=False, and parts in which
+    nothing learns go to eval mode and stay there (see TrainableSAM2.train): no dropout, no drop path.
+    Raises ConfigError for every name that matches no parameter, with the nearest that does.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    patterns = ("*",) if trainable_modules is None else trainable_modules
+    unmatched = [pattern for pattern in patterns if not any(_matches(name, pattern) for name in names)]
+    if unmatched:
+        raise ConfigError([_no_match(pattern, names) for pattern in unmatched])
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(any(_matches(name, pattern) for pattern in patterns))
+    model.train(model.training)
+
+
+def _matches(parameter_name: str, pattern: str) -> bool:
+    """Whether `pattern` matches the parameter or a module that contains it."""
+    return any(fnmatchcase(prefix, pattern) for prefix in _prefixes(parameter_name))
+
+
+def _prefixes(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+
+
+def _no_match(pattern: str, parameter_names: list[str]) -> str:
+    known = list(dict.fromkeys(prefix for name in parameter_names for prefix in _prefixes(name)))
+    close = difflib.get_close_matches(pattern, known, n=1, cutoff=0.5)
+    parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in parameter_names))
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"model.trainable_modules: {pattern!r} matches no parameter; {hint}Parts: {parts}"
+
+
+def trainable_table(model: nn.Module) -> list[str]:
+    """Lines for the start banner: parameters, trainable ones and their share, for each part and in all."""
+    counts: dict[str, list[int]] = {}
+    for name, parameter in model.named_parameters():
+        part = name.split(".")[0] if "." in name else OWN_PARAMETERS
+        row = counts.setdefault(part, [0, 0])
+        row[0] += parameter.numel()
+        row[1] += parameter.numel() if parameter.requires_grad else 0
+    counts["total"] = [sum(row[column] for row in counts.values()) for column in (0, 1)]
+    width = max(len(part) for part in counts)
+    lines = [f"{'part':<{width}}  {'parameters':>12}  {'trainable':>12}       "]
+    for part, (total, trainable) in counts.items():
+        lines.append(f"{part:<{width}}  {total:>12,}  {trainable:>12,}  {trainable / max(total, 1):>5.0%}")
+    return [line.rstrip() for line in lines]

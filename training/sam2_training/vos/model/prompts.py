@@ -1,0 +1,197 @@
+"""Simulated prompts: which frames a user would prompt and how, and the clicks and boxes themselves.
+
+What is prompted, and how, is drawn once per step from a generator that all ranks share (`plan_prompts`), in the order
+in which SAM 2's published training draws it. Where exactly a click or box lies comes from torch's global generator.
+
+What is not there is not prompted:
+- A later frame starts the clip only if every object is labelled and visible there (`PromptPlan.restricted`); otherwise
+  it is tracked like any other.
+- A frame without any label is not corrected.
+- An object that is unlabelled, or absent and not wrongly predicted, gets padding (label -1) instead of a click or box,
+  so that all objects keep the same number of points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sam2_training.core.config_model import PromptsConfig
+
+LABEL_PADDING = -1
+LABEL_NEGATIVE = 0
+LABEL_POSITIVE = 1
+LABEL_TOP_LEFT = 2
+LABEL_BOTTOM_RIGHT = 3
+
+
+@dataclass(frozen=True)
+class PromptPlan:
+    """What is prompted in a clip of `num_frames` frames; the same for all its objects."""
+
+    num_frames: int
+    use_points: bool
+    """Clicks or boxes; False: the true mask."""
+    conditioning_frames: tuple[int, ...]
+    """Frames with a first prompt, in processing order; frame 0 is the first."""
+    box_frames: frozenset[int] = frozenset()
+    """Conditioning frames whose first prompt is a box instead of a click."""
+    corrected_frames: frozenset[int] = frozenset()
+    """Frames that get correction clicks."""
+    clicks_from_truth: Mapping[int, tuple[bool, ...]] | None = None
+    """For each corrected frame, click by click: drawn from the true mask instead of from the error region."""
+
+    @property
+    def processing_order(self) -> tuple[int, ...]:
+        """All frames: conditioning ones first, then the others in time order."""
+        others = (t for t in range(self.num_frames) if t not in self.conditioning_frames)
+        return (*self.conditioning_frames, *others)
+
+    def restricted(self, promptable: Sequence[bool], labelled: Sequence[bool]) -> PromptPlan:
+        """The plan without prompts for what is not there.
+
+        promptable, labelled: per frame, as in `BatchInfo`. Frame 0 always keeps its prompt: a clip starts there.
+        """
+        return replace(
+            self,
+            conditioning_frames=tuple(t for t in self.conditioning_frames if t == 0 or promptable[t]),
+            corrected_frames=frozenset(t for t in self.corrected_frames if labelled[t]),
+        )
+
+
+def mask_plan(num_frames: int) -> PromptPlan:
+    """The plan of semi-supervised video object segmentation: the true mask on frame 0, nothing else."""
+    return PromptPlan(num_frames, use_points=False, conditioning_frames=(0,))
+
+
+def plan_prompts(config: PromptsConfig, num_frames: int, rng: np.random.Generator) -> PromptPlan:
+    """What is prompted in a clip; a function of its arguments, so ranks with equal generators agree.
+
+    One-frame clips use clicks or a box unless config.prob_to_use_pt_input is 0. Under mask prompts one frame at least
+    stays without (a clip whose every mask is given leaves nothing to learn). Draws from `rng` in stock's order.
+    """
+    one_frame_needs_points = num_frames == 1 and config.prob_to_use_pt_input > 0
+    use_points = bool(rng.random() < (1.0 if one_frame_needs_points else config.prob_to_use_pt_input))
+    most_conditioning = min(config.num_init_cond_frames, num_frames if use_points else max(1, num_frames - 1))
+    most_corrected = min(config.num_frames_to_correct, num_frames)
+    num_conditioning = _draw_count(rng, 1, most_conditioning, config.rand_init_cond_frames)
+    num_corrected = 0
+    if use_points:
+        num_corrected = _draw_count(rng, num_conditioning, most_corrected, config.rand_frames_to_correct)
+    conditioning = (0, *_draw_frames(rng, range(1, num_frames), num_conditioning - 1))
+    plan = PromptPlan(num_frames, use_points, conditioning)
+    if not use_points:
+        return plan
+    box_frames = frozenset(t for t in conditioning if rng.random() < config.prob_to_use_box_input)
+    others = [t for t in range(num_frames) if t not in conditioning]
+    corrected = frozenset((*conditioning, *_draw_frames(rng, others, num_corrected - num_conditioning)))
+    return replace(
+        plan,
+        box_frames=box_frames,
+        corrected_frames=corrected,
+        clicks_from_truth=_draw_click_sources(config, plan, corrected, rng),
+    )
+
+
+def _draw_count(rng: np.random.Generator, low: int, high: int, random: bool) -> int:
+    return int(rng.integers(low, high, endpoint=True)) if random and high > low else max(low, high)
+
+
+def _draw_frames(rng: np.random.Generator, frames: Sequence[int], count: int) -> list[int]:
+    return [int(t) for t in rng.choice(frames, count, replace=False)] if count > 0 else []
+
+
+def _draw_click_sources(
+    config: PromptsConfig, plan: PromptPlan, corrected: frozenset[int], rng: np.random.Generator
+) -> dict[int, tuple[bool, ...]]:
+    """For each corrected frame, per click, whether it is drawn from the true mask."""
+    clicks = range(config.num_correction_pt_per_frame)
+    if config.prob_to_sample_from_gt <= 0:
+        return {t: (False,) * len(clicks) for t in corrected}
+    return {
+        t: tuple(bool(rng.random() < config.prob_to_sample_from_gt) for _ in clicks)
+        for t in plan.processing_order
+        if t in corrected
+    }
+
+
+@dataclass
+class Points:
+    """Clicks and box corners on one frame."""
+
+    coords: Tensor
+    """float32 [O, P, 2]: x, y in pixels of the network input."""
+    labels: Tensor
+    """int32 [O, P]: 1 positive, 0 negative, 2 and 3 box corners, -1 padding."""
+
+    def with_more(self, points: Points) -> Points:
+        """These points followed by `points`."""
+        return Points(torch.cat([self.coords, points.coords], 1), torch.cat([self.labels, points.labels], 1))
+
+
+@torch.no_grad()
+def sample_click(truth: Tensor, predicted: Tensor | None, labelled: Tensor) -> Points:
+    """One click per object, drawn uniformly from where the prediction is wrong, [O, 1, 2].
+
+    truth, predicted: bool [O, H, W]; predicted None counts as empty, so the click falls into the true mask. labelled:
+    bool [O]. A missed pixel makes a positive click, a wrongly predicted one a negative click. When nothing is wrong, a
+    visible object gets a negative click on the background, and any other object padding. One random number per object
+    from torch's global generator of the device; never waits for the device.
+    """
+    errors = truth if predicted is None else truth ^ predicted
+    visible = truth.flatten(1).any(1)
+    nothing_wrong = ~errors.flatten(1).any(1)
+    region = torch.where((nothing_wrong & visible)[:, None, None], ~truth, errors)
+    row, column, found = _random_pixel(region)
+    positive = truth[torch.arange(len(truth), device=truth.device), row, column]
+    labels = torch.where(found & labelled, positive.to(torch.int32), LABEL_PADDING)
+    coords = torch.stack([column, row], -1).to(torch.float32)
+    return Points(coords[:, None], labels[:, None].to(torch.int32))
+
+
+def _random_pixel(region: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(row, column, found), each [O]: a uniformly drawn pixel of each region, bool [O, H, W]; found is False if empty.
+
+    Finds the k-th pixel by counting per row and then within one row: no map of random numbers is made.
+    """
+    per_row = region.sum(2, dtype=torch.int64)  # [O, H]
+    up_to_row = per_row.cumsum(1)
+    total = up_to_row[:, -1:]
+    uniform = torch.rand(len(region), 1, device=region.device, dtype=torch.float64)
+    rank = torch.minimum((uniform * total).long(), (total - 1).clamp(min=0))  # k, from 0
+    row = (up_to_row <= rank).sum(1, keepdim=True).clamp(max=region.shape[1] - 1)
+    rank_in_row = rank - (up_to_row - per_row).gather(1, row)
+    pixels = region[torch.arange(len(region), device=region.device), row[:, 0]]  # [O, W]
+    column = (pixels.cumsum(1) <= rank_in_row).sum(1).clamp(max=region.shape[2] - 1)
+    return row[:, 0], column, total[:, 0] > 0
+
+
+@torch.no_grad()
+def sample_box(truth: Tensor, labelled: Tensor, noise: float, noise_bound_px: float) -> Points:
+    """The two corners of each object's box, shifted at random, [O, 2, 2].
+
+    truth: bool [O, H, W]; labelled: bool [O]. Every side moves by up to `noise` of the box's width or height, at most
+    `noise_bound_px` pixels, and stays inside the image. An absent or unlabelled object gets padding.
+    """
+    height, width = truth.shape[1:]
+    left, right = _extent(truth.any(1))
+    top, bottom = _extent(truth.any(2))
+    box = torch.stack([left, top, right, bottom], -1).to(torch.float32)  # [O, 4]
+    size = torch.stack([right - left, bottom - top], -1).to(torch.float32).repeat(1, 2)
+    shift = (2 * torch.rand(box.shape, device=box.device) - 1) * (size * noise).clamp(max=noise_bound_px)
+    limit = torch.tensor([width - 1, height - 1], device=box.device, dtype=box.dtype).repeat(2)
+    coords = torch.minimum((box + shift).clamp(min=0), limit).view(-1, 2, 2)
+    corners = torch.tensor([LABEL_TOP_LEFT, LABEL_BOTTOM_RIGHT], device=box.device, dtype=torch.int32)
+    usable = truth.flatten(1).any(1) & labelled
+    return Points(coords, torch.where(usable[:, None], corners, LABEL_PADDING).to(torch.int32))
+
+
+def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
+    """First and last True of each row of bool [O, L]; (0, L - 1) for a row without any."""
+    length = occupied.shape[1]
+    as_int = occupied.to(torch.uint8)
+    return as_int.argmax(1), length - 1 - as_int.flip(1).argmax(1)

@@ -1,0 +1,37 @@
+"""One training step's forward pass as a single module: the network and its loss."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor, nn
+
+from sam2_training.core.config_model import LossConfig
+from sam2_training.vos.batch import VideoBatch
+from sam2_training.vos.losses import clip_loss
+from sam2_training.vos.model.tracker import TrainableSAM2
+
+
+class ClipStep(nn.Module):
+    """Batch in, losses out; what DDP wraps (find_unused_parameters=True: which parts take part depends on prompts)."""
+
+    def __init__(self, model: TrainableSAM2, loss: LossConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+
+    def forward(self, batch: VideoBatch, normaliser: float, prompt_rng: np.random.Generator) -> dict[str, Tensor]:
+        """The losses of `clip_loss`; "total" can always be differentiated.
+
+        normaliser: number of objects that the loss is divided by (mean over ranks, at least 1). prompt_rng: equal on
+        all ranks.
+        """
+        losses = clip_loss(self.model(batch, prompt_rng), batch, self.loss, normaliser)
+        if not losses["total"].requires_grad:
+            losses["total"] = losses["total"] + self._nothing()
+        return losses
+
+    def _nothing(self) -> Tensor | float:
+        """A zero that hangs on a trainable parameter: a clip without anything to learn must not stop other ranks."""
+        trainable = (parameter for parameter in self.model.parameters() if parameter.requires_grad)
+        first = next(trainable, None)
+        return 0.0 if first is None else 0.0 * first.sum()

@@ -1,0 +1,109 @@
+"""Weights in and out: strict loading of SAM 2 checkpoints, safely unpickled, and names that stock code reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from iopath.common.file_io import g_pathmgr
+from torch import Tensor, nn
+
+from sam2_training.core.errors import CheckpointError
+from sam2_training.core.safe_load import load_safely
+from sam2_training.vos.model.names import PUBLISHED
+from sam2_training.vos.model.published import download_command, published_files
+
+WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+"""What DistributedDataParallel and torch.compile put into parameter names."""
+
+_TRUNK_SHAPES = {(96, 12): PUBLISHED[0], (96, 16): PUBLISHED[1], (112, 24): PUBLISHED[2], (144, 48): PUBLISHED[3]}
+"""(width of the first layer, number of blocks) of the image encoder -> published network."""
+
+_SHOWN = 3
+"""Names that a message lists before it only counts."""
+
+
+def load_weights(model: nn.Module, path: str) -> None:
+    """Loads a checkpoint into `model`: every name and shape must match, and every number must be finite.
+
+    path: anything iopath can open; holds {"model": {name: tensor}}, as published, or the bare {name: tensor}.
+    Raises CheckpointError for a missing file, a file that is no checkpoint, one that would run code when unpickled,
+    weights of another network, and weights that are not finite. `model` is unchanged then.
+    """
+    weights = _tensors_of(_read(path), path)
+    expected = clean_state_dict(model)
+    if weights.keys() != expected.keys() or any(weights[name].shape != expected[name].shape for name in expected):
+        raise CheckpointError(_mismatch(weights, expected, path))
+    broken = [n for n, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{path}: {len(broken)} of {len(weights)} tensors hold NaN or infinite values, such as {broken[0]}; "
+            "use an earlier checkpoint"
+        )
+    with torch.no_grad():
+        for name, tensor in expected.items():
+            tensor.copy_(weights[name])
+
+
+def clean_state_dict(model: nn.Module) -> dict[str, Tensor]:
+    """The model's weights under the names that stock `sam2` knows: without module. or _orig_mod.
+
+    The tensors share the model's memory.
+    """
+    return {_clean(name): tensor.detach() for name, tensor in model.state_dict().items()}
+
+
+def _clean(name: str) -> str:
+    for prefix in WRAPPER_PREFIXES:
+        name = name.replace(f".{prefix}", ".").removeprefix(prefix)
+    return name
+
+
+def _read(path: str) -> Any:
+    """What torch.load makes of the file, without running any code that the file names."""
+    if not g_pathmgr.isfile(path):
+        name, folder = Path(path).name, Path(path).parent
+        cure = f"Download it:\n  {download_command(name, folder)}" if name in published_files() else "Check the path."
+        raise CheckpointError(f"the checkpoint {path} does not exist. {cure}")
+    return load_safely(Path(g_pathmgr.get_local_path(path)), path)
+
+
+def _tensors_of(content: Any, path: str) -> dict[str, Tensor]:
+    """{bare name: tensor} of a checkpoint's content."""
+    weights = content.get("model", content) if isinstance(content, dict) else content
+    if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
+        keys = f"a dictionary with keys {sorted(map(str, content))[:6]}" if isinstance(content, dict) else type(content)
+        raise CheckpointError(
+            f"{path} holds no network weights: expected {{'model': {{name: tensor}}}} or {{name: tensor}}, found {keys}"
+        )
+    return {_clean(str(name)): tensor for name, tensor in weights.items()}
+
+
+def _mismatch(weights: dict[str, Tensor], expected: dict[str, Tensor], path: str) -> str:
+    """A sentence on how the weights differ from the network, and which network they fit."""
+    missing = [name for name in expected if name not in weights]
+    unexpected = [name for name in weights if name not in expected]
+    reshaped = [
+        f"{name} {list(weights[name].shape)} instead of {list(expected[name].shape)}"
+        for name in expected
+        if name in weights and weights[name].shape != expected[name].shape
+    ]
+    groups = {"of another shape": reshaped, "missing": missing, "unexpected": unexpected}
+    details = "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in groups.items() if names)
+    fits = _network_of(weights)
+    cure = f"It fits model.name={fits}." if fits else "Give the model.name that these weights were trained with."
+    return f"{path} holds weights of another network than the one in model.name: {details}. {cure}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def _network_of(weights: dict[str, Tensor]) -> str | None:
+    """The published network that weights belong to, told by its image encoder; None for any other, SAM 2.0 included."""
+    first = weights.get("image_encoder.trunk.patch_embed.proj.weight")
+    if first is None or "no_obj_embed_spatial" not in weights:
+        return None
+    blocks = {name.split(".")[3] for name in weights if name.startswith("image_encoder.trunk.blocks.")}
+    return _TRUNK_SHAPES.get((int(first.shape[0]), len(blocks)))

@@ -1,0 +1,110 @@
+"""The SAM 2 wing as the engine sees it: builds dataset, network and loss from the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sam2_training.core.config import TrainConfig
+from sam2_training.core.ranks import Ranks
+from sam2_training.data.index import VideoIndex
+from sam2_training.vos.batch import VideoBatch
+from sam2_training.vos.clips.dataset import ClipDataset, SyntheticDataset, training_index
+from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.freezing import freeze, trainable_table
+from sam2_training.vos.model.names import resolve_network
+from sam2_training.vos.model.published import initial_checkpoint
+from sam2_training.vos.model.step import ClipStep
+from sam2_training.vos.model.tracker import TrainableSAM2
+from sam2_training.vos.model.weights import load_weights
+from sam2_training.vos.report_writer import ReportWriter
+from sam2_training.vos.run_pictures import training_strip
+from sam2_training.vos.validation import VosValidation, open_validation
+
+
+class VosTask:
+    """Video object segmentation with SAM 2; implements `sam2_training.engine.task.Task`.
+
+    Opening it builds (or finds) the dataset index, so wrong data is found before the network is built.
+    """
+
+    def __init__(self, config: TrainConfig, ranks: Ranks, log_dir: Path, name: str = "training") -> None:
+        """name: the recipe's, for the report's title."""
+        self.config = config
+        self._initial_weights = initial_checkpoint(config.model)
+        self._dataset: ClipDataset | SyntheticDataset
+        index: VideoIndex | None = None
+        held_out: VideoIndex | None = None
+        if config.dataset.dataset_type == "synthetic":
+            self._dataset = SyntheticDataset(config)
+        else:
+            index, held_out = ranks.main_first(lambda sign: training_index(config, log_dir, sign))
+            self._dataset = ClipDataset(config, index)
+        self._held_out = held_out
+        self._validation = open_validation(config, ranks, log_dir, held_out)
+        sets = self._validation.sets if self._validation is not None else {}
+        self._report = ReportWriter(config, name, log_dir, index, sets)
+
+    def describe_data(self) -> list[str]:
+        lines = self._dataset.describe()
+        if self._held_out is not None:
+            names = ", ".join(self._held_out.table.names[number] for number in range(min(5, len(self._held_out))))
+            more = ", ..." if len(self._held_out) > 5 else ""
+            lines.append(
+                f"held out for validation (dataset.val_fraction={self.config.dataset.val_fraction:g}, by a hash of "
+                f"their names): {len(self._held_out)} of {len(self._held_out) + self._dataset_videos}: {names}{more}"
+            )
+        if self._validation is None:
+            return [*lines, "nothing is validated: dataset.val_fraction or val_dataset would tell what this is worth"]
+        return lines + self._validation.describe()
+
+    def training_picture(self, model: nn.Module, batch: VideoBatch) -> Any:
+        assert isinstance(model, TrainableSAM2)
+        return training_strip(model, batch, self.config.visualization.max_length)
+
+    def validation(self) -> VosValidation | None:
+        return self._validation
+
+    def write_report(self, facts: Any) -> dict[str, Any]:
+        return self._report.write(facts)
+
+    @property
+    def _dataset_videos(self) -> int:
+        return len(self._dataset) // self.config.dataset.multiplier
+
+    def data_fingerprint(self) -> str:
+        return self._dataset.fingerprint()
+
+    def dataset(self) -> ClipDataset | SyntheticDataset:
+        return self._dataset
+
+    def model(self) -> TrainableSAM2:
+        model = build_network(
+            self.config.model, self.config.scratch.resolution, self.config.prompts, self.config.transforms
+        )
+        if self._initial_weights is not None:
+            load_weights(model, self._initial_weights)
+        freeze(model, self.config.model.trainable_modules)
+        return model
+
+    def step_module(self, model: nn.Module) -> ClipStep:
+        if not isinstance(model, TrainableSAM2):
+            raise TypeError(f"expected the network that model() returned, found {type(model).__name__}")
+        return ClipStep(model, self.config.loss)
+
+    def describe_model(self, model: nn.Module) -> list[str]:
+        network = resolve_network(self.config.model.name)
+        weights = self._initial_weights or "random weights"
+        return [f"{network.key} at {self.config.scratch.resolution} px from {weights}", *trainable_table(model)]
+
+    def loading_lines(self, checkpoint_path: str) -> list[str]:
+        network = resolve_network(self.config.model.name)
+        lines = ["from sam2.build_sam import build_sam2_video_predictor"]
+        if network.checkpoint_name is None:
+            # Stock sam2 finds only its own architectures; ours tells it of this one.
+            lines.append("from sam2_training.vos.model.names import register_aliases")
+            lines.append(f'register_aliases("{network.yaml_path}")')
+        lines.append(f'predictor = build_sam2_video_predictor("{network.config_name}", "{checkpoint_path}")')
+        return lines

@@ -1,0 +1,151 @@
+"""Validation of a run: the validation set and the guard set, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sam2_training.core.config import TrainConfig
+from sam2_training.core.config_data import AffineConfig, ColorJitterConfig, DatasetConfig, TransformsConfig
+from sam2_training.core.ranks import Ranks
+from sam2_training.core.rng import derive_seed
+from sam2_training.core.shared_work import SignOfLife
+from sam2_training.data.index import VideoIndex, build_index
+from sam2_training.report.data import worse_warnings
+from sam2_training.vos.clips.dataset import ClipDataset, SyntheticDataset
+from sam2_training.vos.evaluation.clips import EvaluationClip, folder_clips, open_clips
+from sam2_training.vos.measurement import SetMeasurement, loss_batches
+from sam2_training.vos.model.tracker import TrainableSAM2
+from sam2_training.vos.run_report import comparison_lines, score_table
+
+VALIDATION, GUARD = "validation", "guard"
+
+
+class VosValidation:
+    """Implements `sam2_training.engine.task.Validation` for videos with masks.
+
+    Metrics: val_j_and_f, val_j, val_f, val_iou, val_dice, val_presence_accuracy, val_loss, val_loss_<term>, and the
+    guard set's with guard_ in front. The guard set is measured whenever the validation set is.
+    """
+
+    def __init__(self, config: TrainConfig, validation: SetMeasurement, guard: SetMeasurement | None) -> None:
+        self.config = config
+        self.sets = {VALIDATION: validation} | ({GUARD: guard} if guard is not None else {})
+
+    def describe(self) -> list[str]:
+        lines = []
+        for name, videos in self.sets.items():
+            frames = sum(clip.num_frames for clip in videos.clips)
+            lines.append(
+                f"{name}: {len(videos.clips)} video(s), {frames} frames, prompt {videos.spec}, "
+                f"rule {self.config.evaluation.protocol}"
+            )
+        return lines
+
+    def num_frames(self) -> int:
+        return sum(clip.num_frames for videos in self.sets.values() for clip in videos.clips)
+
+    def measure(self, model: nn.Module, step: int, precision: Any, alive: Callable[[], None]) -> dict[str, float]:
+        assert isinstance(model, TrainableSAM2)
+        values: dict[str, float] = {}
+        for name, videos in self.sets.items():
+            prefix = "val" if name == VALIDATION else name
+            found = videos.measure(model, step, precision, alive)
+            values.update({f"{prefix}_{metric}": value for metric, value in found.items()})
+        return values
+
+    def sanity_check(self, model: nn.Module, count: int, precision: Any, alive: Callable[[], None]) -> None:
+        assert isinstance(model, TrainableSAM2)
+        self.sets[VALIDATION].evaluate(model, precision, alive, count=count)
+
+    def keep_as_best(self) -> None:
+        for videos in self.sets.values():
+            videos.keep_as_best()
+
+    def comparison_lines(self, facts: Any) -> list[str]:
+        lines: list[str] = []
+        for name, videos in self.sets.items():
+            table = score_table(name, videos, facts)
+            if table is not None:
+                lines += comparison_lines(table)
+                lines += [f"WARNING: {sentence}" for sentence in worse_warnings(table)]
+        return lines
+
+
+def open_validation(
+    config: TrainConfig, ranks: Ranks, log_dir: Path, held_out: VideoIndex | None
+) -> VosValidation | None:
+    """The validation that a configuration asks for; None if no videos are set aside for it.
+
+    held_out: the videos that dataset.val_fraction set aside. Raises DataError for what is wrong with the files.
+    """
+    if config.val_dataset is None and held_out is None:
+        return None
+    if config.val_dataset is not None:
+        validation = ranks.main_first(
+            lambda sign: _open_set(config, config.val_dataset, VALIDATION, ranks, log_dir, sign)
+        )
+    else:
+        assert held_out is not None
+        validation = _set_of_index(config, config.dataset, held_out, VALIDATION, ranks, log_dir)
+    guard_config = config.evaluation.guard_dataset
+    guard = None
+    if guard_config is not None:
+        guard = ranks.main_first(lambda sign: _open_set(config, guard_config, GUARD, ranks, log_dir, sign))
+    return VosValidation(config, validation, guard)
+
+
+def _open_set(
+    config: TrainConfig, dataset: DatasetConfig | None, name: str, ranks: Ranks, log_dir: Path, sign: SignOfLife
+) -> SetMeasurement:
+    assert dataset is not None
+    if dataset.dataset_type == "video":
+        index = build_index(replace(dataset, short_videos="repeat_last"), 1, log_dir, sign)
+        return _set_of_index(config, dataset, index, name, ranks, log_dir)
+    seed = unseen_seed(config.seed, name)
+    clips = _limited(config, open_clips(dataset, seed, None))
+    measured = SyntheticDataset(replace(_plain(config, dataset), seed=seed))
+    return SetMeasurement(config, ranks, clips, loss_batches(measured, len(clips)), _folder(log_dir, name))
+
+
+def _set_of_index(
+    config: TrainConfig, dataset: DatasetConfig, index: VideoIndex, name: str, ranks: Ranks, log_dir: Path
+) -> SetMeasurement:
+    clips = _limited(config, folder_clips(index))
+    batches = loss_batches(ClipDataset(_plain(config, dataset), index), len(clips))
+    return SetMeasurement(config, ranks, clips, batches, _folder(log_dir, name))
+
+
+def unseen_seed(seed: int, name: str) -> int:
+    """The seed of generated videos (VALIDATION or GUARD) in a run with `seed`: others than those of training."""
+    return derive_seed(seed, "unseen", (VALIDATION, GUARD).index(name)) % 2**31
+
+
+def _folder(log_dir: Path, name: str) -> Path:
+    return log_dir / "evaluation" / name
+
+
+def _limited(config: TrainConfig, clips: list[EvaluationClip]) -> list[EvaluationClip]:
+    """The first videos, as many as trainer.limit_val_batches allows; at least one."""
+    limit = config.trainer.limit_val_batches
+    count = limit if isinstance(limit, int) else round(limit * len(clips))
+    return clips[: max(1, count)]
+
+
+def _plain(config: TrainConfig, dataset: DatasetConfig) -> TrainConfig:
+    """The configuration of clips for a validation loss: not augmented, forwards, short videos filled up."""
+    none = ColorJitterConfig()
+    plain = TransformsConfig(0.0, AffineConfig(0.0, 0.0), none, 0.0, none)
+    calm = replace(
+        dataset,
+        short_videos="repeat_last",
+        reverse_time_prob=0.0,
+        multiplier=1,
+        on_bad_sample="error",
+        val_fraction=0.0,
+    )
+    return replace(config, dataset=calm, transforms=plain)
