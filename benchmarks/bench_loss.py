@@ -100,7 +100,7 @@ from sam2_training.vos.losses import clip_loss
 planes = sum(truth[n].to(torch.uint8) << n for n in range(3))[None, None, None]
 batch = VideoBatch(
     frames=torch.zeros(1, 1, 1, 1, 3, dtype=torch.uint8), mask_planes=planes,
-    labelled=torch.ones(1, 3, dtype=torch.bool), object_clip=torch.zeros(3, dtype=torch.long),
+    labeled=torch.ones(1, 3, dtype=torch.bool), object_clip=torch.zeros(3, dtype=torch.long),
     object_bit=torch.arange(3), object_ids=torch.arange(3),
     info=BatchInfo(sources=("",), loss_weight=3), batch_size=[],
 )

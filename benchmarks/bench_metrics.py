@@ -38,7 +38,7 @@ Masks = NDArray[np.bool_]
 
 
 def plain_outline(mask: Masks) -> Masks:
-    """Pixels that differ from their right, lower or lower right neighbour inside the image."""
+    """Pixels that differ from their right, lower or lower right neighbor inside the image."""
     points = np.zeros_like(mask)
     points[:, :-1] |= mask[:, :-1] != mask[:, 1:]
     points[:-1] |= mask[:-1] != mask[1:]
@@ -73,12 +73,12 @@ def moving_object(rng: np.random.Generator, radius: float) -> tuple[Masks, Masks
     angles = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     start, phase = rng.uniform(0, WIDTH), rng.uniform(0, 6)
     for t in range(FRAMES):
-        centre_x = (start + 9.0 * t) % (WIDTH + radius) - radius / 2
-        centre_y = HEIGHT / 2 + 80 * np.sin(t / 15 + phase)
+        center_x = (start + 9.0 * t) % (WIDTH + radius) - radius / 2
+        center_y = HEIGHT / 2 + 80 * np.sin(t / 15 + phase)
         lengths = radius * (1 + 0.2 * np.sin(5 * angles + t / 10) + 0.1 * np.sin(11 * angles + phase))
         for canvas, error in ((truth, 0.0), (masks, 6.0)):
             noisy = lengths + rng.normal(0, 1, len(angles)) * error
-            points = np.stack([centre_x + noisy * np.cos(angles), centre_y + noisy * np.sin(angles)], 1)
+            points = np.stack([center_x + noisy * np.cos(angles), center_y + noisy * np.sin(angles)], 1)
             cv2.fillPoly(canvas[t], [points.round().astype(np.int32)], 1)
     return truth.astype(bool), masks.astype(bool)
 

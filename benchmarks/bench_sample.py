@@ -3,7 +3,7 @@
 The same files for both: generated 854x480 clips of 8 frames with 3 objects, JPEG frames and palette PNG masks, of which
 4 frames make a sample. One thread, process CPU time. Stock and ours take turns, ROUNDS times, and the median is that of
 all rounds together: single rounds of one and the same code differed by up to 1.8x on a machine with other work on it.
-Stock hands over normalised floats; ours hands over bytes, which are normalised on the device.
+Stock hands over normalized floats; ours hands over bytes, which are normalized on the device.
 
 Run: python benchmarks/bench_sample.py [--repeats 20] [--json [FILE]]
 """

@@ -107,7 +107,7 @@ config = ModelConfig(name="sam2.1_hiera_t", attention_dropout=0.0, drop_path_rat
 step = ClipStep(build_network(config, resolution, prompts), LossConfig()).train()
 planes = sum(masks[:, n].to(torch.uint8) << n for n in range(O))[None, :, None]
 batch = VideoBatch(
-    frames=frames, mask_planes=planes, labelled=torch.ones(T, O, dtype=torch.bool),
+    frames=frames, mask_planes=planes, labeled=torch.ones(T, O, dtype=torch.bool),
     object_clip=torch.zeros(O, dtype=torch.long), object_bit=torch.arange(O), object_ids=torch.arange(O),
     info=BatchInfo(sources=("generated",), loss_weight=O), batch_size=[],
 )

@@ -1,7 +1,7 @@
 """On a machine with a GPU: runs tests/gpu, times a training step beside stock's, trains on real clips; one table.
 
 The network is sam2.1_hiera_b+ with random weights at 1024 px, 8 frames, 3 objects, bf16 autocast, prompts drawn as
-published from the same seeds; wall-clock time around a synchronised device, median of the repeats; peak memory is what
+published from the same seeds; wall-clock time around a synchronized device, median of the repeats; peak memory is what
 torch allocated. Writes the table between the GPU marks of benchmarks/README.md, with the GPU named.
 
 Run: python benchmarks/gpu.py [--repeats 20] [--data DIR with JPEGImages/ and Annotations/]
@@ -107,7 +107,7 @@ config = ModelConfig(name="sam2.1_hiera_b+", attention_dropout=dropout, compile=
 module = ClipStep(build_network(config, R), LossConfig()).train().cuda()
 planes = sum(masks[:, n].to(torch.uint8) << n for n in range(O))[None, :, None]
 batch = VideoBatch(
-    frames=frames, mask_planes=planes, labelled=torch.ones(T, O, dtype=torch.bool),
+    frames=frames, mask_planes=planes, labeled=torch.ones(T, O, dtype=torch.bool),
     object_clip=torch.zeros(O, dtype=torch.long), object_bit=torch.arange(O), object_ids=torch.arange(O),
     info=BatchInfo(("generated",), (), O, (True,) * T, (True,) * T), batch_size=[],
 )

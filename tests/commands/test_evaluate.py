@@ -201,7 +201,7 @@ def test_absent_numbers_have_a_reason_and_satisfy_nothing(
     assert lines["long", "1"].split()[2] not in ("–", "-")
     absent = {
         ("long", "2"): "the truth is empty",
-        ("long", "3"): "labelled in no frame",
+        ("long", "3"): "labeled in no frame",
         ("long", "4"): "last frame",
         ("one", "1"): "the clip has one frame",
     }

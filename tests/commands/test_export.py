@@ -99,7 +99,7 @@ def test_a_file_that_lacks_a_weight_gets_no_name(
     assert not (tmp_path / "slim.pt").exists()
 
 
-def test_weights_for_another_normalisation_are_of_no_use_to_stock(
+def test_weights_for_another_normalization_are_of_no_use_to_stock(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(checkpoint, tmp_path / "slim.pt", "transforms.mean=[0.5,0.5,0.5]") == 4

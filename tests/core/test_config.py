@@ -218,7 +218,7 @@ def test_hydra_state_of_the_caller_is_untouched() -> None:
     from hydra import initialize
     from hydra.core.global_hydra import GlobalHydra
 
-    former = GlobalHydra.instance().hydra  # other tests may have imported sam2, which initialises it
+    former = GlobalHydra.instance().hydra  # other tests may have imported sam2, which initializes it
     try:
         GlobalHydra.instance().clear()
         load_config(RECIPE)

@@ -28,8 +28,8 @@ with process_group(ranks, 30):
     seen["mean"] = ranks.mean_tensor(mine).tolist()
     seen["max"] = ranks.max_tensor(torch.tensor([ranks.rank, -ranks.rank])).tolist()
     seen["mine"] = mine.tolist()
-    seen["main_first"] = ranks.main_first(lambda sign: f"built by {ranks.rank}")
-    def build(sign):
+    seen["main_first"] = ranks.main_first(lambda heartbeat: f"built by {ranks.rank}")
+    def build(heartbeat):
         raise DataError("frames are missing")
     try:
         ranks.main_first(build)

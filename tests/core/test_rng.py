@@ -32,7 +32,7 @@ def test_every_argument_matters() -> None:
     assert len(seeds) == len(arguments)
 
 
-def test_neighbouring_positions_are_uncorrelated() -> None:
+def test_neighboring_positions_are_uncorrelated() -> None:
     draws = np.array([rng_for(123, "sample", 0, position).random(2) for position in range(2000)])
     assert abs(np.corrcoef(draws[:-1, 0], draws[1:, 0])[0, 1]) < 0.08  # 2,000 draws: 3.5 standard errors
     assert abs(draws.mean() - 0.5) < 0.02

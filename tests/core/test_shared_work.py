@@ -11,37 +11,37 @@ from typing import Any
 import pytest
 from sam2_training.core import shared_work
 from sam2_training.core.errors import DataError, HangError, TrainingError
-from sam2_training.core.shared_work import AnotherFailedError, SharedWork, SignOfLife, no_sign
+from sam2_training.core.shared_work import AnotherFailedError, HeartbeatCallback, SharedWork, no_heartbeat
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from tests.two_ranks import seen_by_two_ranks
 
 PATIENCE = 0.4
-Work = Callable[[SignOfLife], Any]
+Work = Callable[[HeartbeatCallback], Any]
 
 
 class Rank(threading.Thread):
     """One of two ranks, as a thread: what came back, what was raised, how long it took."""
 
-    def __init__(self, store: HashStore, rank: int, work: Work, alive: SignOfLife) -> None:
+    def __init__(self, store: HashStore, rank: int, work: Work, heartbeat: HeartbeatCallback) -> None:
         super().__init__()
-        self.shared, self.work, self.alive = SharedWork(store, rank, 2, PATIENCE), work, alive
+        self.shared, self.work, self.heartbeat = SharedWork(store, rank, 2, PATIENCE), work, heartbeat
         self.outcome: tuple[Any, TrainingError | None] | None = None
         self.error: BaseException | None = None
 
     def run(self) -> None:
         began = time.monotonic()
         try:
-            self.outcome = self.shared.do(self.work, self.alive)
+            self.outcome = self.shared.do(self.work, self.heartbeat)
         except BaseException as error:
             self.error = error
         self.seconds = time.monotonic() - began
 
 
-def play(first: Work, second: Work, alive: SignOfLife = no_sign) -> tuple[Rank, Rank]:
-    """Two ranks that do different work; alive is the first one's."""
+def play(first: Work, second: Work, heartbeat: HeartbeatCallback = no_heartbeat) -> tuple[Rank, Rank]:
+    """Two ranks that do different work; heartbeat is the first one's."""
     store = HashStore()
-    ranks = Rank(store, 0, first, alive), Rank(store, 1, second, no_sign)
+    ranks = Rank(store, 0, first, heartbeat), Rank(store, 1, second, no_heartbeat)
     for rank in ranks:
         rank.start()
     for rank in ranks:
@@ -52,24 +52,24 @@ def play(first: Work, second: Work, alive: SignOfLife = no_sign) -> tuple[Rank, 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_work, "SECONDS_BETWEEN_SIGNS", 0.05)
+    monkeypatch.setattr(shared_work, "SECONDS_BETWEEN_HEARTBEATS", 0.05)
     monkeypatch.setattr(shared_work, "SECONDS_AFTER_A_FAILURE", 1.0)
 
 
 def works(seconds: float, signs: bool = True) -> Work:
-    def work(sign: SignOfLife) -> str:
+    def work(heartbeat: HeartbeatCallback) -> str:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             time.sleep(0.01)
             if signs:
-                sign()
+                heartbeat()
         return f"{seconds:g} s"
 
     return work
 
 
 def fails(error: BaseException) -> Work:
-    def work(sign: SignOfLife) -> None:
+    def work(heartbeat: HeartbeatCallback) -> None:
         raise error
 
     return work
@@ -86,7 +86,7 @@ def test_who_is_ready_waits_longer_than_its_patience_while_the_other_gives_signs
 def test_r19_a_rank_without_a_sign_of_life_is_named() -> None:
     first, _ = play(works(0), works(5 * PATIENCE, signs=False))
     assert isinstance(first.error, HangError)
-    assert str(first.error) == "no sign of life from rank 1 for 0.4 s, while rank 0 waited"
+    assert str(first.error) == "no heartbeat from rank 1 for 0.4 s, while rank 0 waited"
     assert first.seconds < 4 * PATIENCE
 
 
@@ -122,11 +122,11 @@ def test_r12_a_stop_ends_the_work_of_all(seconds: float) -> None:
     stopped = TrainingError("stopped on request")
     began = time.monotonic()
 
-    def alive() -> None:
+    def heartbeat() -> None:
         if time.monotonic() - began > 0.3:
             raise stopped
 
-    first, second = play(works(seconds), works(20), alive)
+    first, second = play(works(seconds), works(20), heartbeat)
     assert first.outcome is not None
     assert first.outcome[1] is stopped
     assert second.outcome is not None
@@ -136,9 +136,9 @@ def test_r12_a_stop_ends_the_work_of_all(seconds: float) -> None:
 
 def test_signs_are_not_sent_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network tracks hundreds of frames a second; the store is asked twice a second."""
-    monkeypatch.setattr(shared_work, "SECONDS_BETWEEN_SIGNS", 10.0)
+    monkeypatch.setattr(shared_work, "SECONDS_BETWEEN_HEARTBEATS", 10.0)
     store = HashStore()
-    assert SharedWork(store, 0, 1, PATIENCE).do(works(0.2), no_sign) == ("0.2 s", None)
+    assert SharedWork(store, 0, 1, PATIENCE).do(works(0.2), no_heartbeat) == ("0.2 s", None)
     assert store.add("signs", 0) == 1
 
 
@@ -148,23 +148,23 @@ from sam2_training.core.ranks import process_group, ranks_from_environment
 from sam2_training.core.errors import DataError
 ranks = ranks_from_environment("cpu")
 
-def slow(sign):
+def slow(heartbeat):
     until = time.monotonic() + 1.4 * TIMEOUT
     while time.monotonic() < until:
         time.sleep(0.05)
-        sign()
+        heartbeat()
     return f"by {ranks.rank}"
 
-def damaged(sign):
+def damaged(heartbeat):
     if ranks.rank == 1:
         raise DataError("frame 7 is damaged")
-    slow(sign)
+    slow(heartbeat)
 
 with process_group(ranks, TIMEOUT):
-    seen = {"gathered": ranks.gather_work(lambda sign: slow(sign) if ranks.rank == 1 else "at once")}
-    seen["built"] = ranks.main_first(slow if ranks.rank == 0 else lambda sign: "from its cache")
+    seen = {"gathered": ranks.collect_with_heartbeat(lambda beat: slow(beat) if ranks.rank == 1 else "at once")}
+    seen["built"] = ranks.main_first(slow if ranks.rank == 0 else lambda heartbeat: "from its cache")
     try:
-        ranks.gather_work(damaged)
+        ranks.collect_with_heartbeat(damaged)
     except DataError as error:
         seen["failure"] = str(error)
     ranks.barrier()

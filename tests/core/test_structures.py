@@ -32,7 +32,7 @@ def test_a_sample_knows_its_files_and_is_never_changed_in_place() -> None:
     sample = VideoSample(
         frames=(frame, frame),
         mask_planes=np.zeros((2, 1, 4, 6), np.uint8),
-        labelled=np.ones((2, 1), bool),
+        labeled=np.ones((2, 1), bool),
         object_ids=(7,),
         video_name="surf",
         frame_names=("00000", "00001"),

@@ -30,10 +30,10 @@ def test_frames_of_every_format_are_read_as_rgb(tmp_path, suffix):
     assert np.abs(read_image(str(path)).astype(int) - smooth()).mean() < 4
 
 
-def test_grey_and_rgba_frames_become_rgb(tmp_path):
-    Image.fromarray(smooth()[..., 0]).save(tmp_path / "grey.png")
+def test_gray_and_rgba_frames_become_rgb(tmp_path):
+    Image.fromarray(smooth()[..., 0]).save(tmp_path / "gray.png")
     Image.fromarray(np.dstack([smooth(), np.full((24, 32), 9, np.uint8)])).save(tmp_path / "rgba.png")
-    assert (read_image(str(tmp_path / "grey.png")) == smooth()[..., :1]).all()
+    assert (read_image(str(tmp_path / "gray.png")) == smooth()[..., :1]).all()
     assert (read_image(str(tmp_path / "rgba.png")) == smooth()).all()
 
 
@@ -111,12 +111,12 @@ def test_masks_of_few_bits_keep_their_values(tmp_path, bits):
     image.save(tmp_path / "palette.png", bits=bits)
     assert (tmp_path / "palette.png").read_bytes()[24] == bits
     assert (read_mask(str(tmp_path / "palette.png")) == ids).all()
-    (tmp_path / "grey.png").write_bytes(grey_png(ids, bits))
-    assert (read_mask(str(tmp_path / "grey.png")) == ids).all()
+    (tmp_path / "gray.png").write_bytes(gray_png(ids, bits))
+    assert (read_mask(str(tmp_path / "gray.png")) == ids).all()
 
 
-def grey_png(ids: np.ndarray, bits: int) -> bytes:
-    """A grey PNG of few bits, which Pillow cannot write."""
+def gray_png(ids: np.ndarray, bits: int) -> bytes:
+    """A gray PNG of few bits, which Pillow cannot write."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -131,9 +131,9 @@ def grey_png(ids: np.ndarray, bits: int) -> bytes:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
-def test_colour_masks_are_refused_with_the_reason(tmp_path, mode):
+def test_color_masks_are_refused_with_the_reason(tmp_path, mode):
     Image.fromarray(smooth()).convert(mode).save(tmp_path / "m.png")
-    with pytest.raises(DataError, match=r"expected palette or grey .*m\.png"):
+    with pytest.raises(DataError, match=r"expected palette or gray .*m\.png"):
         read_mask(str(tmp_path / "m.png"))
 
 

@@ -53,4 +53,4 @@ def test_objects_stand_out_from_the_background():
         inside = frames[0][masks[0].any(axis=0)].mean(axis=0)
         outside = frames[0][~masks[0].any(axis=0)].mean(axis=0)
         distances.append(np.abs(inside - outside).max())
-    assert np.median(distances) > 30  # grey levels
+    assert np.median(distances) > 30  # gray levels

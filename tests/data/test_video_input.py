@@ -15,9 +15,9 @@ from sam2_training.pictures.video import write_mp4
 
 @pytest.fixture
 def mp4(tmp_path: Path) -> Path:
-    """Ten frames, each of one grey level: 10, 30, ... 190."""
-    write_mp4(tmp_path / "grey.mp4", [np.full((48, 64, 3), 10 + 20 * t, np.uint8) for t in range(10)], 12.5)
-    return tmp_path / "grey.mp4"
+    """Ten frames, each of one gray level: 10, 30, ... 190."""
+    write_mp4(tmp_path / "gray.mp4", [np.full((48, 64, 3), 10 + 20 * t, np.uint8) for t in range(10)], 12.5)
+    return tmp_path / "gray.mp4"
 
 
 def level(frame: np.ndarray) -> int:
@@ -27,7 +27,7 @@ def level(frame: np.ndarray) -> int:
 
 def test_frames_come_in_order_and_out_of_turn(mp4: Path) -> None:
     video = Mp4Frames(mp4)
-    assert (video.num_frames, video.frames_per_second, video.name) == (10, 12.5, "grey")
+    assert (video.num_frames, video.frames_per_second, video.name) == (10, 12.5, "gray")
     assert [level(video.read_frame(t)) for t in range(10)] == list(range(10))
     assert [level(video.read_frame(t)) for t in (3, 7, 2, 2, 9)] == [3, 7, 2, 2, 9]
     assert video.frame_name(7) == "00007"
@@ -36,7 +36,7 @@ def test_frames_come_in_order_and_out_of_turn(mp4: Path) -> None:
     video.close()
 
 
-def test_colours_are_rgb(tmp_path: Path) -> None:
+def test_colors_are_rgb(tmp_path: Path) -> None:
     red = np.zeros((48, 64, 3), np.uint8)
     red[..., 0] = 200
     write_mp4(tmp_path / "red.mp4", [red, red], 10)

@@ -32,7 +32,7 @@ def make_batch(case: cases.Case) -> VideoBatch:
     return VideoBatch(
         frames=frames,
         mask_planes=planes,
-        labelled=torch.ones(case.num_frames, sum(counts), dtype=torch.bool),
+        labeled=torch.ones(case.num_frames, sum(counts), dtype=torch.bool),
         object_clip=torch.tensor([b for b, count in enumerate(counts) for _ in range(count)]),
         object_bit=torch.tensor([n for count in counts for n in range(count)]),
         object_ids=torch.arange(sum(counts)),
@@ -46,7 +46,7 @@ def run_case(case: cases.Case, folder: Path, recorded: list[tuple[torch.Tensor, 
     replayed = iter(recorded)
     clicks = []
 
-    def click(truth: torch.Tensor, predicted: torch.Tensor | None, labelled: torch.Tensor) -> Points:
+    def click(truth: torch.Tensor, predicted: torch.Tensor | None, labeled: torch.Tensor) -> Points:
         own = cases.pick_click(truth, predicted)
         if predicted is None:
             return Points(*own)

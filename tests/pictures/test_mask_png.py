@@ -31,7 +31,7 @@ def test_higher_score_wins_for_objects_and_for_pixels() -> None:
     assert id_map(masks, [5, 9], logits)[0].tolist() == [5, 5, 5, 9, 9, 9]
 
 
-def test_file_is_in_palette_mode_with_davis_colours(tmp_path: Path) -> None:
+def test_file_is_in_palette_mode_with_davis_colors(tmp_path: Path) -> None:
     path = tmp_path / "clip" / "00000.png"
     write_masks_png(path, two_overlapping(), [1, 255])
     with Image.open(path) as image:

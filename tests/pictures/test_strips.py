@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from sam2_training.core.errors import DataError
 from sam2_training.pictures import strips
-from sam2_training.pictures.palette import object_colour
+from sam2_training.pictures.palette import object_color
 from sam2_training.pictures.strips import (
     StripRow,
     comparison_strip,
@@ -31,8 +31,8 @@ def masks(count: int = 1) -> list[npt.NDArray[np.bool_]]:
     return [one] * 3
 
 
-def has_colour(picture: npt.NDArray[np.uint8], object_id: int) -> bool:
-    return bool((picture == np.array(object_colour(object_id))).all(-1).any())
+def has_color(picture: npt.NDArray[np.uint8], object_id: int) -> bool:
+    return bool((picture == np.array(object_color(object_id))).all(-1).any())
 
 
 def test_chosen_frames() -> None:
@@ -49,15 +49,15 @@ def test_strip_is_rows_of_masks_by_columns_of_frames() -> None:
     assert picture.ndim == 3
     height = (picture.shape[0] - strips.LINE - 2 * strips.GAP) // 2
     top, bottom = picture[: strips.LINE + height], picture[strips.LINE + height + strips.GAP :]
-    assert not has_colour(top, 2)
-    assert has_colour(bottom, 2)
+    assert not has_color(top, 2)
+    assert has_color(bottom, 2)
     middle = top[strips.LINE + height // 2]
     width = (picture.shape[1] - strips.GUTTER) // 3
     seen = [int(middle[strips.GUTTER + column * width + width // 2, 0]) for column in range(3)]
     assert seen == list(SHADES)
 
 
-def test_comparison_shows_scores_of_every_object_in_its_colour() -> None:
+def test_comparison_shows_scores_of_every_object_in_its_color() -> None:
     scores: list[list[float | None] | None] = [None, [0.91, 0.5], [None, 0.25]]
     shown, empty = (
         comparison_strip(
@@ -68,8 +68,8 @@ def test_comparison_shows_scores_of_every_object_in_its_colour() -> None:
     )  # fmt: skip
     assert shown.shape == empty.shape
     changed = (shown != empty).any(-1)
-    assert has_colour(shown[changed][None], 1)
-    assert has_colour(shown[changed][None], 2)
+    assert has_color(shown[changed][None], 1)
+    assert has_color(shown[changed][None], 2)
     assert np.argwhere(changed).min(0)[0] > shown.shape[0] - strips.LINE - 3 * strips.GAP, "only the last line differs"
     assert np.argwhere(changed).min(0)[1] > strips.GUTTER + shown.shape[1] // 4, "and not in the first column"
 
@@ -81,7 +81,7 @@ def test_many_objects_get_their_mean_when_single_scores_have_no_room() -> None:
     assert (film_strip(frames(), rows, many, "abc") == film_strip(frames(), same_mean, many, "abc")).all()
 
 
-def test_unlabelled_frame_says_so_instead_of_looking_empty() -> None:
+def test_unlabeled_frame_says_so_instead_of_looking_empty() -> None:
     row = [StripRow("truth", [masks()[0], None, masks()[0]])]
     picture = film_strip(frames(), row, [1], ["a", "b", "c"])
     assert not (picture == SHADES[1]).all(-1).any()
@@ -111,7 +111,7 @@ def test_wrong_counts_and_sizes_are_named() -> None:
 
 def test_contact_sheet_runs_line_by_line() -> None:
     sheet = contact_sheet(frames(), masks(), [3], ["0", "1", "2"], num_columns=2)
-    assert has_colour(sheet, 3)
+    assert has_color(sheet, 3)
     height, width = (sheet.shape[0] - strips.GAP) // 2, (sheet.shape[1] - strips.GAP) // 2
     corners = [sheet[strips.GAP + line * height + 4, strips.GAP + column * width + 4, 0] for line, column in
                ((0, 0), (0, 1), (1, 0), (1, 1))]  # fmt: skip

@@ -34,7 +34,7 @@ def read(path: Path) -> list[npt.NDArray[np.uint8]]:
     return pictures
 
 
-def test_overlay_video_has_every_frame_in_order_and_in_colour(tmp_path: Path) -> None:
+def test_overlay_video_has_every_frame_in_order_and_in_color(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "clip.mp4"
     assert write_overlay_mp4(path, frames(), masks(), [1, 5], 10) == 6
     pictures = read(path)

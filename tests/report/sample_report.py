@@ -25,7 +25,7 @@ from sam2_training.report.data import (
     worse_warnings,
 )
 from sam2_training.report.page import write_report
-from sam2_training.report.summary import summarise_dataset
+from sam2_training.report.summary import summarize_dataset
 
 NUM_COLUMNS = 6
 HOSTILE_NAME = "<script>alert(1)</script>&a_very_long_video_name_without_any_space_in_it"
@@ -113,7 +113,7 @@ def comparison() -> ScoreTable:
         ("bmx-bumps", 1, 0.514, 0.431), ("chair", 9, 0.667, 0.752), (HOSTILE_NAME, 17, 0.402, 0.551),
     ]  # fmt: skip
     rows = [ScoreRow(video, number, scores(before), scores(after)) for video, number, before, after in values]
-    absent = Scores(reason="the object is labelled in the first frame only")
+    absent = Scores(reason="the object is labeled in the first frame only")
     rows.append(ScoreRow("caps", 30, absent, absent))
     return ScoreTable(
         "validation set", rows, scores(0.559), scores(0.760),
@@ -201,9 +201,9 @@ def sample_data(data: Path) -> ReportData:
 def _dataset(name, rng, num_videos):  # type: ignore[no-untyped-def]
     lengths = [int(length) for length in rng.integers(5, 120, num_videos)]
     areas = rng.lognormal(-3.6, 1.4, 40 * num_videos).clip(1e-6, 0.9)
-    return summarise_dataset(
+    return summarize_dataset(
         name, lengths, list(areas), num_objects=2 * num_videos, visible=len(areas), absent=len(areas) // 9,
-        unlabelled=len(areas) // 3, facts={"frame sizes": "854×480 to 1920×1080"},
+        unlabeled=len(areas) // 3, facts={"frame sizes": "854×480 to 1920×1080"},
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import math
 import pandas
 import pytest
 from sam2_training.report.curves import MAX_POINTS, training_charts
-from sam2_training.report.summary import summarise_dataset
+from sam2_training.report.summary import summarize_dataset
 
 from tests.report.sample_report import metrics, validations
 
@@ -67,7 +67,7 @@ def test_throughput_and_waiting_are_ratios() -> None:
 
 def test_summary_counts_everything_once() -> None:
     lengths, areas = [5, 6, 90, 41], [0.00005, 0.02, 0.0299, 0.03, 0.6]
-    summary = summarise_dataset("set", lengths, areas, num_objects=6, visible=5, absent=2, unlabelled=7)
+    summary = summarize_dataset("set", lengths, areas, num_objects=6, visible=5, absent=2, unlabeled=7)
     assert summary.facts == {"videos": 4, "frames": 142, "objects": 6}
     clip_lengths, sizes, labels = summary.histograms
     assert sum(clip_lengths.counts) == 4
@@ -81,7 +81,7 @@ def test_summary_counts_everything_once() -> None:
 
 
 def test_summary_of_equal_lengths_and_of_nothing() -> None:
-    same = summarise_dataset("set", [8, 8], [], num_objects=0, visible=0, absent=0, unlabelled=0)
+    same = summarize_dataset("set", [8, 8], [], num_objects=0, visible=0, absent=0, unlabeled=0)
     assert same.histograms[0].labels == ("8",)
-    none = summarise_dataset("set", [], [], num_objects=0, visible=0, absent=0, unlabelled=0)
+    none = summarize_dataset("set", [], [], num_objects=0, visible=0, absent=0, unlabeled=0)
     assert sum(none.histograms[0].counts) == 0

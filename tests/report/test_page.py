@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sam2_training.pictures.palette import hex_colour
+from sam2_training.pictures.palette import hex_color
 from sam2_training.report.curves import training_charts
 from sam2_training.report.data import ReportData, ReportStrip, ScoreRow, Scores, ScoreTable, worse_warnings
 from sam2_training.report.inline_pictures import data_uris
 from sam2_training.report.page import MAX_ROWS, change_text, render_report, write_report
-from sam2_training.report.summary import summarise_dataset
+from sam2_training.report.summary import summarize_dataset
 
 from tests.report.sample_report import HOSTILE_NAME, comparison, guard, metrics, provenance, scores, validations
 
@@ -66,7 +66,7 @@ def data(**changes: object) -> ReportData:
         warnings=[f"worse: {HOSTILE_NAME}"],
         strips=[ReportStrip("best", HOSTILE_NAME, HOSTILE_NAME, picture, f'"quoted" {HOSTILE_NAME}')],
         charts=training_charts(metrics(30), validations(30)),
-        datasets=[summarise_dataset(HOSTILE_NAME, [5, 9], [0.1], num_objects=2, visible=9, absent=1, unlabelled=0)],
+        datasets=[summarize_dataset(HOSTILE_NAME, [5, 9], [0.1], num_objects=2, visible=9, absent=1, unlabeled=0)],
         provenance={**provenance(), HOSTILE_NAME: HOSTILE_NAME},
     )
     return replace(start, **changes)  # type: ignore[arg-type]
@@ -113,7 +113,7 @@ def test_summary_says_what_it_was_worth() -> None:
 
 
 def test_absent_scores_are_dashes_with_a_reason_and_never_zero() -> None:
-    reason = "the object is labelled in the first frame only"
+    reason = "the object is labeled in the first frame only"
     row = ScoreRow("caps", 2, Scores(reason=reason), scores(0.5))
     table = ScoreTable("set", [row], Scores(reason="none"), scores(0.5))
     outline = Outline(render_report(data(comparison=table, charts=())))
@@ -131,11 +131,11 @@ def test_unfinished_run_says_what_is_missing() -> None:
     assert 'http-equiv="refresh"' not in render_report(replace(bare, state="finished"))
 
 
-def test_colours_in_tables_are_those_of_pictures() -> None:
+def test_colors_in_tables_are_those_of_pictures() -> None:
     chips = [
         i["style"] for i in Outline(render_report(data(guard=None))).of("i") if "background" in (i.get("style") or "")
     ]
-    assert chips == [f"background:{hex_colour(row.object_id)}" for row in comparison().rows]
+    assert chips == [f"background:{hex_color(row.object_id)}" for row in comparison().rows]
 
 
 def test_provenance_shows_every_leaf_and_earlier_starts() -> None:

@@ -29,12 +29,12 @@ def plain_focal(logits: Tensor, target: Tensor, alpha: float, gamma: float) -> T
     return -alpha_t * (1 - p_t) ** gamma * p_t.log()
 
 
-def plain_loss(step: PredictionStep, truth: Tensor, labelled: Tensor, config: LossConfig) -> dict[str, Tensor]:
+def plain_loss(step: PredictionStep, truth: Tensor, labeled: Tensor, config: LossConfig) -> dict[str, Tensor]:
     """The published loss of one prediction step, object by object. truth: bool [O, H, W]."""
     sums = {name: torch.zeros((), dtype=step.ious.dtype) for name in (*LOSS_NAMES, "total")}
     full = F.interpolate(step.low_res_masks, size=truth.shape[-2:], mode="bilinear", align_corners=False)
     for o in range(len(truth)):
-        if not labelled[o]:
+        if not labeled[o]:
             continue
         target = truth[o].to(full.dtype)
         present = target.max()[None]
@@ -100,11 +100,11 @@ def test_values_and_gradients_equal_the_plain_formulas(
 ) -> None:
     if chunk:
         monkeypatch.setattr(losses_module, "CHUNK_VALUES", chunk)
-    batch = make_batch(3, absent=[(1, 0)], unlabelled=[(1, 1), (2, 0), (2, 1)])
+    batch = make_batch(3, absent=[(1, 0)], unlabeled=[(1, 1), (2, 0), (2, 1)])
     outputs = outputs_for(batch, 2, num_candidates)
     found = clip_loss(outputs, batch, config, 2.5)
     parts = [
-        plain_loss(step, batch.masks(output.frame_index), batch.labelled[output.frame_index], config)
+        plain_loss(step, batch.masks(output.frame_index), batch.labeled[output.frame_index], config)
         for output in outputs
         for step in output.steps
     ]
@@ -157,8 +157,8 @@ def test_the_best_candidate_is_chosen_by_the_weighted_sum() -> None:
     assert choice == {(1.0, 0.0): 0, (0.0, 1.0): 1, (20.0, 0.01): 0, (0.01, 20.0): 1}
 
 
-def test_unlabelled_objects_count_nowhere() -> None:
-    batch = make_batch(2, unlabelled=[(1, 0)])
+def test_unlabeled_objects_count_nowhere() -> None:
+    batch = make_batch(2, unlabeled=[(1, 0)])
     outputs = outputs_for(batch)
     clip_loss(outputs, batch, LossConfig(), 1.0)["total"].backward()
     for leaf in leaves(outputs)[3:]:
@@ -167,10 +167,10 @@ def test_unlabelled_objects_count_nowhere() -> None:
         assert leaf.grad[1].any()
 
 
-def test_frames_known_to_be_unlabelled_are_left_out_with_equal_results() -> None:
-    batch = make_batch(2, unlabelled=[(0, 0), (0, 1)])
-    informed = make_batch(2, unlabelled=[(0, 0), (0, 1)])
-    informed.info = BatchInfo(("a",), promptable=(False, True), labelled_frames=(False, True))
+def test_frames_known_to_be_unlabeled_are_left_out_with_equal_results() -> None:
+    batch = make_batch(2, unlabeled=[(0, 0), (0, 1)])
+    informed = make_batch(2, unlabeled=[(0, 0), (0, 1)])
+    informed.info = BatchInfo(("a",), promptable=(False, True), labeled_frames=(False, True))
     first, second = (clip_loss(outputs_for(one), one, LossConfig(), 1.0) for one in (batch, informed))
     assert {name: value.item() for name, value in first.items()} == {n: v.item() for n, v in second.items()}
 
@@ -192,9 +192,9 @@ def test_absent_objects_have_only_a_class_loss() -> None:
     assert scores.all()
 
 
-def test_the_normaliser_divides_everything() -> None:
+def test_the_normalizer_divides_everything() -> None:
     batch = make_batch(2)
-    one, four = (clip_loss(outputs_for(batch), batch, LossConfig(), normaliser) for normaliser in (1.0, 4.0))
+    one, four = (clip_loss(outputs_for(batch), batch, LossConfig(), normalizer) for normalizer in (1.0, 4.0))
     assert all(one[name].item() == pytest.approx(4 * four[name].item()) for name in one)
 
 

@@ -1,4 +1,4 @@
-"""One pass of colour equals torchvision's operations one after the other."""
+"""One pass of color equals torchvision's operations one after the other."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 import torchvision.transforms.functional as F
 from PIL import Image
 from sam2_training.core.config_data import ColorJitterConfig
-from sam2_training.vos.clips.color import ColorOperation, apply_colour, draw_jitter
+from sam2_training.vos.clips.color import ColorOperation, apply_color, draw_jitter
 
 PUBLISHED = ColorJitterConfig(0.1, 0.05, 0.05)
 
 
 def image_without_extremes(seed: int) -> np.ndarray:
-    """Grey levels from 60 to 190, so that no operation clips."""
+    """Gray levels from 60 to 190, so that no operation clips."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(60, 190, (9, 9, 3), dtype=np.uint8)
     return cv2.resize(coarse, (80, 64), interpolation=cv2.INTER_LINEAR)
@@ -40,8 +40,8 @@ def test_one_pass_equals_torchvisions_sequence(seed):
         operations = (*operations, ColorOperation("grayscale"))
     operations = (*operations, *draw_jitter(PUBLISHED, rng))
     image = image_without_extremes(seed)
-    ours = apply_colour(image.copy(), operations).astype(float)
-    assert np.abs(ours - sequential(image, operations, as_float=True)).max() <= 1  # grey levels
+    ours = apply_color(image.copy(), operations).astype(float)
+    assert np.abs(ours - sequential(image, operations, as_float=True)).max() <= 1  # gray levels
     stock = ours - sequential(image, operations)
     assert stock.min() >= -1.5
     assert stock.max() <= 1.5 + len(operations)  # Pillow rounds down after every operation
@@ -52,7 +52,7 @@ def test_each_operation_alone_equals_torchvision(kind):
     image = image_without_extremes(1)
     for amount in (0.8, 1.0, 1.2):
         operations = (ColorOperation(kind, amount),)
-        difference = np.abs(apply_colour(image.copy(), operations).astype(int) - sequential(image, operations))
+        difference = np.abs(apply_color(image.copy(), operations).astype(int) - sequential(image, operations))
         assert difference.max() <= 1
 
 
@@ -60,14 +60,14 @@ def test_each_operation_alone_equals_torchvision(kind):
 def test_hue_shift_equals_torchvision(shift):
     operations = (ColorOperation("brightness", 1.1), ColorOperation("hue", shift), ColorOperation("contrast", 0.95))
     image = image_without_extremes(2)
-    difference = np.abs(apply_colour(image.copy(), operations).astype(int) - sequential(image, operations))
+    difference = np.abs(apply_color(image.copy(), operations).astype(int) - sequential(image, operations))
     assert difference.mean() < 2  # both pass through 8-bit HSV, with roundings of their own
     assert difference.max() <= 8
 
 
 def test_results_are_clipped_not_wrapped():
     white = np.full((8, 8, 3), 250, np.uint8)
-    assert (apply_colour(white, (ColorOperation("brightness", 1.3),)) == 255).all()
+    assert (apply_color(white, (ColorOperation("brightness", 1.3),)) == 255).all()
 
 
 def test_jitter_draws_each_part_in_range_and_in_any_order():
@@ -95,4 +95,4 @@ def test_jitter_draws_each_part_in_range_and_in_any_order():
 def test_nothing_to_do_changes_nothing():
     image = image_without_extremes(3)
     assert draw_jitter(ColorJitterConfig(), np.random.default_rng(0)) == ()
-    assert (apply_colour(image.copy(), ()) == image).all()
+    assert (apply_color(image.copy(), ()) == image).all()

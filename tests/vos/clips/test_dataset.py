@@ -40,7 +40,7 @@ def batches(dataset, keys: list[SampleKey], num_workers: int, batch_size: int = 
 
 
 def digest(batch: VideoBatch) -> tuple:
-    parts = [batch.frames, batch.mask_planes, batch.labelled, batch.object_clip, batch.object_bit, batch.object_ids]
+    parts = [batch.frames, batch.mask_planes, batch.labeled, batch.object_clip, batch.object_bit, batch.object_ids]
     return tuple(part.numpy().tobytes() for part in parts), batch.info
 
 
@@ -83,13 +83,13 @@ def test_masks_and_labels_are_those_of_the_files(folders, make_squares):
     dataset = build_dataset(folders.train_config(num_frames=3, resolution=64), None)
     sample = dataset[SampleKey(0, 0, 0)]
     assert sample.object_ids == (4, 9)
-    assert sample.labelled.tolist() == [[True, True], [False, False], [True, True]]
+    assert sample.labeled.tolist() == [[True, True], [False, False], [True, True]]
     assert sample.mask_paths[1] == ""
     masks = unpack_planes(sample.mask_planes[0], 2)
     ids = make_squares([4, 9])
     rows, columns = (np.arange(64) * 24) // 64, (np.arange(64) * 32) // 64
     assert (masks[0] == (ids == 4)[rows][:, columns]).all()
-    assert not unpack_planes(sample.mask_planes[2], 2)[0].any()  # absent: labelled, no pixel
+    assert not unpack_planes(sample.mask_planes[2], 2)[0].any()  # absent: labeled, no pixel
     batch = dataset.collate([sample])
     assert (batch.masks(0).numpy() == masks).all()
     assert "v frames 00000..00002" in batch.info.sources[0]
@@ -118,7 +118,7 @@ def test_overlapping_objects_from_a_folder_per_object(folders, make_squares):
     folders.mask("v/2", "0.png", make_squares([1]), "1")
     dataset = build_dataset(folders.train_config(), None)
     sample = dataset[SampleKey(0, 0, 0)]
-    assert sample.labelled.tolist() == [[True, True], [True, False]]
+    assert sample.labeled.tolist() == [[True, True], [True, False]]
     first = unpack_planes(sample.mask_planes[0], 2)
     assert (first[0] & first[1]).sum() == first[1].sum() > 0
 
@@ -133,7 +133,7 @@ def test_batch_of_clips_with_different_numbers_of_objects(clips):
     assert batch.info.loss_weight == sum(counts)
     for o, (b, n) in enumerate(zip(batch.object_clip.tolist(), batch.object_bit.tolist(), strict=True)):
         assert (batch.masks(1)[o].numpy() == unpack_planes(samples[b].mask_planes[1], counts[b])[n]).all()
-        assert batch.labelled[:, o].tolist() == samples[b].labelled[:, n].tolist()
+        assert batch.labeled[:, o].tolist() == samples[b].labeled[:, n].tolist()
 
 
 def test_batch_says_on_the_cpu_which_frames_can_be_prompted_and_have_labels(clips):
@@ -141,8 +141,8 @@ def test_batch_says_on_the_cpu_which_frames_can_be_prompted_and_have_labels(clip
         for position in range(4):
             batch = clips.collate([clips[SampleKey(0, position, key)] for key in keys])
             visible = torch.stack([batch.masks(t).flatten(1).any(dim=1) for t in range(3)])
-            assert list(batch.info.promptable) == (visible & batch.labelled).all(dim=1).tolist()
-            assert list(batch.info.labelled_frames) == batch.labelled.any(dim=1).tolist()
+            assert list(batch.info.promptable) == (visible & batch.labeled).all(dim=1).tolist()
+            assert list(batch.info.labeled_frames) == batch.labeled.any(dim=1).tolist()
 
 
 def test_short_video_repeats_its_last_frame_in_the_clip(folders):
@@ -151,7 +151,7 @@ def test_short_video_repeats_its_last_frame_in_the_clip(folders):
     sample = dataset[SampleKey(0, 0, 0)]
     assert sample.frame_names == ("00000", "00001", "00001", "00001")
     assert (sample.frames[1] == sample.frames[3]).all()
-    assert sample.labelled.all()
+    assert sample.labeled.all()
 
 
 def test_every_file_of_a_clip_is_read_once(folders, monkeypatch):
@@ -206,10 +206,10 @@ def test_batch_of_bad_clips_becomes_a_blank_clip_without_weight(folders):
     assert batch.frames.shape == (1, 2, 32, 32, 3)
     assert batch.mask_planes.shape == (1, 2, 1, 32, 32)
     assert not batch.frames.any()
-    assert not batch.labelled.any()
+    assert not batch.labeled.any()
     assert batch.masks(1).shape == (1, 32, 32)
     assert batch.info.loss_weight == 0
-    assert batch.info.promptable == batch.info.labelled_frames == (False, False)
+    assert batch.info.promptable == batch.info.labeled_frames == (False, False)
     assert len(batch.info.bad_samples) == 2
     assert isinstance(dataset[SampleKey(0, 0, 1)], BadSample)
 

@@ -39,16 +39,16 @@ def test_index_agrees_with_the_manifest(real_data, part):
         found = built.video(number)
         facts = manifest[found.name]
         shown = found.areas > 0
-        labelled = (found.areas >= 0).any(axis=1)
+        labeled = (found.areas >= 0).any(axis=1)
         assert len(found.frame_files) == facts["frames"]
         assert list(found.object_ids) == facts["object_ids"]
-        assert labelled.sum() == facts["annotated_frames"]
+        assert labeled.sum() == facts["annotated_frames"]
         assert shown.sum(axis=0).tolist() == list(facts["annotated_frames_with_object"].values())
         assert shown.argmax(axis=0).tolist() == list(facts["first_frame_with_object"].values())
-        assert np.flatnonzero(labelled & ~shown.any(axis=1)).tolist() == facts["empty_annotated_frames"]
+        assert np.flatnonzero(labeled & ~shown.any(axis=1)).tolist() == facts["empty_annotated_frames"]
 
 
-def test_caps_is_tracked_through_its_unlabelled_frames(index):
+def test_caps_is_tracked_through_its_unlabeled_frames(index):
     caps = video(index, "caps")
     rng = np.random.default_rng(0)
     sampler = RandomUniformSampler(4, 3, frame_interval=(1, 3))
@@ -73,7 +73,7 @@ def test_bmx_bumps_never_starts_where_the_rider_is_gone(index):
     assert any(set(plan) & gone for plan in plans)
     through = next(plan for plan in plans if plan[0] not in gone and set(plan[1:]) & gone)
     clip = read_clip(index, bmx, RandomUniformSampler(4, 3).sample(bmx, rng))
-    assert clip.labelled.all()
+    assert clip.labeled.all()
     assert len(through) == 4
 
 
@@ -105,5 +105,5 @@ def test_augmented_real_clips_batch_together(index, real_data):
     assert set(batch.object_clip.tolist()) == set(range(7))
     assert batch.masks(0).flatten(1).any(dim=1).all()
     caps = batch.object_clip == 1
-    assert batch.labelled[0, caps].all()
-    assert not batch.labelled[1:, caps].any()
+    assert batch.labeled[0, caps].all()
+    assert not batch.labeled[1:, caps].any()

@@ -39,7 +39,7 @@ def sample_of(frames: np.ndarray, masks: np.ndarray) -> VideoSample:
     return VideoSample(
         frames=tuple(frames),
         mask_planes=np.stack([pack_planes(mask) for mask in masks]),
-        labelled=np.ones(masks.shape[:2], np.bool_),
+        labeled=np.ones(masks.shape[:2], np.bool_),
         object_ids=tuple(range(1, masks.shape[1] + 1)),
         video_name="v",
         frame_names=tuple(str(t) for t in range(len(frames))),
@@ -70,7 +70,7 @@ def test_warp_equals_torchvisions_flip_affine_and_resize(seed):
     expected = np.asarray(F.resize(expected, [resolution, resolution]))
     expected_mask = F.resize(expected_mask, [resolution, resolution])[0].numpy() > 0
 
-    assert np.abs(ours.astype(int) - expected).mean() < 2.5  # grey levels; edges towards the fill are sharper in ours
+    assert np.abs(ours.astype(int) - expected).mean() < 2.5  # gray levels; edges towards the fill are sharper in ours
     assert iou(our_mask, expected_mask) > 0.95
 
 
@@ -109,7 +109,7 @@ def test_strong_reduction_averages_instead_of_skipping_pixels():
     assert np.abs(out.astype(int) - 127).max() <= 15  # 9 stripes a pixel: 4 or 5 of them white
 
 
-def test_outside_is_filled_with_the_mean_colour_and_no_object():
+def test_outside_is_filled_with_the_mean_color_and_no_object():
     white = np.full((50, 80, 3), 255, np.uint8)
     matrix = warp_matrix(80, 50, 64, False, Affine(45.0, (0, 0), 1.0, 0.0))
     out = warp_frame(white, matrix, np.empty((64, 64, 3), np.uint8), fill=True)
@@ -162,7 +162,7 @@ def test_geometry_is_the_same_for_all_frames_and_transforms_are_pure():
     assert first.facts == second.facts
     assert (np.stack(sample.frames) == frames).all()  # the input is untouched
     assert (first.mask_planes == first.mask_planes[:1]).all()
-    assert (first.frames[0] != first.frames[1]).any()  # only colour differs from frame to frame
+    assert (first.frames[0] != first.frames[1]).any()  # only color differs from frame to frame
 
 
 def test_no_affine_draws_nothing_when_switched_off():

@@ -22,7 +22,7 @@ class Labels:
 
 
 def labels(text: str) -> Labels:
-    """One object's frames: x visible, . absent, ? unlabelled."""
+    """One object's frames: x visible, . absent, ? unlabeled."""
     return Labels(np.array([[{"x": 5, ".": 0, "?": -1}[mark]] for mark in text], np.int32))
 
 
@@ -63,7 +63,7 @@ def test_frame_interval_is_drawn_from_those_that_fit():
     assert abs(gaps[2] - 2000) < 200
 
 
-def test_annotated_selection_leaves_unlabelled_frames_out():
+def test_annotated_selection_leaves_unlabeled_frames_out():
     sampler = RandomUniformSampler(2, 1, frame_selection="annotated")
     assert set(draw(sampler, labels("x??.?x?x"))) == {(0, 3), (5, 7)}
 

@@ -18,10 +18,10 @@ def result(*clips: tuple[str, list[ObjectScore]]) -> EvaluationResult:
 
 
 AFTER = result(
-    ("cat", [scored(1, 0.5, 0.7), score_from_frames(2, {}, "never labelled")]), ("dog", [scored(1, 1.0, 1.0)])
+    ("cat", [scored(1, 0.5, 0.7), score_from_frames(2, {}, "never labeled")]), ("dog", [scored(1, 1.0, 1.0)])
 )
 BEFORE = result(
-    ("cat", [scored(1, 0.6, 0.8), score_from_frames(2, {}, "never labelled")]), ("dog", [scored(1, 0.2, 0.4)])
+    ("cat", [scored(1, 0.6, 0.8), score_from_frames(2, {}, "never labeled")]), ("dog", [scored(1, 0.2, 0.4)])
 )
 
 
@@ -29,7 +29,7 @@ def test_the_table_has_a_line_an_object_and_one_for_the_mean() -> None:
     lines = [line.split() for line in table_lines(AFTER, BEFORE)]
     assert lines[0] == ["video", "object", "J", "F", "J&F", "delta"]
     assert lines[1] == ["cat", "1", "0.500", "0.700", "0.600", "-0.100"]
-    assert lines[2] == ["cat", "2", "–", "–", "–", "–", "(never", "labelled)"]
+    assert lines[2] == ["cat", "2", "–", "–", "–", "–", "(never", "labeled)"]
     assert lines[3] == ["dog", "1", "1.000", "1.000", "1.000", "+0.700"]
     assert " ".join(lines[4]) == "mean of 2 object(s) 0.750 0.850 0.800 +0.300 (1 without a score)"
 

@@ -208,12 +208,12 @@ def test_one_object_with_prompts_on_two_frames(
 
 
 def test_every_setting_for_inference_is_stocks(vivid: TrainableSAM2) -> None:
-    from sam2_training.vos.sam2.inference import as_predictor
+    from sam2_training.vos.sam2.inference import inference_settings
 
     predictor = stock_predictor(vivid_network(PUBLISHED, 64), PUBLISHED)
     names = [name for name in vars(predictor.sam_mask_decoder) if name.startswith("dynamic_multimask")]
     assert len(names) == 3
-    with as_predictor(vivid):
+    with inference_settings(vivid):
         for name in names:
             assert getattr(vivid.sam_mask_decoder, name) == getattr(predictor.sam_mask_decoder, name)
         assert vivid.binarize_mask_from_pts_for_mem_enc == predictor.binarize_mask_from_pts_for_mem_enc

@@ -67,7 +67,7 @@ def test_a_clip_is_the_whole_video_with_its_label_states(videos: Videos) -> None
     (clip,) = videos.clips()
     assert (clip.name, clip.num_frames, clip.object_ids) == ("a", 5, (3, 7))
     assert clip.frame_names == ("00000", "00001", "00002", "00003", "00004")
-    assert clip.labelled.tolist() == [[False] * 2, [True] * 2, [False] * 2, [True] * 2, [True] * 2]
+    assert clip.labeled.tolist() == [[False] * 2, [True] * 2, [False] * 2, [True] * 2, [True] * 2]
     assert [first_frame(clip, n) for n in (0, 1)] == [1, 3]
     truth = clip.truth(3)
     assert np.array_equal(truth, np.stack([squares([3, 7]) == i for i in (3, 7)]))
@@ -83,7 +83,7 @@ def test_one_folder_per_object_may_label_and_overlap_as_it_likes(videos: Videos)
     videos.mask("a/3", 2, squares([]))
     (clip,) = videos.clips()
     assert clip.object_ids == (1, 2, 3)
-    assert clip.labelled.tolist() == [[True, False, False], [True, True, False], [True, False, True]]
+    assert clip.labeled.tolist() == [[True, False, False], [True, True, False], [True, False, True]]
     assert [first_frame(clip, n) for n in (0, 1, 2)] == [0, 1, None]
     truth = clip.truth(1)
     assert np.array_equal(truth[0], squares([1]) > 0)
@@ -100,7 +100,7 @@ def test_sparse_labels_of_a_real_video(real_data: Path, tmp_path: Path) -> None:
         file_list_txt=str(tmp_path / "list.txt"),
     )
     (clip,) = open_clips(config, 0, None)
-    assert np.flatnonzero(clip.labelled.any(1)).tolist() == [0, 14, 33, 43, 66]
+    assert np.flatnonzero(clip.labeled.any(1)).tolist() == [0, 14, 33, 43, 66]
     assert [first_frame(clip, n) for n in (0, 1)] == [0, 33]
     assert clip.truth(33).shape == (2, 853, 480)
     assert clip.truth(33).any((1, 2)).tolist() == [True, True]
@@ -112,7 +112,7 @@ def test_generated_clips_are_training_s_videos_of_that_seed() -> None:
     assert [clip.name for clip in clips] == ["synthetic-0", "synthetic-1", "synthetic-2"]
     for number, clip in enumerate(clips):
         frames, masks = synthetic_video(11, number, made)
-        assert clip.labelled.all()
+        assert clip.labeled.all()
         assert clip.object_ids == (1, 2)
         assert first_frame(clip, 0) == 0
         for t in range(4):

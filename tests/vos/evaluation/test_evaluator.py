@@ -33,14 +33,14 @@ class Altered:
         self.clip, self.name = clip, name
         self.num_frames = num_frames or clip.num_frames
         self.frame_names, self.object_ids = clip.frame_names[: self.num_frames], clip.object_ids
-        self.labelled = clip.labelled[: self.num_frames].copy()
+        self.labeled = clip.labeled[: self.num_frames].copy()
         self.visible = clip.visible[: self.num_frames].copy()
         self.error: DataError | None = None
 
-    def hide(self, object_number: int, frames: slice, unlabelled: bool) -> None:
+    def hide(self, object_number: int, frames: slice, unlabeled: bool) -> None:
         self.visible[frames, object_number] = False
-        if unlabelled:
-            self.labelled[frames, object_number] = False
+        if unlabeled:
+            self.labeled[frames, object_number] = False
 
     def read_frame(self, frame_index: int) -> np.ndarray:
         if self.error is not None:
@@ -48,7 +48,7 @@ class Altered:
         return self.clip.read_frame(frame_index)
 
     def truth(self, frame_index: int) -> np.ndarray:
-        assert self.labelled[frame_index].any(), "an unlabelled frame has no truth"
+        assert self.labeled[frame_index].any(), "an unlabeled frame has no truth"
         return self.clip.truth(frame_index) & self.visible[frame_index][:, None, None]
 
 
@@ -71,26 +71,26 @@ def test_scores_are_those_of_the_tracked_masks(
         masks = np.stack([frame.masks for frame in tracker.track(clip, prompts)])
         truth = np.stack([clip.truth(t) for t in range(clip.num_frames)])
         for n, object_id in enumerate(clip.object_ids):
-            whole = score_object(object_id, masks[:, n], truth[:, n], clip.labelled[:, n], 0, protocol)
+            whole = score_object(object_id, masks[:, n], truth[:, n], clip.labeled[:, n], 0, protocol)
             assert found.objects[n] == whole
             assert whole.j is not None
 
 
 def test_reasons_stand_where_there_is_nothing_to_score(vivid: TrainableSAM2, made: SyntheticClip) -> None:
     never, empty, only_first, single = (Altered(made, name=name) for name in ("never", "empty", "only first", "one"))
-    never.hide(1, slice(None), unlabelled=True)
-    empty.hide(1, slice(None), unlabelled=False)
-    only_first.hide(1, slice(1, None), unlabelled=True)
+    never.hide(1, slice(None), unlabeled=True)
+    empty.hide(1, slice(None), unlabeled=False)
+    only_first.hide(1, slice(1, None), unlabeled=True)
     single = Altered(made, 1, "one")
     last = Altered(made, name="last")
-    last.hide(1, slice(1, 5), unlabelled=True)
+    last.hide(1, slice(1, 5), unlabeled=True)
     result = evaluate(vivid, [never, empty, only_first, single, last], Ranks(), MASK)
     reasons = {row["video"]: row["reason"] for row in result.rows() if row["object"] == 2}
-    assert reasons["never"] == "the object is labelled in no frame"
-    assert reasons["empty"] == "the truth is empty: the object has no pixel in any of its 6 labelled frames"
-    assert reasons["only first"] == "no frame after the prompt in frame 0 is labelled"
+    assert reasons["never"] == "the object is labeled in no frame"
+    assert reasons["empty"] == "the truth is empty: the object has no pixel in any of its 6 labeled frames"
+    assert reasons["only first"] == "no frame after the prompt in frame 0 is labeled"
     assert reasons["one"] == "the clip has one frame, and the prompted frame does not count"
-    assert reasons["last"].startswith("only the clip's last frame is labelled after the prompt")  # type: ignore[union-attr]
+    assert reasons["last"].startswith("only the clip's last frame is labeled after the prompt")  # type: ignore[union-attr]
     without = [row for row in result.rows() if row["object"] == 2 or row["video"] == "one"]
     assert all(row[name] is None for row in without for name in ("j", "f", "j_and_f", "iou", "presence_accuracy"))
     mean = result.mean()
@@ -102,16 +102,16 @@ def test_a_clip_that_shows_nothing_is_scored_without_reading_a_frame(vivid: Trai
     bare = Altered(made)
     bare.error = DataError("must not be read")
     for n in (0, 1):
-        bare.hide(n, slice(None), unlabelled=False)
+        bare.hide(n, slice(None), unlabeled=False)
     result = evaluate(vivid, [bare], Ranks(), MASK)
     assert result.numbers() == {}
     assert result.mean().num_without_score == 2
 
 
-def test_unlabelled_frames_do_not_count_and_absent_ones_do(vivid: TrainableSAM2, made: SyntheticClip) -> None:
+def test_unlabeled_frames_do_not_count_and_absent_ones_do(vivid: TrainableSAM2, made: SyntheticClip) -> None:
     clip = Altered(made)
-    clip.hide(0, slice(2, 3), unlabelled=True)
-    clip.hide(0, slice(3, 4), unlabelled=False)
+    clip.hide(0, slice(2, 3), unlabeled=True)
+    clip.hide(0, slice(3, 4), unlabeled=False)
     (found,) = evaluate(vivid, [clip], Ranks(), MASK, "sav").clips
     assert [score.frames for score in found.objects] == [(1, 3, 4, 5), (1, 2, 3, 4, 5)]
 

@@ -55,15 +55,15 @@ class Beginning:
     def __init__(self, clip: FolderClip, num_frames: int) -> None:
         self.clip, self.num_frames, self.name = clip, num_frames, clip.name
         self.object_ids, self.frame_names = clip.object_ids, clip.frame_names[:num_frames]
-        self.labelled = clip.labelled[:num_frames].copy()
-        self.labelled[1::2] = False
-        self.visible = clip.visible[:num_frames] & self.labelled
+        self.labeled = clip.labeled[:num_frames].copy()
+        self.labeled[1::2] = False
+        self.visible = clip.visible[:num_frames] & self.labeled
 
     def read_frame(self, frame_index: int) -> np.ndarray:
         return self.clip.read_frame(frame_index)
 
     def truth(self, frame_index: int) -> np.ndarray:
-        assert self.labelled[frame_index].any(), "an unlabelled frame has no truth"
+        assert self.labeled[frame_index].any(), "an unlabeled frame has no truth"
         return self.clip.truth(frame_index)
 
 
@@ -110,7 +110,7 @@ def test_a_perfect_object_gets_no_click_and_ends_the_rounds(vivid: TrainableSAM2
 
     class Satisfied:
         name, num_frames, frame_names = made.name, made.num_frames, made.frame_names
-        object_ids, labelled, visible = (1,), made.labelled[:, :1], made.visible[:, :1]
+        object_ids, labeled, visible = (1,), made.labeled[:, :1], made.visible[:, :1]
 
         def read_frame(self, frame_index: int) -> np.ndarray:
             reads.append(frame_index)

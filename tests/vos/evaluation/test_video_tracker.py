@@ -12,12 +12,12 @@ import torch
 from sam2.utils.misc import load_video_frames
 from sam2_training.core.errors import DataError, NonFiniteError
 from sam2_training.vos.evaluation.clips import SyntheticClip
-from sam2_training.vos.evaluation.frames import FrameStream, Normaliser
+from sam2_training.vos.evaluation.frames import FrameStream, Normalizer
 from sam2_training.vos.evaluation.prompts import Click, Prompt
 from sam2_training.vos.evaluation.tracked_objects import TrackedObjects
 from sam2_training.vos.evaluation.tracker import VideoTracker
 from sam2_training.vos.model.tracker import TrainableSAM2
-from sam2_training.vos.sam2.inference import Reach
+from sam2_training.vos.sam2.inference import MemoryWindow
 
 from tests.vos.evaluation.stock_tracking import TINY, FilesClip, vivid_network
 
@@ -104,8 +104,8 @@ def test_tracking_disturbs_nothing(how: str, vivid: TrainableSAM2, made: Synthet
 def test_a_training_step_after_tracking_is_what_it_would_have_been(
     dtype: torch.dtype | None, made: SyntheticClip, gradient_of: Callable[[TrainableSAM2], torch.Tensor]
 ) -> None:
-    undisturbed, disturbed = vivid_network(TINY, 64).train(), vivid_network(TINY, 64).train()
-    first = gradient_of(undisturbed)
+    eval_mode, disturbed = vivid_network(TINY, 64).train(), vivid_network(TINY, 64).train()
+    first = gradient_of(eval_mode)
     assert first.any()
     list(VideoTracker(disturbed, CPU, dtype).track(made, some_prompts(made)))
     assert torch.equal(gradient_of(disturbed), first)
@@ -114,9 +114,10 @@ def test_a_training_step_after_tracking_is_what_it_would_have_been(
 @pytest.fixture
 def gradient_of() -> Callable[[TrainableSAM2], torch.Tensor]:
     """The gradient of one training step on a small batch, as a vector."""
-    from tests.vos.moving_clips import make_batch
     from sam2_training.core.config_model import LossConfig
     from sam2_training.vos.model.step import ClipStep
+
+    from tests.vos.moving_clips import make_batch
 
     def gradient(network: TrainableSAM2) -> torch.Tensor:
         torch.manual_seed(3)
@@ -180,7 +181,7 @@ def kept_while_tracking(network: TrainableSAM2, clip: LongClip, monkeypatch: pyt
 
 def test_memory_stops_growing(vivid: TrainableSAM2, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = kept_while_tracking(vivid, LongClip(40), monkeypatch)
-    reach = Reach.of(vivid)
+    reach = MemoryWindow.of(vivid)
     assert (reach.masks, reach.pointers) == (6, 15)
     assert max(kept) == kept[16] == kept[30]
     side, objects = 64 // 16, 2
@@ -223,8 +224,8 @@ def test_no_entry_that_is_still_reached_is_dropped(
 def test_frames_are_prepared_as_stock_does(dogs: FilesClip, vivid: TrainableSAM2, tmp_path) -> None:  # type: ignore[no-untyped-def]
     dogs.num_frames = 3
     stock, height, width = load_video_frames(dogs.linked(tmp_path / "frames"), 160, True, compute_device=CPU)
-    normalise = Normaliser(160, vivid.pixel_mean, vivid.pixel_std)
-    with FrameStream(dogs, normalise, CPU) as stream:
+    normalize = Normalizer(160, vivid.pixel_mean, vivid.pixel_std)
+    with FrameStream(dogs, normalize, CPU) as stream:
         for index, image in stream.in_order(0):
             assert torch.equal(image[0], stock[index])
         assert stream.size == (height, width)

@@ -25,8 +25,8 @@ def plain_outline(mask: Masks) -> set[tuple[int, int]]:
     points = set()
     for y in range(height):
         for x in range(width):
-            neighbours = [(y, x + 1), (y + 1, x), (y + 1, x + 1)]
-            inside = [mask[v, u] for v, u in neighbours if v < height and u < width]
+            neighbors = [(y, x + 1), (y + 1, x), (y + 1, x + 1)]
+            inside = [mask[v, u] for v, u in neighbors if v < height and u < width]
             if any(value != mask[y, x] for value in inside):
                 points.add((y, x))
     return points

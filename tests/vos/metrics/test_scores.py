@@ -127,19 +127,19 @@ def test_simple_numbers_leave_out_frames_that_show_nothing() -> None:
     ("first_frame", "protocol", "expected"),
     [(0, "davis", [1, 2, 4]), (0, "sav", [1, 2, 4, 5]), (2, "davis", [4]), (2, "sav", [4, 5]), (5, "sav", [])],
 )
-def test_labelled_frames_between_prompt_and_end_count(first_frame: int, protocol: Any, expected: list[int]) -> None:
-    labelled = np.array([True, True, True, False, True, True])
-    assert scored_frames(labelled, first_frame, 6, protocol) == expected
+def test_labeled_frames_between_prompt_and_end_count(first_frame: int, protocol: Any, expected: list[int]) -> None:
+    labeled = np.array([True, True, True, False, True, True])
+    assert scored_frames(labeled, first_frame, 6, protocol) == expected
 
 
-def test_pixels_of_unlabelled_frames_change_nothing() -> None:
+def test_pixels_of_unlabeled_frames_change_nothing() -> None:
     truth = np.stack([box()] * 5)
-    labelled = np.array([True, True, False, True, True])
-    expected = score_object(1, truth, truth, labelled, 0)
+    labeled = np.array([True, True, False, True, True])
+    expected = score_object(1, truth, truth, labeled, 0)
     assert (expected.frames, expected.j) == ((1, 3), 1.0)
     masks = truth.copy()
     masks[[0, 2, 4]] = False
-    assert score_object(1, masks, truth, labelled, 0) == expected
+    assert score_object(1, masks, truth, labeled, 0) == expected
 
 
 # A number that cannot be computed is absent, with a reason.
@@ -154,21 +154,21 @@ def assert_no_score(score: ObjectScore, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_frames", "labelled", "first_frame", "protocol", "reason"),
+    ("num_frames", "labeled", "first_frame", "protocol", "reason"),
     [
         (1, [0], 0, "davis", "one frame"),
         (1, [0], 0, "sav", "one frame"),
-        (2, [0, 1], 0, "davis", "only labelled frame after the prompt in frame 0 is the clip's last"),
-        (6, [0, 2], 2, "sav", "no frame after the prompt in frame 2 is labelled"),
+        (2, [0, 1], 0, "davis", "only labeled frame after the prompt in frame 0 is the clip's last"),
+        (6, [0, 2], 2, "sav", "no frame after the prompt in frame 2 is labeled"),
         (6, [0, 5], 0, "davis", "the clip's last, which DAVIS leaves out"),
-        (6, [], 0, "sav", "labelled in no frame"),
+        (6, [], 0, "sav", "labeled in no frame"),
     ],
 )
 def test_without_a_frame_that_counts_the_score_is_absent(
-    num_frames: int, labelled: list[int], first_frame: int, protocol: Any, reason: str
+    num_frames: int, labeled: list[int], first_frame: int, protocol: Any, reason: str
 ) -> None:
     truth = np.stack([box()] * num_frames)
-    there = np.isin(np.arange(num_frames), labelled)
+    there = np.isin(np.arange(num_frames), labeled)
     assert_no_score(score_object(3, truth, truth, there, first_frame, protocol), reason)
 
 
@@ -176,9 +176,9 @@ def test_without_a_frame_that_counts_the_score_is_absent(
 def test_an_empty_truth_gives_no_score(predicted: bool) -> None:
     truth = np.zeros((5, 40, 60), bool)
     masks = np.full_like(truth, predicted)
-    truth[4] = True  # but this frame is not labelled
-    labelled = np.array([True, True, True, True, False])
-    assert_no_score(score_object(3, masks, truth, labelled, 0), "no pixel in any of its 4 labelled frames")
+    truth[4] = True  # but this frame is not labeled
+    labeled = np.array([True, True, True, True, False])
+    assert_no_score(score_object(3, masks, truth, labeled, 0), "no pixel in any of its 4 labeled frames")
 
 
 def test_an_object_that_leaves_at_once_has_j_and_f_but_no_iou() -> None:
@@ -213,8 +213,8 @@ def random_tracks(num_objects: int, num_frames: int) -> list[ObjectTrack]:
     for object_id in range(1, num_objects + 1):
         noise = [cv2.GaussianBlur(rng.random((2, 90, 120)).transpose(1, 2, 0), (15, 15), 0) for _ in range(num_frames)]
         masks, truth = (np.stack([one[..., which] > 0.5 for one in noise]) for which in (0, 1))
-        labelled = rng.random(num_frames) < 0.8
-        tracks.append(ObjectTrack(object_id, masks, truth, labelled, first_frame=object_id))
+        labeled = rng.random(num_frames) < 0.8
+        tracks.append(ObjectTrack(object_id, masks, truth, labeled, first_frame=object_id))
     tracks.append(ObjectTrack(99, masks, truth, np.zeros(num_frames, bool), first_frame=0))
     return tracks
 
@@ -222,7 +222,7 @@ def random_tracks(num_objects: int, num_frames: int) -> list[ObjectTrack]:
 @pytest.mark.parametrize("num_threads", [2, 3, 50])
 def test_threads_change_nothing(num_threads: int) -> None:
     tracks = random_tracks(num_objects=3, num_frames=13)
-    serial = [score_object(t.object_id, t.masks, t.truth, t.labelled, t.first_frame, "sav") for t in tracks]
+    serial = [score_object(t.object_id, t.masks, t.truth, t.labeled, t.first_frame, "sav") for t in tracks]
     assert score_video(tracks, "sav", num_threads) == serial
     assert [score.object_id for score in serial] == [1, 2, 3, 99]
     assert [score.j is None for score in serial] == [False, False, False, True]
@@ -232,7 +232,7 @@ def test_threads_change_nothing(num_threads: int) -> None:
 
 def test_scoring_frame_by_frame_gives_the_same_as_the_whole_clip() -> None:
     track = random_tracks(num_objects=1, num_frames=9)[0]
-    frames = scored_frames(track.labelled, track.first_frame, 9, "davis")
+    frames = scored_frames(track.labeled, track.first_frame, 9, "davis")
     radius = tolerance_pixels(90, 120)
     scores = {frame: frame_score(track.masks[frame], track.truth[frame], radius) for frame in reversed(frames)}
     assert score_from_frames(1, scores) == score_video([track])[0]

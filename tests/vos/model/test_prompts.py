@@ -153,13 +153,13 @@ def test_when_nothing_is_wrong_the_click_is_negative_on_the_background() -> None
     assert draw([everything], [everything]).labels.tolist() == [[LABEL_PADDING]]
 
 
-def test_absent_and_unlabelled_objects_get_padding_unless_wrongly_predicted() -> None:
+def test_absent_and_unlabeled_objects_get_padding_unless_wrongly_predicted() -> None:
     nothing, something = torch.zeros(12, 15, dtype=torch.bool), some_mask(slice(2, 4), slice(2, 4))
     assert draw([nothing]).labels.tolist() == [[LABEL_PADDING]]
     assert draw([nothing], [nothing]).labels.tolist() == [[LABEL_PADDING]]
     assert draw([nothing], [something]).labels.tolist() == [[0]]
-    unlabelled = sample_click(torch.stack([something] * 2), None, torch.tensor([True, False]))
-    assert unlabelled.labels.tolist() == [[1], [LABEL_PADDING]]
+    unlabeled = sample_click(torch.stack([something] * 2), None, torch.tensor([True, False]))
+    assert unlabeled.labels.tolist() == [[1], [LABEL_PADDING]]
 
 
 def test_every_wrong_pixel_is_as_likely_as_the_others() -> None:
@@ -196,7 +196,7 @@ def test_box_noise_is_bounded_and_stays_inside_the_image(noise: float, bound: fl
     assert shifts[:, 0, 0].mean().abs() < 0.2 * largest, "noise must have no preferred direction"
 
 
-def test_absent_and_unlabelled_objects_get_no_box() -> None:
+def test_absent_and_unlabeled_objects_get_no_box() -> None:
     truth = torch.stack([torch.zeros(12, 15).bool(), *[some_mask(slice(2, 9), slice(3, 11))] * 2])
     labels = sample_box(truth, torch.tensor([True, False, True]), 0.1, 20).labels
     assert labels.tolist() == [[-1, -1], [-1, -1], [2, 3]]

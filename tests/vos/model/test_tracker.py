@@ -73,7 +73,7 @@ def test_a_clip_gives_the_same_alone_and_beside_another(network: TrainableSAM2) 
     alone = VideoBatch(
         frames=second.frames[1:],
         mask_planes=second.mask_planes[1:],
-        labelled=second.labelled[:, 2:],
+        labeled=second.labeled[:, 2:],
         object_clip=torch.tensor([0]),
         object_bit=torch.tensor([0]),
         object_ids=torch.tensor([1]),
@@ -109,18 +109,18 @@ def test_an_object_absent_on_a_second_conditioning_frame_prompts_nothing_there(
 
 
 @pytest.mark.parametrize("use_points", [True, False])
-def test_what_an_unlabelled_frame_holds_changes_nothing(network: TrainableSAM2, use_points: bool) -> None:
+def test_what_an_unlabeled_frame_holds_changes_nothing(network: TrainableSAM2, use_points: bool) -> None:
     plan = TWO_POINT_FRAMES if use_points else PromptPlan(3, False, (0, 2))
-    unlabelled = [(2, 0), (2, 1), (1, 0)]
-    batch, other = make_batch(3, unlabelled=unlabelled), make_batch(3, unlabelled=unlabelled)
+    unlabeled = [(2, 0), (2, 1), (1, 0)]
+    batch, other = make_batch(3, unlabeled=unlabeled), make_batch(3, unlabeled=unlabeled)
     other.mask_planes[:, 2] = torch.randint(0, 4, other.mask_planes[:, 2].shape, dtype=torch.uint8)
     other.mask_planes[:, 1] ^= torch.randint(0, 2, other.mask_planes[:, 1].shape, dtype=torch.uint8)  # object 0 only
     without_randomness(network)
     expected, found = gradients(network, batch, plan), gradients(network, other, plan)
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
-    labelled = gradients(network, make_batch(3), plan)
-    assert not all(torch.equal(expected[name], labelled[name]) for name in expected), "labels must matter"
+    labeled = gradients(network, make_batch(3), plan)
+    assert not all(torch.equal(expected[name], labeled[name]) for name in expected), "labels must matter"
 
 
 def test_equal_seeds_give_equal_steps(network: TrainableSAM2) -> None:
@@ -136,7 +136,7 @@ def test_equal_seeds_give_equal_steps(network: TrainableSAM2) -> None:
 
 
 def test_a_clip_with_nothing_to_learn_can_still_be_differentiated(network: TrainableSAM2) -> None:
-    batch = make_batch(1, unlabelled=[(0, 0), (0, 1)])
+    batch = make_batch(1, unlabeled=[(0, 0), (0, 1)])
     losses = ClipStep(network, LossConfig()).train()(batch, 1.0, np.random.default_rng(0))
     losses["total"].backward()
     assert losses["total"].item() == 0

@@ -34,11 +34,11 @@ CASES = {"one frame": (1, 1.0), "masks": (3, 0.0), "clicks": (3, 1.0), "nothing 
 """Name -> frames, probability of point prompts; run in this order with one DDP module."""
 
 
-def first_pixel(truth: Tensor, predicted: Tensor | None, labelled: Tensor) -> Points:
+def first_pixel(truth: Tensor, predicted: Tensor | None, labeled: Tensor) -> Points:
     """A click without randomness, which cannot agree between one process and two."""
     pixel = truth.flatten(1).to(torch.uint8).argmax(1)
     coords = torch.stack([pixel % truth.shape[2], pixel // truth.shape[2]], -1).float()
-    return Points(coords[:, None], torch.where(labelled, 1, -1).int()[:, None])
+    return Points(coords[:, None], torch.where(labeled, 1, -1).int()[:, None])
 
 
 def share(batch: VideoBatch, rank: int) -> VideoBatch:
@@ -47,7 +47,7 @@ def share(batch: VideoBatch, rank: int) -> VideoBatch:
     return VideoBatch(
         frames=batch.frames[rank : rank + 1],
         mask_planes=batch.mask_planes[rank : rank + 1],
-        labelled=batch.labelled[:, objects],
+        labeled=batch.labeled[:, objects],
         object_clip=batch.object_clip[objects] - rank,
         object_bit=batch.object_bit[objects],
         object_ids=batch.object_ids[objects],
@@ -56,9 +56,9 @@ def share(batch: VideoBatch, rank: int) -> VideoBatch:
     )
 
 
-def gradients(module: nn.Module, step: ClipStep, batch: VideoBatch, normaliser: float) -> dict[str, Tensor]:
+def gradients(module: nn.Module, step: ClipStep, batch: VideoBatch, normalizer: float) -> dict[str, Tensor]:
     module.zero_grad()
-    module(batch, normaliser, np.random.default_rng(4))["total"].backward()
+    module(batch, normalizer, np.random.default_rng(4))["total"].backward()
     return {
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in step.model.named_parameters()
     }
@@ -85,7 +85,7 @@ def main(rank: int, folder: Path) -> None:
         for one in (step, single):
             one.model.prompts = replace(one.model.prompts, prob_to_use_pt_input=prob_to_use_points)
         nothing = [(t, 2) for t in range(num_frames)] if name == "nothing on rank 1" else []
-        both = make_batch(num_frames, OBJECTS, unlabelled=nothing)
+        both = make_batch(num_frames, OBJECTS, unlabeled=nothing)
         total = sum(OBJECTS)
         together = gradients(parallel, step, share(both, rank), total / 2)
         alone = gradients(single, single, both, float(total))

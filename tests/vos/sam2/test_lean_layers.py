@@ -8,7 +8,7 @@ import pytest
 import torch
 from sam2.modeling.backbones.hieradet import MultiScaleBlock
 from sam2_training.vos.sam2.dropout import BitDropout, use_bit_dropout
-from sam2_training.vos.sam2.windows import LeanBlock, make_lean
+from sam2_training.vos.sam2.windows import UnpaddedBlock, skip_window_padding
 from torch import nn
 
 
@@ -22,8 +22,8 @@ def test_lean_blocks_equal_stocks_in_value_and_gradient(
     dim_out = 32 if stride else 16
     stock = MultiScaleBlock(16, dim_out, 2, q_stride=stride, window_size=window).double()
     lean = nn.Sequential(copy.deepcopy(stock))
-    make_lean(lean)
-    assert type(lean[0]) is LeanBlock
+    skip_window_padding(lean)
+    assert type(lean[0]) is UnpaddedBlock
     x = torch.randn(2, *size, 16, dtype=torch.float64)
     results = []
     for block in (stock, lean):

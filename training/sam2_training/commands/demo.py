@@ -28,9 +28,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(loaded: LoadedConfig, began: float) -> int:
     from sam2_training.commands.launch import train_in_this_process
-    from sam2_training.vos.demo_test import DemoTest
+    from sam2_training.vos.demo_evaluation import DemoEvaluation
 
-    test = DemoTest(loaded.config, NUM_TEST_CLIPS)
+    test = DemoEvaluation(loaded.config, NUM_TEST_CLIPS)
     print(f"Testing the untrained network on {NUM_TEST_CLIPS} unseen clips ...", flush=True)
     before = test.score(checkpoint=None)
     code = train_in_this_process(loaded)

@@ -117,7 +117,9 @@ def run(arguments: argparse.Namespace, loaded: LoadedConfig, spec: PromptSpec, r
     ranks = ranks_from_environment(config.trainer.accelerator)
     precision = Precision(config.trainer.precision, ranks.device)
     with process_group(ranks, config.trainer.collective_timeout_minutes * 60):
-        videos = ranks.main_first(lambda sign: open_evaluation_set(config, arguments.split, loaded.log_dir, sign))
+        videos = ranks.main_first(
+            lambda heartbeat: open_evaluation_set(config, arguments.split, loaded.log_dir, heartbeat)
+        )
         protocol = arguments.protocol or config.evaluation.protocol
         processes = f"{ranks.world_size} processes on " if ranks.world_size > 1 else "on "
         out = ranks.choose(sys.stdout, io.StringIO())

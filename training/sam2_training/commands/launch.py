@@ -21,7 +21,7 @@ from sam2_training.engine.optimizer import describe_groups
 from sam2_training.engine.preemption import StopRequest
 from sam2_training.engine.processes import die_with_parent, is_torchrun_worker, write_status
 from sam2_training.engine.provenance import provenance, write_provenance
-from sam2_training.engine.trainer import RunResult, Trainer, last_words
+from sam2_training.engine.trainer import RunResult, Trainer, end_summary
 from sam2_training.vos.task import VosTask
 
 
@@ -106,7 +106,7 @@ def _train(loaded: LoadedConfig) -> RunResult:
         task = VosTask(config, ranks, loaded.log_dir, loaded.name)
         trainer = Trainer(loaded, task, ranks)
         with contextlib.closing(_open_log(loaded, task, trainer)) as log:
-            log.banner(list(_first_words(loaded, task, trainer)))
+            log.banner(list(_start_summary(loaded, task, trainer)))
             try:
                 result = trainer.fit(log, stop)
             except TrainingError as error:
@@ -115,7 +115,7 @@ def _train(loaded: LoadedConfig) -> RunResult:
             checkpoint_path = str(loaded.log_dir / "checkpoints" / "checkpoint.pt")
             log.end_banner(
                 [
-                    *last_words(task, result, checkpoint_path),
+                    *end_summary(task, result, checkpoint_path),
                     f"memory      {_resident_text()}",
                     *trainer.close(result, log),
                 ]
@@ -143,7 +143,7 @@ def _open_log(loaded: LoadedConfig, task: VosTask, trainer: Trainer) -> RunLog:
     return log
 
 
-def _first_words(loaded: LoadedConfig, task: VosTask, trainer: Trainer) -> Iterator[str]:
+def _start_summary(loaded: LoadedConfig, task: VosTask, trainer: Trainer) -> Iterator[str]:
     """The lines of the start banner; "# " marks a heading."""
     ranks, config = trainer.ranks, loaded.config
     yield f"# SAM 2.1 training: {loaded.name}"

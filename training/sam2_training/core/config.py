@@ -220,7 +220,7 @@ def _compose(file_path: Path, overrides: list[str]) -> Any:
 
     # The recipe's own folder is Hydra's root, so that the recipe stays outside any package; groups come from ours.
     groups = f"hydra.searchpath=[file://{CONFIG_ROOT}]"
-    # Importing sam2 initialises Hydra for the whole process, and its users rely on that: it is lent and given back.
+    # Importing sam2 initializes Hydra for the whole process, and its users rely on that: it is lent and given back.
     others = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:

@@ -76,7 +76,7 @@ class DatasetConfig:
     img_folder: str | None = None
     """Folder with one folder of frames (jpg, jpeg, png, webp) per video."""
     gt_folder: str | None = None
-    """Folder with one folder of mask PNGs per video (palette, 8- or 16-bit grey: pixel value = object id), or, inside
+    """Folder with one folder of mask PNGs per video (palette, 8- or 16-bit gray: pixel value = object id), or, inside
     that, one folder per object."""
     file_list_txt: str | None = None
     """Text file with one video name a line: only these are used. Empty lines and lines that start
@@ -85,9 +85,9 @@ class DatasetConfig:
     """How often each video is seen per epoch."""
     frame_selection: Literal["all", "annotated"] = "all"
     """"all": clips run over all frames, and frames without a mask are tracked through without loss;
-    "annotated": clips are made of frames with a mask only (for sparsely labelled videos)."""
+    "annotated": clips are made of frames with a mask only (for sparsely labeled videos)."""
     frame_interval: tuple[int, int] = (1, 1)
-    """Distance between neighbouring frames of a clip, drawn per clip between these two (inclusive)."""
+    """Distance between neighboring frames of a clip, drawn per clip between these two (inclusive)."""
     reverse_time_prob: float = 0.0
     """Probability that a clip runs backwards."""
     short_videos: Literal["error", "skip", "repeat_last"] = "error"
@@ -139,11 +139,11 @@ class ColorJitterConfig:
     brightness: float = 0.0
     """Blend with black."""
     contrast: float = 0.0
-    """Blend with the image's mean grey."""
+    """Blend with the image's mean gray."""
     saturation: float = 0.0
-    """Blend with the grey image."""
+    """Blend with the gray image."""
     hue: float = 0.0
-    """Shift of the hue, as a fraction of the colour circle."""
+    """Shift of the hue, as a fraction of the color circle."""
 
     def problems_at(self, where: str) -> Iterator[str]:
         for name in ("brightness", "contrast", "saturation"):
@@ -155,7 +155,7 @@ class ColorJitterConfig:
 
 @dataclass(frozen=True)
 class AffineConfig:
-    """Random affine map about the image centre, the same for all frames of a clip; all zero or null switches it off."""
+    """Random affine map about the image center, the same for all frames of a clip; all zero or null switches it off."""
 
     degrees: float = 25.0
     """Rotation is drawn from [-degrees, degrees]."""
@@ -187,7 +187,7 @@ class TransformsConfig:
     clip_jitter: ColorJitterConfig = field(default_factory=lambda: ColorJitterConfig(0.1, 0.03, 0.03))
     """Drawn once per clip."""
     grayscale_prob: float = 0.05
-    """Probability that a whole clip turns grey."""
+    """Probability that a whole clip turns gray."""
     frame_jitter: ColorJitterConfig = field(default_factory=lambda: ColorJitterConfig(0.1, 0.05, 0.05))
     """Drawn for every frame."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)

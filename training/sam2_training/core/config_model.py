@@ -1,4 +1,4 @@
-"""Configuration of the network and of what is optimised: model, prompts, loss, optimizer, schedule."""
+"""Configuration of the network and of what is optimized: model, prompts, loss, optimizer, schedule."""
 
 from __future__ import annotations
 

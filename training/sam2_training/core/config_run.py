@@ -18,7 +18,7 @@ class TrainerConfig:
     gradient_clip_val: float | None = 0.1
     """Largest L2 norm of the gradient; null: no clipping."""
     accumulate_grad_batches: int = 1
-    """Batches per optimizer step. The loss is normalised over all of them, so 4 batches of 1 equal 1 batch of 4."""
+    """Batches per optimizer step. The loss is normalized over all of them, so 4 batches of 1 equal 1 batch of 4."""
     max_steps: int | None = None
     """Stop after this many optimizer steps; the schedule then spans them. null: scratch.num_epochs decides."""
     log_every_n_steps: int = 10
@@ -27,7 +27,7 @@ class TrainerConfig:
     """A progress bar on a terminal; elsewhere plain lines appear every log_every_n_steps anyway."""
     collective_timeout_minutes: float = 10.0
     """A rank that waits longer than this for the others ends the run with exit code 5. While they still read the
-    dataset or track videos of a validation, it counts from their last sign of life."""
+    dataset or track videos of a validation, it counts from their last heartbeat."""
     deterministic: bool = False
     """Ask torch for deterministic kernels only (GPU: slower). On CPU results are bitwise reproducible anyway."""
     val_check_interval: float | int = 1.0

@@ -15,7 +15,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]  
 from torch.distributed.rendezvous import rendezvous
 
 from sam2_training.core.errors import ConfigError
-from sam2_training.core.shared_work import AnotherFailedError, SharedWork, SignOfLife, no_sign
+from sam2_training.core.shared_work import AnotherFailedError, HeartbeatCallback, SharedWork, no_heartbeat
 
 T = TypeVar("T")
 
@@ -74,33 +74,35 @@ class Ranks:
         dist.all_gather_object(values, value, group=_control_group())
         return values
 
-    def gather_work(self, work: Callable[[SignOfLife], T], alive: SignOfLife = no_sign) -> list[T]:
+    def collect_with_heartbeat(
+        self, work: Callable[[HeartbeatCallback], T], heartbeat: HeartbeatCallback = no_heartbeat
+    ) -> list[T]:
         """What `work` returns on every rank, in rank order, on every rank.
 
-        work: gets a function that it calls often: its sign of life. As long as a rank gives signs the others wait;
-        without any, trainer.collective_timeout_minutes ends the run with HangError. alive: called at every sign and
+        work: gets a function that it calls often: its heartbeat. As long as a rank gives signs the others wait;
+        without any, trainer.collective_timeout_minutes ends the run with HangError. heartbeat: called at every beat and
         while this rank waits. An expected failure on one rank is raised on all, the lowest rank's first.
         """
         if self.world_size == 1:
-            return [work(alive)]
+            return [work(heartbeat)]
         shared = _next_shared_work(self)
-        everybodys = self.gather(shared.do(work, alive))
+        everybodys = self.gather(shared.do(work, heartbeat))
         failures = [failure for _, failure in everybodys if failure is not None]
         if failures:
             raise next((one for one in failures if not isinstance(one, AnotherFailedError)), failures[0])
         return [found for found, _ in everybodys]
 
-    def main_first(self, build: Callable[[SignOfLife], T]) -> T:
+    def main_first(self, build: Callable[[HeartbeatCallback], T]) -> T:
         """What `build` returns, on every rank; rank 0 builds first, so that the others find its caches.
 
-        build: gets a function that it calls often, as in `gather_work`. An expected failure on rank 0 is raised on
-        every rank, so that none waits for it.
+        build: gets a function that it calls often, as in `collect_with_heartbeat`. An expected failure on rank 0 is
+        raised on every rank, so that none waits for it.
         """
         if self.world_size == 1:
-            return build(no_sign)
+            return build(no_heartbeat)
         result: list[T] = []
-        self.gather_work(lambda sign: result.append(build(sign)) if self.is_main else None)
-        return result[0] if result else build(no_sign)
+        self.collect_with_heartbeat(lambda heartbeat: result.append(build(heartbeat)) if self.is_main else None)
+        return result[0] if result else build(no_heartbeat)
 
     def choose(self, main: T, others: T) -> T:
         """`main` on rank 0, `others` elsewhere: for where output goes."""
@@ -153,7 +155,7 @@ def choose_device(accelerator: str, local_rank: int) -> torch.device:
 
 
 @dataclass
-class _Meeting:
+class _GroupState:
     """What the ranks have in common while `process_group` is open."""
 
     control: dist.ProcessGroup | None
@@ -162,20 +164,20 @@ class _Meeting:
     shared_works: int = 0
 
 
-_meeting: _Meeting | None = None
+_group_state: _GroupState | None = None
 
 
 def _control_group() -> dist.ProcessGroup | None:
-    return _meeting.control if _meeting is not None else None
+    return _group_state.control if _group_state is not None else None
 
 
 def _next_shared_work(ranks: Ranks) -> SharedWork:
     """Every rank counts alike, so the same number is the same work."""
-    if _meeting is None:
+    if _group_state is None:
         raise RuntimeError("several ranks work together only inside process_group()")
-    _meeting.shared_works += 1
-    store = PrefixStore(f"shared_work/{_meeting.shared_works}", _meeting.store)
-    return SharedWork(store, ranks.rank, ranks.world_size, _meeting.timeout_seconds)
+    _group_state.shared_works += 1
+    store = PrefixStore(f"shared_work/{_group_state.shared_works}", _group_state.store)
+    return SharedWork(store, ranks.rank, ranks.world_size, _group_state.timeout_seconds)
 
 
 @contextmanager
@@ -184,7 +186,7 @@ def process_group(ranks: Ranks, timeout_seconds: float) -> Iterator[None]:
 
     A second, gloo group carries flags and small CPU values, so that agreeing on a stop never waits for a GPU.
     """
-    global _meeting
+    global _group_state
     if ranks.world_size == 1:
         yield
         return
@@ -203,9 +205,9 @@ def process_group(ranks: Ranks, timeout_seconds: float) -> Iterator[None]:
         device_id=ranks.device if on_gpu else None,
     )
     group = dist.new_group(backend="gloo", timeout=timeout)
-    _meeting = _Meeting(group if isinstance(group, dist.ProcessGroup) else None, store, timeout_seconds)
+    _group_state = _GroupState(group if isinstance(group, dist.ProcessGroup) else None, store, timeout_seconds)
     try:
         yield
     finally:
-        _meeting = None
+        _group_state = None
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Work that ranks do at their own pace: who has finished waits as long as the others give signs of life."""
+"""Work that ranks do at their own pace: who has finished waits as long as the others give heartbeats."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]  # documented, but not in __all__
 
 T = TypeVar("T")
-SignOfLife = Callable[[], None]
+HeartbeatCallback = Callable[[], None]
 """To be called often by whoever works: it says that the work goes on, and raises when it shall not."""
 
-SECONDS_BETWEEN_SIGNS = 0.5
-SECONDS_BETWEEN_LOOKS = 0.02
+SECONDS_BETWEEN_HEARTBEATS = 0.5
+POLL_SECONDS = 0.02
 SECONDS_AFTER_A_FAILURE = 10.0
 """How long a rank may take to notice that another one has failed."""
 
 
-def no_sign() -> None:
-    """A sign of life that nobody waits for."""
+def no_heartbeat() -> None:
+    """A heartbeat that nobody waits for."""
 
 
 class AnotherFailedError(TrainingError):
@@ -35,64 +35,67 @@ class SharedWork:
     A waiting rank looks at counters in the store that the ranks met at, and takes part in no collective meanwhile.
     """
 
-    def __init__(self, store: Store, rank: int, world_size: int, patience: float) -> None:
-        """store: for this work alone. patience: seconds without any rank's sign after which the others give up."""
-        self.store, self.rank, self.world_size, self.patience = store, rank, world_size, patience
-        self._next_sign = 0.0
+    def __init__(self, store: Store, rank: int, world_size: int, timeout_seconds: float) -> None:
+        """store: for this work alone. timeout_seconds: after so many seconds without a heartbeat of any rank the others
+        give up."""
+        self.store, self.rank, self.world_size, self.timeout_seconds = store, rank, world_size, timeout_seconds
+        self._next_heartbeat = 0.0
 
-    def do(self, work: Callable[[SignOfLife], T], alive: SignOfLife) -> tuple[T | None, TrainingError | None]:
+    def do(
+        self, work: Callable[[HeartbeatCallback], T], heartbeat: HeartbeatCallback
+    ) -> tuple[T | None, TrainingError | None]:
         """What `work` returned on this rank, or its expected failure; comes back when all ranks have finished.
 
-        alive: called while working and waiting; what it raises counts as this rank's failure. A failure of one rank
-        ends the work of the others at their next sign of life. Raises HangError when no sign came for too long, and
+        heartbeat: called while working and waiting; what it raises counts as this rank's failure. A failure of one rank
+        ends the work of the others at their next heartbeat. Raises HangError when no heartbeat came for too long, and
         AnotherFailedError when a rank failed in an unexpected way and is gone.
         """
         result: T | None = None
         failure: TrainingError | None = None
 
-        def sign() -> None:
-            alive()
-            self._sign()
+        def beat() -> None:
+            heartbeat()
+            self._beat()
 
         try:
-            result = work(sign)
+            result = work(beat)
         except TrainingError as error:
             failure = error
-            self._tell_of_failure()
+            self._report_failure()
         except BaseException:
-            self._tell_of_failure()
+            self._report_failure()
             raise
         self.store.set(f"finished/{self.rank}", "")
-        return result, self._wait(alive, failure)
+        return result, self._wait(heartbeat, failure)
 
-    def _sign(self) -> None:
-        if time.monotonic() < self._next_sign:
+    def _beat(self) -> None:
+        if time.monotonic() < self._next_heartbeat:
             return
-        self._next_sign = time.monotonic() + SECONDS_BETWEEN_SIGNS
+        self._next_heartbeat = time.monotonic() + SECONDS_BETWEEN_HEARTBEATS
         self.store.add("signs", 1)
         if self.store.check(["failed"]):
             raise AnotherFailedError("another rank failed; its own error says why")
 
-    def _tell_of_failure(self) -> None:
+    def _report_failure(self) -> None:
         self.store.add("failed", 1)
 
-    def _wait(self, alive: SignOfLife, failure: TrainingError | None) -> TrainingError | None:
+    def _wait(self, heartbeat: HeartbeatCallback, failure: TrainingError | None) -> TrainingError | None:
         """Returns when every rank has finished: this rank's failure, which may come while it waits."""
         signs, since = -1, time.monotonic()
         while working := [rank for rank in range(self.world_size) if not self.store.check([f"finished/{rank}"])]:
             if failure is None:
                 try:
-                    alive()
+                    heartbeat()
                 except TrainingError as error:
                     failure = error
-                    self._tell_of_failure()
+                    self._report_failure()
             newest = self.store.add("signs", 0)
             if newest != signs:
                 signs, since = newest, time.monotonic()
             failed = self.store.check(["failed"])
-            if time.monotonic() - since > (SECONDS_AFTER_A_FAILURE if failed else self.patience):
+            if time.monotonic() - since > (SECONDS_AFTER_A_FAILURE if failed else self.timeout_seconds):
                 raise failure or self._gone(working, failed)
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(POLL_SECONDS)
         return failure
 
     def _gone(self, working: list[int], failed: bool) -> TrainingError:
@@ -100,4 +103,6 @@ class SharedWork:
         if failed:
             return AnotherFailedError("another rank ended; its own error says why")
         names = ", ".join(str(rank) for rank in working)
-        return HangError(f"no sign of life from rank {names} for {self.patience:g} s, while rank {self.rank} waited")
+        return HangError(
+            f"no heartbeat from rank {names} for {self.timeout_seconds:g} s, while rank {self.rank} waited"
+        )

@@ -35,8 +35,8 @@ class VideoSample:
     """T arrays [H, W, 3], RGB, all of one size."""
     mask_planes: npt.NDArray[np.uint8]
     """[T, P, H, W] with P = ceil(N / 8): object n is bit n % 8 of plane n // 8. Objects may overlap."""
-    labelled: npt.NDArray[np.bool_]
-    """[T, N]: whether a mask exists for that object in that frame. Labelled with no pixel means absent."""
+    labeled: npt.NDArray[np.bool_]
+    """[T, N]: whether a mask exists for that object in that frame. Labeled with no pixel means absent."""
     object_ids: tuple[int, ...]
     """N ids, as in the annotation."""
     video_name: str

@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
+PNG_COLOR_TYPES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGBA"}
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -19,15 +19,15 @@ class ImageHeader:
     """"png" or "jpeg"."""
     bits: int
     """Bits per sample."""
-    colour: str
-    """For a PNG one of PNG_COLOUR_TYPES; for a JPEG "grey", "YCbCr" or "CMYK"."""
+    color: str
+    """For a PNG one of PNG_COLOR_TYPES; for a JPEG "gray", "YCbCr" or "CMYK"."""
 
 
 def png_header(data: bytes) -> ImageHeader | None:
     """The header of a PNG file's bytes, or None if they are no PNG."""
     if not data.startswith(PNG_SIGNATURE) or len(data) < 33:
         return None
-    return ImageHeader("png", data[24], PNG_COLOUR_TYPES.get(data[25], f"colour type {data[25]}"))
+    return ImageHeader("png", data[24], PNG_COLOR_TYPES.get(data[25], f"color type {data[25]}"))
 
 
 def png_damage(data: bytes) -> str | None:
@@ -55,12 +55,12 @@ def jpeg_header(data: bytes) -> ImageHeader | None:
     at = _jpeg_frame_header(data)
     if at is None:
         return None
-    colour = {1: "grey", 4: "CMYK"}.get(data[at + 9], "YCbCr")
-    return ImageHeader("jpeg", data[at + 4], colour)
+    color = {1: "gray", 4: "CMYK"}.get(data[at + 9], "YCbCr")
+    return ImageHeader("jpeg", data[at + 4], color)
 
 
 def jpeg_damage(data: bytes) -> str | None:
-    """What is wrong with the end of a JPEG file, or None. Decoders fill what is missing with grey, without an error.
+    """What is wrong with the end of a JPEG file, or None. Decoders fill what is missing with gray, without an error.
 
     Compressed data never contain the end marker FF D9; a thumbnail's lies before the frame header.
     """

@@ -43,7 +43,7 @@ def read_image(path: str) -> npt.NDArray[np.uint8]:
     """Pixels of a jpg, png or webp frame, RGB uint8 [H, W, 3], as stored.
 
     An EXIF orientation is not applied: masks are drawn on stored pixels by the tools that SAM 2's users have, and SAM
-    2's own loader does not apply it either. Grey becomes RGB, alpha is dropped. Raises UnreadableFileError for a
+    2's own loader does not apply it either. Gray becomes RGB, alpha is dropped. Raises UnreadableFileError for a
     damaged file, and for what has no single RGB reading: CMYK, and more than 8 bits a channel.
     """
     data = read_bytes(path)
@@ -52,8 +52,8 @@ def read_image(path: str) -> npt.NDArray[np.uint8]:
     if damage:
         raise UnreadableFileError(f"the image is damaged, {damage}: {path}\nReplace it, {_SKIP_CURE}.")
     header = png or jpeg
-    if header and header.colour == "CMYK":
-        raise UnreadableFileError(f"the image is a CMYK JPEG, expected RGB or grey: {path}\nConvert it to RGB.")
+    if header and header.color == "CMYK":
+        raise UnreadableFileError(f"the image is a CMYK JPEG, expected RGB or gray: {path}\nConvert it to RGB.")
     if header and header.bits > 8:
         raise UnreadableFileError(
             f"the image has {header.bits} bits a channel, expected 8: {path}\nConvert it to 8 bits, {_SKIP_CURE}."
@@ -68,9 +68,9 @@ def read_image(path: str) -> npt.NDArray[np.uint8]:
 
 
 def read_mask(path: str) -> IdMask:
-    """The stored value of every pixel of a mask PNG, [H, W] uint8 or uint16: palette index, or grey level.
+    """The stored value of every pixel of a mask PNG, [H, W] uint8 or uint16: palette index, or gray level.
 
-    1-, 2-, 4-, 8- and 16-bit grey and palette files. Raises UnreadableFileError for a damaged file and for colour.
+    1-, 2-, 4-, 8- and 16-bit gray and palette files. Raises UnreadableFileError for a damaged file and for color.
     """
     data = read_bytes(path)
     header = png_header(data)
@@ -79,20 +79,20 @@ def read_mask(path: str) -> IdMask:
     damage = png_damage(data)
     if damage:
         raise UnreadableFileError(f"the mask is damaged, {damage}: {path}\nReplace it, {_SKIP_CURE}.")
-    if header.colour not in ("palette", "grey"):
+    if header.color not in ("palette", "gray"):
         raise UnreadableFileError(
-            f"the mask is {header.colour}, expected palette or grey (pixel value = object id, 0 = background): {path}\n"
-            "Convert it: colours have no order, so ids cannot be guessed from them."
+            f"the mask is {header.color}, expected palette or gray (pixel value = object id, 0 = background): {path}\n"
+            "Convert it: colors have no order, so ids cannot be guessed from them."
         )
     try:
-        # OpenCV expands a palette to colours and loses the indices.
+        # OpenCV expands a palette to colors and loses the indices.
         with Image.open(io.BytesIO(data)) as file:
             values = np.asarray(file)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise UnreadableFileError(f"the mask cannot be decoded ({error}): {path}\nReplace it, {_SKIP_CURE}.") from error
     if header.bits == 16:
         return np.ascontiguousarray(values.astype(np.uint16, copy=False))
-    if header.colour == "grey" and header.bits in (2, 4):
+    if header.color == "gray" and header.bits in (2, 4):
         return values.astype(np.uint8) // np.uint8(255 // (2**header.bits - 1))  # Pillow stretches to 0..255
     return np.ascontiguousarray(values.astype(np.uint8, copy=False))
 

@@ -18,7 +18,7 @@ from iopath.common.file_io import g_pathmgr
 
 from sam2_training.core.config_data import DatasetConfig
 from sam2_training.core.errors import DataError
-from sam2_training.core.shared_work import SignOfLife, no_sign
+from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.data.formats.folders import join, list_names, natural_key, scan_video
 from sam2_training.data.images import UnreadableFileError
 from sam2_training.data.table import Video, VideoTable, load_table, save_table
@@ -68,7 +68,7 @@ class VideoIndex:
         return self.mask_path(video, frame_index)
 
     def describe(self) -> list[str]:
-        """Lines for a start banner: counts of videos, frames, labelled frames and objects, and what was left out."""
+        """Lines for a start banner: counts of videos, frames, labeled frames and objects, and what was left out."""
         table = self.table
         masks = int(np.count_nonzero(np.diff(table.mask_files.ends, prepend=0)))
         lines = [
@@ -88,7 +88,7 @@ class VideoIndex:
 
 
 def build_index(
-    config: DatasetConfig, num_frames: int, cache_dir: Path | None, sign: SignOfLife = no_sign
+    config: DatasetConfig, num_frames: int, cache_dir: Path | None, heartbeat: HeartbeatCallback = no_heartbeat
 ) -> VideoIndex:
     """The index of config's folders, for clips of num_frames frames.
 
@@ -96,7 +96,7 @@ def build_index(
     The next call reuses a video as long as the modification times of its folders are the same, which change when a
     file is added, removed, renamed or replaced, and reads only the others. A mask that is overwritten in place is
     noticed when a clip is read: its pixel counts differ from the index. Stores without modification times are
-    compared by name only. sign: called after each video that was read.
+    compared by name only. heartbeat: called after each video that was read.
 
     Raises DataError with everything that is wrong: missing folders, listed videos that do not exist, videos without
     masks, unreadable masks, videos from which no clip can be drawn. on_bad_sample=skip leaves videos with unreadable
@@ -109,7 +109,7 @@ def build_index(
     names = _video_names(config, img_folder)
     _require_masks(names, img_folder, gt_folder)
     cache_path = _cache_path(cache_dir, config)
-    table, stamps, failures = _scan_all(img_folder, gt_folder, names, cache_path, sign)
+    table, stamps, failures = _scan_all(img_folder, gt_folder, names, cache_path, heartbeat)
     if cache_path is not None and stamps is not None:
         save_table(cache_path, table, stamps)
     skipped = _tolerate(failures, len(names), config)
@@ -164,7 +164,7 @@ def _cache_path(cache_dir: Path | None, config: DatasetConfig) -> Path | None:
 
 
 def _scan_all(
-    img_folder: str, gt_folder: str, names: list[str], cache_path: Path | None, sign: SignOfLife
+    img_folder: str, gt_folder: str, names: list[str], cache_path: Path | None, heartbeat: HeartbeatCallback
 ) -> tuple[VideoTable, npt.NDArray[np.uint64] | None, list[tuple[str, DataError]]]:
     """Facts of all videos that could be read, their stamps (None: as cached), and (name, error) of the others."""
     known, known_stamps = _load_cache(cache_path)
@@ -177,7 +177,7 @@ def _scan_all(
     failures: list[tuple[str, DataError]] = []
     videos: list[Video] = []
     fresh = [name for name in names if name not in unchanged]
-    for name, result in _merged(names, fresh, img_folder, gt_folder, sign):
+    for name, result in _merged(names, fresh, img_folder, gt_folder, heartbeat):
         if isinstance(result, DataError):
             failures.append((name, result))
         else:
@@ -192,7 +192,7 @@ def _scan_all(
 
 
 def _merged(
-    names: list[str], fresh: Sequence[str], img_folder: str, gt_folder: str, sign: SignOfLife
+    names: list[str], fresh: Sequence[str], img_folder: str, gt_folder: str, heartbeat: HeartbeatCallback
 ) -> Iterator[tuple[str, Video | DataError | None]]:
     """(name, what scanning it gave) of all names in order; None for those that need no scan.
 
@@ -209,7 +209,7 @@ def _merged(
         results = {}
         for name, result in zip(fresh, pool.map(scan, fresh), strict=True):
             results[name] = result
-            sign()
+            heartbeat()
     for name in names:
         yield name, results.get(name)
 

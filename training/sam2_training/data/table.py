@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 FORMAT_VERSION = 1
-UNLABELLED = -1
+UNLABELED = -1
 """In `Video.areas`: no mask says whether the object is there."""
 
 
@@ -32,19 +32,19 @@ class Video:
     object_folders: tuple[str, ...]
     """N folders within the video's mask folder, or N times "" where one mask file holds all ids."""
     areas: npt.NDArray[np.int32]
-    """[F, N]: pixels of the object in the frame's mask; 0: absent; UNLABELLED: no mask."""
+    """[F, N]: pixels of the object in the frame's mask; 0: absent; UNLABELED: no mask."""
     masks_without_frame: int = 0
     """Mask files that belong to no frame; they are not used."""
 
 
-class Texts(Sequence[str]):
+class StringColumn(Sequence[str]):
     """A list of short texts in two arrays: their UTF-8 bytes one after the other, and where each ends."""
 
     def __init__(self, blob: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> None:
         self.blob, self.ends = blob, ends
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> Texts:
+    def of(cls, texts: Sequence[str]) -> StringColumn:
         encoded = [text.encode("utf-8", "surrogateescape") for text in texts]  # file names may be any bytes
         ends = np.cumsum([len(part) for part in encoded], dtype=np.int64)
         return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
@@ -58,7 +58,7 @@ class Texts(Sequence[str]):
         return self.between(index, index + 1)[0]
 
     def between(self, start: int, stop: int) -> tuple[str, ...]:
-        """Texts start to stop - 1."""
+        """StringColumn start to stop - 1."""
         if start >= stop:
             return ()
         bounds = [int(self.ends[start - 1]) if start else 0, *self.ends[start:stop].tolist()]
@@ -72,10 +72,10 @@ class Texts(Sequence[str]):
 class VideoTable(Sequence[Video]):
     """Videos as flat arrays; `table[i]` is the i-th `Video`, whose areas are a view."""
 
-    names: Texts
-    frame_files: Texts
-    mask_files: Texts
-    object_folders: Texts
+    names: StringColumn
+    frame_files: StringColumn
+    mask_files: StringColumn
+    object_folders: StringColumn
     object_ids: npt.NDArray[np.int64]
     frame_ends: npt.NDArray[np.int64]
     """[V]: where each video's frames end in the columns that have a row per frame."""
@@ -91,10 +91,10 @@ class VideoTable(Sequence[Video]):
 
         areas = [video.areas.reshape(-1) for video in videos]
         return cls(
-            names=Texts.of([video.name for video in videos]),
-            frame_files=Texts.of([file for video in videos for file in video.frame_files]),
-            mask_files=Texts.of([file for video in videos for file in video.mask_files]),
-            object_folders=Texts.of([folder for video in videos for folder in video.object_folders]),
+            names=StringColumn.of([video.name for video in videos]),
+            frame_files=StringColumn.of([file for video in videos for file in video.frame_files]),
+            mask_files=StringColumn.of([file for video in videos for file in video.mask_files]),
+            object_folders=StringColumn.of([folder for video in videos for folder in video.object_folders]),
             object_ids=np.array([i for video in videos for i in video.object_ids], np.int64),
             frame_ends=ends([len(video.frame_files) for video in videos]),
             object_ends=ends([len(video.object_ids) for video in videos]),
@@ -128,7 +128,7 @@ class VideoTable(Sequence[Video]):
         """All arrays by name; the inverse is `from_columns`."""
         found: dict[str, npt.NDArray[np.generic]] = {}
         for name, value in vars(self).items():
-            if isinstance(value, Texts):
+            if isinstance(value, StringColumn):
                 found |= {f"{name}.blob": value.blob, f"{name}.ends": value.ends}
             else:
                 found[name] = value
@@ -139,8 +139,8 @@ class VideoTable(Sequence[Video]):
         """Raises KeyError if a column is missing."""
         values = {}
         for name, kind in cls.__annotations__.items():
-            is_text = kind == "Texts"
-            values[name] = Texts(columns[f"{name}.blob"], columns[f"{name}.ends"]) if is_text else columns[name]  # type: ignore[arg-type]
+            is_text = kind == "StringColumn"
+            values[name] = StringColumn(columns[f"{name}.blob"], columns[f"{name}.ends"]) if is_text else columns[name]  # type: ignore[arg-type]
         return cls(**values)  # type: ignore[arg-type]
 
     def fingerprint(self) -> str:

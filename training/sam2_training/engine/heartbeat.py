@@ -1,4 +1,4 @@
-"""The sign of life of a run: a small file that says when, where and at which step something was last done."""
+"""The heartbeat of a run: a small file that says when, where and at which step something was last done."""
 
 from __future__ import annotations
 

@@ -141,12 +141,12 @@ class _Stream:
         if iterator is None:
             return
         # Killing first could leave a half-written message that the pinning thread would wait for; so ask first.
-        executioner = threading.Timer(CLOSE_SECONDS, _kill, [self._processes])
-        executioner.daemon = True
-        executioner.start()
+        kill_timer = threading.Timer(CLOSE_SECONDS, _kill, [self._processes])
+        kill_timer.daemon = True
+        kill_timer.start()
         if hasattr(iterator, "_shutdown_workers"):
             iterator._shutdown_workers()
-        executioner.cancel()
+        kill_timer.cancel()
         _kill(self._processes)
         for process in self._processes:
             process.join(timeout=1.0)
@@ -228,7 +228,7 @@ def _unchanged(batch: Any) -> Any:
 
 
 def _set_up_worker(dataset: SampleDataset, parent_pid: int | None, worker_id: int) -> None:
-    """Makes a worker quiet and mortal: a stop is the main process's decision, and its end is the worker's end."""
+    """Worker setup: ignore stop signals, exit with the parent."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     die_with_parent(parent_pid)

@@ -94,7 +94,7 @@ class GuardedStep:
         bad = ~torch.isfinite(total_loss)
         if self._scaler is not None:
             self._fail_if(bad, number)
-            self._spoil(gradients)
+            self._poison_gradients(gradients)
             self._scaler.unscale_(self._optimizer)
         norm = get_total_norm(gradients).to(self._ranks.device)
         self._fail_if(bad | self._bad_norm(norm), number)
@@ -135,7 +135,7 @@ class GuardedStep:
         self._overflows = (self._overflows + 1) * overflow
         return self._overflows >= MAX_OVERFLOWS
 
-    def _spoil(self, gradients: list[Tensor]) -> None:
+    def _poison_gradients(self, gradients: list[Tensor]) -> None:
         """Makes one gradient infinite if the run has failed: the scaler leaves a step out for its gradients only."""
         zero_or_infinite = self._failed / (1 - self._failed)
         min(gradients, key=Tensor.numel).add_(zero_or_infinite)

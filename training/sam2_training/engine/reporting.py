@@ -37,7 +37,7 @@ class Reporter:
 
         self.ranks.on_main(write)
 
-    def last_words(self, state: RunState, step: int) -> list[str]:
+    def end_summary(self, state: RunState, step: int) -> list[str]:
         """Lines for the end banner: the best weights beside those that the training started from; the report."""
         lines = [f"report      {self.log_dir / 'report.html'}"]
         if self.validator is None or not self.validator.history or state != "finished":

@@ -55,7 +55,7 @@ class SampleDataset(Protocol):
 class StepModule(Protocol):
     """Network and loss as one module, so that DDP sees a single forward pass."""
 
-    def __call__(self, batch: Any, normaliser: float, prompt_rng: np.random.Generator) -> dict[str, Tensor]: ...
+    def __call__(self, batch: Any, normalizer: float, prompt_rng: np.random.Generator) -> dict[str, Tensor]: ...
 
 
 RunState = Literal["running", "finished", "stopped", "failed"]
@@ -83,8 +83,7 @@ class RunFacts:
 class Validation(Protocol):
     """How a wing measures what its network is worth, on data that it does not train on.
 
-    `alive` is called again and again meanwhile, at least once a frame; what it raises on one rank ends the measuring
-    on all.
+    `heartbeat` is called again and again meanwhile; what it raises on one rank ends the measuring on all.
     """
 
     def describe(self) -> list[str]:
@@ -92,14 +91,14 @@ class Validation(Protocol):
         ...
 
     def num_frames(self) -> int:
-        """Frames that a measurement goes through, on all ranks together; about as often `alive` is called."""
+        """Frames that a measurement goes through, on all ranks together; about as often `heartbeat` is called."""
         ...
 
-    def measure(self, model: nn.Module, step: int, precision: Any, alive: Callable[[], None]) -> dict[str, float]:
+    def measure(self, model: nn.Module, step: int, precision: Any, heartbeat: Callable[[], None]) -> dict[str, float]:
         """{metric: value}, equal on all ranks; details are kept in files of the run. Leaves the network as it was."""
         ...
 
-    def sanity_check(self, model: nn.Module, count: int, precision: Any, alive: Callable[[], None]) -> None:
+    def sanity_check(self, model: nn.Module, count: int, precision: Any, heartbeat: Callable[[], None]) -> None:
         """Measures a little and keeps nothing."""
         ...
 
@@ -145,7 +144,7 @@ class Task(Protocol):
         """Lines for the start banner: which network, from which weights, what of it learns."""
         ...
 
-    def loading_lines(self, checkpoint_path: str) -> list[str]:
+    def usage_snippet(self, checkpoint_path: str) -> list[str]:
         """Python lines that load the result, for the end banner."""
         ...
 

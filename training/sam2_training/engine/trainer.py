@@ -145,7 +145,7 @@ class Trainer:
         """Writes the last report; lines for the end banner: what the training was worth."""
         state: RunState = "finished" if result.exit_code == EXIT_FINISHED else "stopped"
         self.reporter.write(log, state, result.step, result.reason)
-        return self.reporter.last_words(state, result.step)
+        return self.reporter.end_summary(state, result.step)
 
     def close_failed(self, error: TrainingError, log: RunLog) -> None:
         """Writes the last report of a run that ends with an error."""
@@ -204,7 +204,7 @@ class Trainer:
         )
         self._count_bad_samples(micro_batches, int(bad_samples), log)
         # DDP takes the mean over ranks, so dividing by the ranks' mean number of objects divides by their total.
-        normaliser = max(weight / self.ranks.world_size, 1.0)
+        normalizer = max(weight / self.ranks.world_size, 1.0)
         torch.manual_seed(derive_seed(self.config.seed, "noise", step, self.ranks.rank))
         self.optimizer.zero_grad(set_to_none=True)
         totals: dict[str, Tensor] = {}
@@ -213,7 +213,7 @@ class Trainer:
             prompt_rng = rng_for(self.config.seed, "prompts", step, i)
             with self._gradient_sync(last=i == len(micro_batches) - 1):
                 with self.precision.autocast():
-                    losses = self.step_module(on_device, normaliser, prompt_rng)
+                    losses = self.step_module(on_device, normalizer, prompt_rng)
                 self.precision.scale(losses["total"]).backward()  # type: ignore[no-untyped-call]
             for name, value in losses.items():
                 totals[name] = totals[name] + value.detach() if name in totals else value.detach()
@@ -296,7 +296,7 @@ def _sync_buffers_argument() -> str:
     return "forward_sync_buffers" if "forward_sync_buffers" in accepted else "broadcast_buffers"
 
 
-def last_words(task: Task, result: RunResult, checkpoint_path: str) -> Iterator[str]:
+def end_summary(task: Task, result: RunResult, checkpoint_path: str) -> Iterator[str]:
     """The lines of the end banner."""
     if result.exit_code == EXIT_PREEMPTED:
         yield f"Stopped on request after step {result.step}; everything is saved. The same command continues."
@@ -304,4 +304,4 @@ def last_words(task: Task, result: RunResult, checkpoint_path: str) -> Iterator[
         yield f"Finished after step {result.step}{': ' + result.reason if result.reason else ''}."
     yield f"checkpoint  {checkpoint_path}"
     yield "Load it with:"
-    yield from (f"  {line}" for line in task.loading_lines(checkpoint_path))
+    yield from (f"  {line}" for line in task.usage_snippet(checkpoint_path))

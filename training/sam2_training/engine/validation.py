@@ -77,7 +77,7 @@ class Validator:
 
     def run(self, model: nn.Module, step: int, log: RunLog, stop: StopRequest) -> None:
         """Validates the network as it is after `step`. Raises StopInValidation on all ranks when asked to stop."""
-        values = self.validation.measure(model, step, self.precision, self._alive(step, log, stop))
+        values = self.validation.measure(model, step, self.precision, self._heartbeat(step, log, stop))
         self.history.append({"step": step, **values})
         # The starting weights are what the trained ones are compared with; they are not among them.
         leading = self.best.see(step, values, model) if step > 0 else []
@@ -91,7 +91,7 @@ class Validator:
         """Evaluates a few videos before the first step, so that wrong data is found now and not in an hour."""
         count = self.config.trainer.num_sanity_val_steps
         if count and not self.config.trainer.validate_initial_weights:
-            self.validation.sanity_check(model, count, self.precision, self._alive(0, log, stop))
+            self.validation.sanity_check(model, count, self.precision, self._heartbeat(0, log, stop))
 
     def reason_to_stop(self) -> str | None:
         """Why the training ends early; None if it goes on."""
@@ -125,16 +125,16 @@ class Validator:
         """The metric whose best weights the report compares with the starting ones."""
         return next(iter(self.config.checkpointing.monitor), None)
 
-    def _alive(self, step: int, log: RunLog, stop: StopRequest) -> Callable[[], None]:
+    def _heartbeat(self, step: int, log: RunLog, stop: StopRequest) -> Callable[[], None]:
         progress = _Progress(log, step, max(1, self.validation.num_frames() // self.ranks.world_size))
 
-        def alive() -> None:
-            log.alive(step)
+        def heartbeat() -> None:
+            log.beat(step)
             progress.frame()
             if stop.requested:
                 raise StopInValidation(f"stopped during the validation of step {step}")
 
-        return alive
+        return heartbeat
 
 
 class _Progress:

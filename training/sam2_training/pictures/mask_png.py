@@ -46,7 +46,7 @@ def id_map(masks: Masks, object_ids: Sequence[int], scores: npt.NDArray[np.float
 def write_id_png(path: Path, ids: npt.NDArray[np.integer], largest_id: int) -> None:
     """Writes a map of object ids, [H, W], as PNG with DAVIS's palette (PIL mode P), whole or not at all.
 
-    largest_id: of all frames of the video, so that its files are of one kind: above 255 they are 16-bit grey, which
+    largest_id: of all frames of the video, so that its files are of one kind: above 255 they are 16-bit gray, which
     the reader of this project takes too. The palette is DAVIS's, not that of our pictures: other tools expect it.
     Makes the folder if need be. Raises DataError when the map holds a larger id.
     """

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam2_training.core.errors import DataError
-from sam2_training.pictures.palette import contrasting_grey, object_colour
+from sam2_training.pictures.palette import contrasting_gray, object_color
 
 Frame = npt.NDArray[np.uint8]
 """RGB, [H, W, 3]."""
@@ -17,7 +17,7 @@ Masks = npt.NDArray[np.bool_]
 """[N, H, W], objects in the order of their ids; they may overlap."""
 
 TINT = 0.4
-"""Share of the object's colour in its inside."""
+"""Share of the object's color in its inside."""
 PIXELS_PER_LINE = 240
 """An outline is a pixel wide for so many pixels of the frame's shorter side, rounded up."""
 
@@ -25,16 +25,16 @@ PIXELS_PER_LINE = 240
 def overlay(
     frame: Frame, masks: Masks, object_ids: Sequence[int], *, tint: float = TINT, numbers: bool = False
 ) -> Frame:
-    """A copy of the frame with every object tinted and outlined in its colour, [H, W, 3].
+    """A copy of the frame with every object tinted and outlined in its color, [H, W, 3].
 
     frame: uint8 RGB [H, W, 3]. masks: bool [N, H, W]. The outline lies inside the mask; a thin rim around it, black or
-    white by the colour's lightness, keeps it visible on any background. Of overlapping objects the last is on top.
+    white by the color's lightness, keeps it visible on any background. Of overlapping objects the last is on top.
     numbers: write the ids into the objects. Raises DataError if sizes or counts do not agree.
     """
     check_masks(frame, masks, object_ids)
     picture = frame.astype(np.float32)
     for mask, object_id in zip(masks, object_ids, strict=True):
-        picture[mask] = (1 - tint) * picture[mask] + tint * np.array(object_colour(object_id), np.float32)
+        picture[mask] = (1 - tint) * picture[mask] + tint * np.array(object_color(object_id), np.float32)
     drawn = np.round(picture).astype(np.uint8)
     width = -(-min(frame.shape[:2]) // PIXELS_PER_LINE)
     for mask, object_id in zip(masks, object_ids, strict=True):
@@ -77,14 +77,14 @@ def check_masks(frame: Frame, masks: Masks, object_ids: Sequence[int]) -> None:
 
 
 def _draw_outline(picture: Frame, mask: Masks, object_id: int, width: int) -> None:
-    """Colours the mask's border inside it, `width` pixels wide, and a rim outside it."""
+    """Colors the mask's border inside it, `width` pixels wide, and a rim outside it."""
     inside = mask.astype(np.uint8)
     # A picture's own edge is no border of the object: what leaves the view stays open there.
     core = cv2.erode(inside, _disc(width), borderType=cv2.BORDER_CONSTANT, borderValue=1)
     around = cv2.dilate(inside, _disc(-(-width // 2)), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    colour = object_colour(object_id)
-    picture[(around > 0) & ~mask] = contrasting_grey(colour)
-    picture[mask & (core == 0)] = colour
+    color = object_color(object_id)
+    picture[(around > 0) & ~mask] = contrasting_gray(color)
+    picture[mask & (core == 0)] = color
 
 
 def _disc(radius: int) -> npt.NDArray[np.uint8]:
@@ -92,7 +92,7 @@ def _disc(radius: int) -> npt.NDArray[np.uint8]:
 
 
 def _write_number(picture: Frame, mask: Masks, object_id: int) -> None:
-    """The id on a tag in the object's colour, at the mask's innermost pixel, if there is room for it."""
+    """The id on a tag in the object's color, at the mask's innermost pixel, if there is room for it."""
     if not mask.any():
         return
     depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
@@ -105,6 +105,6 @@ def _write_number(picture: Frame, mask: Masks, object_id: int) -> None:
         return
     left, bottom = column - width // 2, row + height // 2
     corners = (left - margin, bottom - height - margin), (left + width + margin - 1, bottom + margin)
-    colour = object_colour(object_id)
-    cv2.rectangle(picture, *corners, colour, cv2.FILLED)
-    cv2.putText(picture, text, (left, bottom), face, scale, contrasting_grey(colour), thick, cv2.LINE_AA)
+    color = object_color(object_id)
+    cv2.rectangle(picture, *corners, color, cv2.FILLED)
+    cv2.putText(picture, text, (left, bottom), face, scale, contrasting_gray(color), thick, cv2.LINE_AA)

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sam2_training.core.errors import DataError
 from sam2_training.pictures.overlay import Frame, Masks, check_masks, fitting_size, overlay, resized
-from sam2_training.pictures.palette import RGB, object_colour
+from sam2_training.pictures.palette import RGB, object_color
 
 BACKGROUND: RGB = (22, 24, 29)
 INK: RGB = (236, 238, 242)
@@ -42,7 +42,7 @@ class StripRow:
     label: str
     """Stands at the left: "truth", "before", ..."""
     masks: Sequence[Masks | None] | None = None
-    """For each column bool [N, H, W], or None where there are none (an unlabelled frame). None: the bare frames."""
+    """For each column bool [N, H, W], or None where there are none (an unlabeled frame). None: the bare frames."""
     scores: Sequence[ObjectScores | None] | None = None
     """For each column the objects' scores, written under it; None: no line of scores, or nothing in this column."""
 
@@ -79,7 +79,7 @@ def film_strip(
     draw = ImageDraw.Draw(image)
     lefts = [GUTTER + column * (column_width + GAP) for column in range(len(frames))]
     for left, label in zip(lefts, column_labels, strict=True):
-        _centred(draw, left + column_width // 2, GAP + LINE // 2, label, FAINT_INK)
+        _centerd(draw, left + column_width // 2, GAP + LINE // 2, label, FAINT_INK)
     top = LINE + GAP
     for row, row_height in zip(rows, heights, strict=True):
         draw.text((GAP + 2, top + height // 2), row.label, INK, _font(), anchor="lm")
@@ -88,7 +88,7 @@ def film_strip(
             masks = None if row.masks is None else row.masks[column]
             if row.masks is not None and masks is None:
                 draw.rectangle((indent, top, indent + width - 1, top + height - 1), EMPTY)
-                _centred(draw, indent + width // 2, top + height // 2, "no mask", FAINT_INK)
+                _centerd(draw, indent + width // 2, top + height // 2, "no mask", FAINT_INK)
             else:
                 image.paste(Image.fromarray(_cell(frame, masks, object_ids, width, height)), (indent, top))
             scores = None if row.scores is None else row.scores[column]
@@ -147,7 +147,7 @@ def contact_sheet(
         line, column = divmod(number, num_columns)
         left, top = GAP + column * (width + GAP), GAP + line * (height + LINE)
         image.paste(Image.fromarray(_cell(frame, frame_masks, object_ids, width, height)), (left, top))
-        _centred(draw, left + width // 2, top + height + LINE // 2 - 1, label, FAINT_INK)
+        _centerd(draw, left + width // 2, top + height + LINE // 2 - 1, label, FAINT_INK)
     return np.asarray(image)
 
 
@@ -181,8 +181,8 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(FONT_SIZE)
 
 
-def _centred(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, colour: RGB) -> None:
-    draw.text((x, y), text, colour, _font(), anchor="mm")
+def _centerd(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, color: RGB) -> None:
+    draw.text((x, y), text, color, _font(), anchor="mm")
 
 
 def _write_scores(
@@ -195,11 +195,11 @@ def _write_scores(
     if len(scores) == 1 or total > width:
         known = [score for score in scores if score is not None]
         mean = score_text(float(np.mean(known)) if known else None)
-        _centred(draw, *middle, f"J {mean}" if len(scores) == 1 else f"mean J {mean}", INK)
+        _centerd(draw, *middle, f"J {mean}" if len(scores) == 1 else f"mean J {mean}", INK)
         return
     x, y = middle[0] - total / 2, middle[1]
     for text, text_width, object_id in zip(texts, widths, object_ids, strict=True):
-        draw.rectangle((x, y - SWATCH // 2, x + SWATCH - 1, y + SWATCH // 2), object_colour(object_id))
+        draw.rectangle((x, y - SWATCH // 2, x + SWATCH - 1, y + SWATCH // 2), object_color(object_id))
         draw.text((x + SWATCH + 4, y), text, INK, _font(), anchor="lm")
         x += text_width + 10
 

@@ -76,7 +76,7 @@ def nice_step(rough: float) -> float:
 
 
 def tick_labels(axis: Axis) -> list[str]:
-    """Texts for an axis's ticks: thousands as 12k, tiny numbers as 1e-5, and as many digits as tell them apart."""
+    """Labels of an axis's ticks: thousands as 12k, tiny numbers as 1e-5, and as many digits as tell them apart."""
     ticks = axis.ticks
     largest = max(abs(tick) for tick in ticks)
     if axis.log or largest < TINY:

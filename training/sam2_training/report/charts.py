@@ -1,7 +1,7 @@
 """Charts as SVG text: no script, no outside resource.
 
-Colours come from the page's style, so they follow light and dark.
-Values are shown on hovering through <title> elements; series differ in dash pattern as well as in colour.
+Colors come from the page's style, so they follow light and dark.
+Values are shown on hovering through <title> elements; series differ in dash pattern as well as in color.
 """
 
 from __future__ import annotations

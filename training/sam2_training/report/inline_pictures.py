@@ -46,7 +46,7 @@ def _data_uri(picture: npt.NDArray[np.uint8], quality: int, scale: float) -> tup
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)
     content = io.BytesIO()
-    # Colour at full resolution: outlines are one pixel wide, and their colour is what matters.
+    # Color at full resolution: outlines are one pixel wide, and their color is what matters.
     # Not optimize=True: Pillow's encoder fails with it on noisy pictures.
     image.save(content, "JPEG", quality=quality, subsampling=0)
     text = base64.b64encode(content.getvalue()).decode("ascii")

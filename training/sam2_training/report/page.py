@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from sam2_training.pictures.mask_png import write_whole
-from sam2_training.pictures.palette import hex_colour
+from sam2_training.pictures.palette import hex_color
 from sam2_training.report.axes import duration_text, number_text
 from sam2_training.report.charts import chart_svg, legend_svg
 from sam2_training.report.data import ReportData, ScoreRow, ScoreTable
@@ -66,7 +66,7 @@ def _environment() -> Environment:
         "direction": _direction,
         "percent": lambda share: f"{100 * share:.1f}%",
         "chart": chart_svg,
-        "colour": hex_colour,
+        "color": hex_color,
         "shown_rows": _shown_rows,
         "has_reasons": _has_reasons,
         "reason": _reason,

@@ -14,7 +14,7 @@ MAX_LENGTH_BINS = 8
 NICE_WIDTHS = (1, 2, 5)
 
 
-def summarise_dataset(
+def summarize_dataset(
     name: str,
     clip_lengths: Sequence[int],
     object_areas: Sequence[float],
@@ -22,13 +22,13 @@ def summarise_dataset(
     num_objects: int,
     visible: int,
     absent: int,
-    unlabelled: int,
+    unlabeled: int,
     facts: dict[str, str | int | float] | None = None,
 ) -> DatasetSummary:
     """Facts and three histograms: frames a clip, sizes of objects, states of labels.
 
     clip_lengths: frames of each video. object_areas: for each visible object in a frame its share of the frame's
-    area, 0 to 1. visible, absent, unlabelled: numbers of (object, frame) pairs. facts: shown after the counts.
+    area, 0 to 1. visible, absent, unlabeled: numbers of (object, frame) pairs. facts: shown after the counts.
     """
     counted: dict[str, str | int | float] = {
         "videos": len(clip_lengths),
@@ -37,9 +37,9 @@ def summarise_dataset(
     }
     states = Histogram(
         "Labels of objects in frames",
-        ("visible", "absent", "unlabelled"),
-        (visible, absent, unlabelled),
-        note="absent: the frame is labelled and the object is not in it; unlabelled frames give no loss",
+        ("visible", "absent", "unlabeled"),
+        (visible, absent, unlabeled),
+        note="absent: the frame is labeled and the object is not in it; unlabeled frames give no loss",
     )
     histograms = (_lengths(clip_lengths), _areas(object_areas), states)
     return DatasetSummary(name, counted | (facts or {}), histograms)

@@ -22,21 +22,21 @@ class BatchInfo:
     loss_weight: int = 0
     """Number of objects that the loss is divided by: O, or 0 for the blank clip that stands for an all-bad batch."""
     promptable: tuple[bool, ...] = ()
-    """Per frame: every object is labelled and visible, so that each can be prompted there. Empty: not known on the CPU
+    """Per frame: every object is labeled and visible, so that each can be prompted there. Empty: not known on the CPU
     (see `VideoBatch.frame_facts`)."""
-    labelled_frames: tuple[bool, ...] = ()
-    """Per frame: at least one object is labelled. Empty: not known on the CPU."""
+    labeled_frames: tuple[bool, ...] = ()
+    """Per frame: at least one object is labeled. Empty: not known on the CPU."""
 
 
 class VideoBatch(TensorClass):
-    """B clips of T frames with O objects in all, still uint8: bytes are normalised and bits split on the device."""
+    """B clips of T frames with O objects in all, still uint8: bytes are normalized and bits split on the device."""
 
     frames: Tensor
     """uint8 [B, T, H, W, 3], RGB."""
     mask_planes: Tensor
     """uint8 [B, T, P, H, W]: object n of a clip is bit n % 8 of plane n // 8."""
-    labelled: Tensor
-    """bool [T, O]: whether the object is labelled in the frame; unlabelled ones carry no loss."""
+    labeled: Tensor
+    """bool [T, O]: whether the object is labeled in the frame; unlabeled ones carry no loss."""
     object_clip: Tensor
     """int64 [O]: the clip each object belongs to; ascending."""
     object_bit: Tensor
@@ -61,15 +61,15 @@ class VideoBatch(TensorClass):
         return (plane >> shift[:, None, None]) & 1 == 1
 
     def frame_facts(self) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
-        """(promptable, labelled_frames) as in `BatchInfo`: from there, or else from the tensors (waits for a GPU)."""
-        if self.info.promptable and self.info.labelled_frames:
-            return self.info.promptable, self.info.labelled_frames
+        """(promptable, labeled_frames) as in `BatchInfo`: from there, or else from the tensors (waits for a GPU)."""
+        if self.info.promptable and self.info.labeled_frames:
+            return self.info.promptable, self.info.labeled_frames
         promptable = [
-            (self.labelled[t] & self.masks(t).flatten(1).any(1)).all() for t in range(self.num_frames)
+            (self.labeled[t] & self.masks(t).flatten(1).any(1)).all() for t in range(self.num_frames)
         ]  # T scalars
-        return tuple(torch.stack(promptable).tolist()), tuple(self.labelled.any(1).tolist())
+        return tuple(torch.stack(promptable).tolist()), tuple(self.labeled.any(1).tolist())
 
-    def normalised_frames(self, mean: Tensor, std: Tensor) -> Tensor:
+    def normalized_frames(self, mean: Tensor, std: Tensor) -> Tensor:
         """Network input float32 [B * T, 3, H, W], clip by clip; mean and std: [3], for values between 0 and 1."""
         pixels = self.frames.flatten(0, 1).permute(0, 3, 1, 2).float()
         scale = 1.0 / (255.0 * std)

@@ -41,42 +41,42 @@ class MaskTerms:
 
 
 def clip_loss(
-    outputs: list[FrameOutput], batch: VideoBatch, config: LossConfig, normaliser: float
+    outputs: list[FrameOutput], batch: VideoBatch, config: LossConfig, normalizer: float
 ) -> dict[str, Tensor]:
     """loss_mask, loss_dice, loss_iou, loss_class (values, unweighted) and their weighted sum "total"; scalars.
 
     Only "total" is to be differentiated. Sums over frames, over the prediction steps of each frame and over objects,
-    divided by `normaliser` (number of objects: mean over ranks, at least 1). Mask, Dice and IoU terms count where the
-    object is present, the class term where it is labelled; an object that is unlabelled in a frame counts nowhere
+    divided by `normalizer` (number of objects: mean over ranks, at least 1). Mask, Dice and IoU terms count where the
+    object is present, the class term where it is labeled; an object that is unlabeled in a frame counts nowhere
     there. Equal to the loss of SAM 2's published training.
     """
-    zero = torch.zeros((), device=batch.labelled.device)
+    zero = torch.zeros((), device=batch.labeled.device)
     sums = dict.fromkeys((*LOSS_NAMES, "total"), zero)
     for output in outputs:
-        if batch.info.labelled_frames and not batch.info.labelled_frames[output.frame_index]:
+        if batch.info.labeled_frames and not batch.info.labeled_frames[output.frame_index]:
             continue
         truth = batch.masks(output.frame_index)
-        labelled = batch.labelled[output.frame_index]
+        labeled = batch.labeled[output.frame_index]
         areas = truth.flatten(1).sum(1)
         for step in output.steps:
-            for name, value in _step_loss(step, truth, areas, labelled, config).items():
+            for name, value in _step_loss(step, truth, areas, labeled, config).items():
                 sums[name] = sums[name] + value
-    return {name: value / normaliser for name, value in sums.items()}
+    return {name: value / normalizer for name, value in sums.items()}
 
 
 def _step_loss(
-    step: PredictionStep, truth: Tensor, areas: Tensor, labelled: Tensor, config: LossConfig
+    step: PredictionStep, truth: Tensor, areas: Tensor, labeled: Tensor, config: LossConfig
 ) -> dict[str, Tensor]:
-    """The sums over objects of one prediction step. truth: bool [O, H, W]; areas: its pixels, [O]; labelled: [O]."""
+    """The sums over objects of one prediction step. truth: bool [O, H, W]; areas: its pixels, [O]; labeled: [O]."""
     logits = step.low_res_masks if step.high_res_masks is None else step.high_res_masks
     terms = mask_terms(logits, truth, areas, config)
     visible = (areas > 0).to(terms.focal.dtype)
-    labelled_float = labelled.to(terms.focal.dtype)
-    present = visible * labelled_float
+    labeled_float = labeled.to(terms.focal.dtype)
+    present = visible * labeled_float
     iou = (iou_error(step.ious, terms, config) * present).sum()
     scores = step.object_score_logits.to(terms.focal.dtype)
     presence = focal_loss(scores, visible[:, None], config.focal_alpha_obj_score, config.focal_gamma_obj_score)
-    presence_sum = (presence.mean(1) * labelled_float).sum()
+    presence_sum = (presence.mean(1) * labeled_float).sum()
     mask_and_dice = (terms.weighted * present).sum()
     return {
         "loss_mask": (terms.focal * present).sum(),

@@ -15,7 +15,7 @@ import torch
 from sam2_training.core.config import TrainConfig
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.rng import derive_seed, rng_for
-from sam2_training.core.shared_work import SignOfLife
+from sam2_training.core.shared_work import HeartbeatCallback
 from sam2_training.core.structures import SampleKey
 from sam2_training.pictures.mask_png import write_masks_png, write_whole
 from sam2_training.vos.batch import VideoBatch
@@ -25,8 +25,8 @@ from sam2_training.vos.evaluation.prompts import PromptSpec
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.evaluation.tracker import FrameMasks
 from sam2_training.vos.losses import clip_loss
+from sam2_training.vos.model.eval_mode import eval_mode
 from sam2_training.vos.model.tracker import TrainableSAM2
-from sam2_training.vos.model.undisturbed import undisturbed
 
 NEWEST, BEST, INITIAL = "newest", "best", "initial"
 """Folders of predicted masks below <run>/evaluation/<set>/masks."""
@@ -45,13 +45,15 @@ class SetMeasurement:
         self.spec = PromptSpec.parse(config.evaluation.prompt)
         self._said = False
 
-    def measure(self, model: TrainableSAM2, step: int, precision: Any, alive: Callable[[], None]) -> dict[str, float]:
+    def measure(
+        self, model: TrainableSAM2, step: int, precision: Any, heartbeat: Callable[[], None]
+    ) -> dict[str, float]:
         """{j_and_f, j, f, iou, dice, presence_accuracy, loss, loss_<term>} as far as they can be computed."""
         masks = self.folder / "masks" / (INITIAL if step == 0 else NEWEST)
         self.ranks.on_main(lambda: shutil.rmtree(masks, ignore_errors=True))
         self.ranks.barrier()  # nobody writes before the former ones are gone
-        result = self.evaluate(model, precision, alive, masks if self.config.evaluation.save_masks else None)
-        found = {**result.numbers(), **self._losses(model, precision, alive)}
+        result = self.evaluate(model, precision, heartbeat, masks if self.config.evaluation.save_masks else None)
+        found = {**result.numbers(), **self._losses(model, precision, heartbeat)}
         values = {name: found[name] for name in sorted(found, key=_place)}
         content = {"step": step, "values": values, "result": result.to_json()}
         self.ranks.on_main(lambda: self._try(lambda: self._keep(step, content)))
@@ -61,7 +63,7 @@ class SetMeasurement:
         self,
         model: TrainableSAM2,
         precision: Any,
-        alive: Callable[[], None],
+        heartbeat: Callable[[], None],
         masks: Path | None = None,
         count: int | None = None,
     ) -> EvaluationResult:
@@ -76,7 +78,7 @@ class SetMeasurement:
         clips = self.clips[:count]
         protocol = self.config.evaluation.protocol
         return evaluate(
-            model, clips, self.ranks, self.spec, protocol, autocast_dtype=dtype, on_masks=on_masks, alive=alive
+            model, clips, self.ranks, self.spec, protocol, autocast_dtype=dtype, on_masks=on_masks, heartbeat=heartbeat
         )
 
     def result_of(self, step: int) -> EvaluationResult | None:
@@ -110,21 +112,21 @@ class SetMeasurement:
     def _path(self, step: int) -> Path:
         return self.folder / f"step_{step:08d}.json"
 
-    def _losses(self, model: TrainableSAM2, precision: Any, alive: Callable[[], None]) -> dict[str, float]:
+    def _losses(self, model: TrainableSAM2, precision: Any, heartbeat: Callable[[], None]) -> dict[str, float]:
         """{loss, loss_<term>}: as in training, per object, over one fixed clip of each video; {} without clips.
 
         Prompts and clicks are the same in every validation. Summed in the clips' order, whatever the number of ranks.
         """
 
-        def measure_mine(sign: SignOfLife) -> dict[int, tuple[float, dict[str, float]]]:
+        def measure_mine(heartbeat: HeartbeatCallback) -> dict[int, tuple[float, dict[str, float]]]:
             found = {}
-            with undisturbed(model):
+            with eval_mode(model):
                 for number in range(self.ranks.rank, len(self.batches), self.ranks.world_size):
-                    sign()
+                    heartbeat()
                     found[number] = self._clip_loss(model, number, precision)
             return found
 
-        parts = self.ranks.gather_work(measure_mine, alive)
+        parts = self.ranks.collect_with_heartbeat(measure_mine, heartbeat)
         merged = {number: found for part in parts for number, found in part.items()}
         weight = sum(merged[number][0] for number in sorted(merged))
         if not weight:

@@ -19,9 +19,9 @@ from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.result import ClipResult
 from sam2_training.vos.measurement import BEST, INITIAL, NEWEST, SetMeasurement
+from sam2_training.vos.model.eval_mode import eval_mode
 from sam2_training.vos.model.prompts import mask_plan
 from sam2_training.vos.model.tracker import TrainableSAM2
-from sam2_training.vos.model.undisturbed import undisturbed
 
 GIF_FRAMES_PER_SECOND = 5.0
 
@@ -57,7 +57,7 @@ def _strip(
     which: str,
 ) -> ReportStrip:
     chosen = _chosen_frames(clip, config.visualization.max_length, config.visualization.stride)
-    truth = [clip.truth(t) if clip.labelled[t].any() else None for t in chosen]
+    truth = [clip.truth(t) if clip.labeled[t].any() else None for t in chosen]
 
     def masks(folder: str) -> list[npt.NDArray[np.bool_] | None]:
         return [_predicted(videos.masks_folder(folder) / clip.name, clip, t) for t in chosen]
@@ -84,12 +84,12 @@ def _strip(
 
 
 def _chosen_frames(clip: EvaluationClip, max_length: int, stride: int) -> list[int]:
-    """Frames for a strip: spread over the labelled ones, at least `stride` apart."""
-    labelled = np.flatnonzero(clip.labelled.any(axis=1)).tolist()
-    places = spread_frames(len(labelled), max_length)
+    """Frames for a strip: spread over the labeled ones, at least `stride` apart."""
+    labeled = np.flatnonzero(clip.labeled.any(axis=1)).tolist()
+    places = spread_frames(len(labeled), max_length)
     if stride > 1 and len(places) > 1 and places[1] - places[0] < stride:
-        places = strided_frames(len(labelled), stride, max_length)
-    return [int(labelled[place]) for place in places]
+        places = strided_frames(len(labeled), stride, max_length)
+    return [int(labeled[place]) for place in places]
 
 
 def _predicted(folder: Path, clip: EvaluationClip, frame_index: int) -> npt.NDArray[np.bool_] | None:
@@ -131,7 +131,7 @@ def write_gif(config: TrainConfig, videos: SetMeasurement, facts: Any, folder: P
 def training_strip(model: TrainableSAM2, batch: VideoBatch, max_length: int) -> npt.NDArray[np.uint8]:
     """A film strip of a batch's first clip: frames, true masks, and masks tracked from the first frame's true ones."""
     own = (batch.object_clip == 0).cpu()
-    with undisturbed(model):
+    with eval_mode(model):
         outputs = model.track(batch, mask_plan(batch.num_frames))
     chosen = spread_frames(batch.num_frames, max_length)
     truth = [batch.masks(t).cpu()[own].numpy() for t in chosen]

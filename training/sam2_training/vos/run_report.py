@@ -22,7 +22,7 @@ from sam2_training.report.data import (
     ScoreTable,
     worse_warnings,
 )
-from sam2_training.report.summary import summarise_dataset
+from sam2_training.report.summary import summarize_dataset
 from sam2_training.vos.evaluation.clips import EvaluationClip, FolderClip
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.measurement import SetMeasurement
@@ -164,7 +164,7 @@ def describe_datasets(training_index: VideoIndex | None, sets: Mapping[str, SetM
         pixels = {number: _num_pixels(training_index.image_path(training_index.video(number), 0)) for number in opened}
         found.append(_summary("training set", areas, pixels))
     for name, videos in sets.items():
-        areas = [np.where(clip.labelled, _areas(clip), -1) for clip in videos.clips]
+        areas = [np.where(clip.labeled, _areas(clip), -1) for clip in videos.clips]
         pixels = {number: int(np.prod(clip.read_frame(0).shape[:2])) for number, clip in enumerate(videos.clips)}
         found.append(_summary(f"{name} set", areas, pixels))
     return found
@@ -185,19 +185,19 @@ def _num_pixels(path: str) -> int:
 
 
 def _summary(name: str, areas: Sequence[npt.NDArray[Any]], num_pixels: Mapping[int, int]) -> DatasetSummary:
-    """areas: for each video [T, N], pixels where visible, 0 absent, -1 unlabelled. num_pixels: of a frame of those
+    """areas: for each video [T, N], pixels where visible, 0 absent, -1 unlabeled. num_pixels: of a frame of those
     videos that objects' sizes are counted in."""
     shares: list[float] = []
     for number, pixels in num_pixels.items():
         shares += (areas[number][areas[number] > 0] / pixels).tolist()
     if len(num_pixels) < len(areas):
         name += f" (sizes of objects: of {len(num_pixels):,} of the {len(areas):,} videos)"
-    return summarise_dataset(
+    return summarize_dataset(
         name,
         [len(video) for video in areas],
         shares,
         num_objects=sum(video.shape[1] for video in areas),
         visible=sum(int((video > 0).sum()) for video in areas),
         absent=sum(int((video == 0).sum()) for video in areas),
-        unlabelled=sum(int((video < 0).sum()) for video in areas),
+        unlabeled=sum(int((video < 0).sum()) for video in areas),
     )

@@ -40,7 +40,7 @@ class VosTask:
         if config.dataset.dataset_type == "synthetic":
             self._dataset = SyntheticDataset(config)
         else:
-            index, held_out = ranks.main_first(lambda sign: training_index(config, log_dir, sign))
+            index, held_out = ranks.main_first(lambda heartbeat: training_index(config, log_dir, heartbeat))
             self._dataset = ClipDataset(config, index)
         self._held_out = held_out
         self._validation = open_validation(config, ranks, log_dir, held_out)
@@ -99,7 +99,7 @@ class VosTask:
         weights = self._initial_weights or "random weights"
         return [f"{network.key} at {self.config.scratch.resolution} px from {weights}", *trainable_table(model)]
 
-    def loading_lines(self, checkpoint_path: str) -> list[str]:
+    def usage_snippet(self, checkpoint_path: str) -> list[str]:
         network = resolve_network(self.config.model.name)
         lines = ["from sam2.build_sam import build_sam2_video_predictor"]
         if network.checkpoint_name is None:

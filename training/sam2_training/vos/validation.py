@@ -13,7 +13,7 @@ from sam2_training.core.config import TrainConfig
 from sam2_training.core.config_data import AffineConfig, ColorJitterConfig, DatasetConfig, TransformsConfig
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.rng import derive_seed
-from sam2_training.core.shared_work import SignOfLife
+from sam2_training.core.shared_work import HeartbeatCallback
 from sam2_training.data.index import VideoIndex, build_index
 from sam2_training.report.data import worse_warnings
 from sam2_training.vos.clips.dataset import ClipDataset, SyntheticDataset
@@ -49,18 +49,18 @@ class VosValidation:
     def num_frames(self) -> int:
         return sum(clip.num_frames for videos in self.sets.values() for clip in videos.clips)
 
-    def measure(self, model: nn.Module, step: int, precision: Any, alive: Callable[[], None]) -> dict[str, float]:
+    def measure(self, model: nn.Module, step: int, precision: Any, heartbeat: Callable[[], None]) -> dict[str, float]:
         assert isinstance(model, TrainableSAM2)
         values: dict[str, float] = {}
         for name, videos in self.sets.items():
             prefix = "val" if name == VALIDATION else name
-            found = videos.measure(model, step, precision, alive)
+            found = videos.measure(model, step, precision, heartbeat)
             values.update({f"{prefix}_{metric}": value for metric, value in found.items()})
         return values
 
-    def sanity_check(self, model: nn.Module, count: int, precision: Any, alive: Callable[[], None]) -> None:
+    def sanity_check(self, model: nn.Module, count: int, precision: Any, heartbeat: Callable[[], None]) -> None:
         assert isinstance(model, TrainableSAM2)
-        self.sets[VALIDATION].evaluate(model, precision, alive, count=count)
+        self.sets[VALIDATION].evaluate(model, precision, heartbeat, count=count)
 
     def keep_as_best(self) -> None:
         for videos in self.sets.values():
@@ -87,7 +87,7 @@ def open_validation(
         return None
     if config.val_dataset is not None:
         validation = ranks.main_first(
-            lambda sign: _open_set(config, config.val_dataset, VALIDATION, ranks, log_dir, sign)
+            lambda heartbeat: _open_set(config, config.val_dataset, VALIDATION, ranks, log_dir, heartbeat)
         )
     else:
         assert held_out is not None
@@ -95,16 +95,21 @@ def open_validation(
     guard_config = config.evaluation.guard_dataset
     guard = None
     if guard_config is not None:
-        guard = ranks.main_first(lambda sign: _open_set(config, guard_config, GUARD, ranks, log_dir, sign))
+        guard = ranks.main_first(lambda heartbeat: _open_set(config, guard_config, GUARD, ranks, log_dir, heartbeat))
     return VosValidation(config, validation, guard)
 
 
 def _open_set(
-    config: TrainConfig, dataset: DatasetConfig | None, name: str, ranks: Ranks, log_dir: Path, sign: SignOfLife
+    config: TrainConfig,
+    dataset: DatasetConfig | None,
+    name: str,
+    ranks: Ranks,
+    log_dir: Path,
+    heartbeat: HeartbeatCallback,
 ) -> SetMeasurement:
     assert dataset is not None
     if dataset.dataset_type == "video":
-        index = build_index(replace(dataset, short_videos="repeat_last"), 1, log_dir, sign)
+        index = build_index(replace(dataset, short_videos="repeat_last"), 1, log_dir, heartbeat)
         return _set_of_index(config, dataset, index, name, ranks, log_dir)
     seed = unseen_seed(config.seed, name)
     clips = _limited(config, open_clips(dataset, seed, None))

@@ -12,7 +12,7 @@ from iopath.common.file_io import g_pathmgr
 
 from sam2_training.core.errors import DataError
 from sam2_training.data.images import id_areas, read_mask
-from sam2_training.data.table import UNLABELLED, Video
+from sam2_training.data.table import UNLABELED, Video
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -95,7 +95,7 @@ def _scan_ids(name: str, folder: str, frames: dict[str, str], files: list[str]) 
     mask_files = tuple(masks.get(key, "") for key in frames)
     counts = {row: id_areas(read_mask(join(folder, file))) for row, file in enumerate(mask_files) if file}
     ids = sorted({int(value) for count in counts.values() for value in np.flatnonzero(count) if value})
-    areas = np.full((len(frames), len(ids)), UNLABELLED, np.int32)
+    areas = np.full((len(frames), len(ids)), UNLABELED, np.int32)
     for row, count in counts.items():
         areas[row] = [count[value] if value < len(count) else 0 for value in ids]
     orphans = sum(1 for key in masks if key not in frames)
@@ -107,7 +107,7 @@ def _scan_objects(name: str, folder: str, frames: dict[str, str], object_folders
     ids = _ids_of_folders(folder, object_folders)
     rows = {key: row for row, key in enumerate(frames)}
     mask_files = [""] * len(frames)
-    areas = np.full((len(frames), len(ids)), UNLABELLED, np.int32)
+    areas = np.full((len(frames), len(ids)), UNLABELED, np.int32)
     orphans = 0
     for column, object_folder in enumerate(ids.values()):
         inside = join(folder, object_folder)

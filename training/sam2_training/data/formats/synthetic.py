@@ -167,7 +167,7 @@ def _texture(rng: np.random.Generator, size: int, hue: float, saturation: float)
 
 
 def _rgb(hue: npt.NDArray[np.float64], saturation: float, value: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Colours [K, 3], 0 to 255, of K hues (in turns) and values."""
+    """Colors [K, 3], 0 to 255, of K hues (in turns) and values."""
     hsv = np.stack([hue % 1 * 360, np.full(len(hue), saturation), value], axis=1).astype(np.float32)
     return np.asarray(cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0] * 255, np.float32)
 
@@ -183,7 +183,7 @@ def _paint(frame: Pixels, shape: _Shape, t: int) -> tuple[Pixels, npt.NDArray[np
     cv2.fillPoly(cover, [fixed], 255, cv2.LINE_AA, fraction_bits)
     if not cover.any():
         return frame, cover > 127
-    centre = np.array([[1.0, 0, -shape.texture.shape[1] / 2], [0, 1, -shape.texture.shape[0] / 2], [0, 0, 1]])
-    texture = cv2.warpAffine(shape.texture, pose @ centre, (size, size), borderMode=cv2.BORDER_REFLECT)
+    center = np.array([[1.0, 0, -shape.texture.shape[1] / 2], [0, 1, -shape.texture.shape[0] / 2], [0, 0, 1]])
+    texture = cv2.warpAffine(shape.texture, pose @ center, (size, size), borderMode=cv2.BORDER_REFLECT)
     weight = cover[..., None].astype(np.float32) / 255
     return np.asarray(frame * (1 - weight) + texture * weight, np.uint8), cover > 127

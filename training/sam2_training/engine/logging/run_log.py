@@ -80,7 +80,7 @@ class RunLog:
         """Shows the start banner; a line that starts with "# " is a heading."""
         for line in banner_text(lines, self._console.stream):
             self.message(line)
-        self.alive(self._start_step)
+        self.beat(self._start_step)
         self._clock = time.perf_counter()
 
     def end_banner(self, lines: Sequence[str]) -> None:
@@ -126,7 +126,7 @@ class RunLog:
         if self.reading_due(step):
             self.flush()
         self._console.advance(step, self._progress)
-        self.alive(step)
+        self.beat(step)
 
     def validation(self, step: int, values: dict[str, float], leading: Sequence[str]) -> None:
         """Shows and keeps the numbers of a validation. leading: metrics that are the best so far."""
@@ -148,8 +148,8 @@ class RunLog:
         for name, value in values.items():
             board.add_scalar(f"validation/{name.removeprefix('val_')}", value, step)
 
-    def alive(self, step: int) -> None:
-        """Gives a sign of life to whoever supervises the run; call it about once a minute during long work."""
+    def beat(self, step: int) -> None:
+        """Gives a heartbeat to whoever supervises the run; call it about once a minute during long work."""
         if self._ranks.is_main:
             self._try("heartbeat", lambda: self._heartbeat.beat(step))
 

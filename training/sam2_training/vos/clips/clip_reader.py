@@ -14,7 +14,7 @@ from sam2_training.core.errors import DataError
 from sam2_training.core.structures import OBJECTS_PER_PLANE, VideoSample
 from sam2_training.data.images import IdMask, id_areas, read_image, read_mask, size_mismatch
 from sam2_training.data.index import VideoIndex
-from sam2_training.data.table import UNLABELLED, Video
+from sam2_training.data.table import UNLABELED, Video
 from sam2_training.vos.clips.sampler import ClipPlan
 
 
@@ -38,7 +38,7 @@ def read_clip(index: VideoIndex, video: Video, plan: ClipPlan) -> VideoSample:
     return VideoSample(
         frames=tuple(frames[t][0] for t in plan.frame_indices),
         mask_planes=np.stack([frames[t][1] for t in plan.frame_indices]),
-        labelled=np.stack([video.areas[t, list(reader.columns)] != UNLABELLED for t in plan.frame_indices]),
+        labeled=np.stack([video.areas[t, list(reader.columns)] != UNLABELED for t in plan.frame_indices]),
         object_ids=plan.object_ids,
         video_name=video.name,
         frame_names=tuple(PurePosixPath(video.frame_files[t]).stem for t in plan.frame_indices),
@@ -60,8 +60,8 @@ class _Reader:
         image = read_image(image_path)
         planes = np.zeros((-(-len(self.columns) // OBJECTS_PER_PLANE), *image.shape[:2]), np.uint8)
         if any(self.video.object_folders):
-            labelled = (n for n, column in enumerate(self.columns) if self.video.areas[t, column] != UNLABELLED)
-            sources = [(self.index.mask_path(self.video, t, self.columns[n]), [n]) for n in labelled]
+            labeled = (n for n, column in enumerate(self.columns) if self.video.areas[t, column] != UNLABELED)
+            sources = [(self.index.mask_path(self.video, t, self.columns[n]), [n]) for n in labeled]
         else:
             sources = [(self.index.mask_path(self.video, t), list(range(len(self.columns))))]
         for path, numbers in sources:

@@ -24,7 +24,7 @@ class BadSample:
 def collate_clips(samples: Sequence[VideoSample | BadSample], num_frames: int, resolution: int) -> VideoBatch:
     """The batch of all clips but the bad ones, whose messages it carries in `info.bad_samples`.
 
-    If every clip is bad, the batch is one black clip [1, T, R, R, 3] with one object that is labelled nowhere and a
+    If every clip is bad, the batch is one black clip [1, T, R, R, 3] with one object that is labeled nowhere and a
     loss_weight of 0: it costs a step and teaches nothing, but ranks stay in step.
     """
     clips = [sample for sample in samples if isinstance(sample, VideoSample)]
@@ -36,7 +36,7 @@ def collate_clips(samples: Sequence[VideoSample | BadSample], num_frames: int, r
     for row, clip in zip(planes, clips, strict=True):
         row[:, : clip.mask_planes.shape[1]] = clip.mask_planes
     counts = [clip.num_objects for clip in clips]
-    labelled = np.concatenate([clip.labelled for clip in clips], axis=1)
+    labeled = np.concatenate([clip.labeled for clip in clips], axis=1)
     everywhere = [
         [len(present(plane, clip.num_objects)) == clip.num_objects for plane in clip.mask_planes] for clip in clips
     ]
@@ -44,13 +44,13 @@ def collate_clips(samples: Sequence[VideoSample | BadSample], num_frames: int, r
         sources=tuple(clip.source for clip in clips),
         bad_samples=bad,
         loss_weight=sum(counts),
-        promptable=tuple(bool(labelled[t].all()) and all(row[t] for row in everywhere) for t in range(num_frames)),
-        labelled_frames=tuple(bool(row.any()) for row in labelled),
+        promptable=tuple(bool(labeled[t].all()) and all(row[t] for row in everywhere) for t in range(num_frames)),
+        labeled_frames=tuple(bool(row.any()) for row in labeled),
     )
     return VideoBatch(
         frames=torch.from_numpy(np.stack([np.stack(clip.frames) for clip in clips])),
         mask_planes=torch.from_numpy(planes),
-        labelled=torch.from_numpy(labelled),
+        labeled=torch.from_numpy(labeled),
         object_clip=torch.arange(len(clips)).repeat_interleave(torch.tensor(counts)),
         object_bit=torch.cat([torch.arange(count) for count in counts]),
         object_ids=torch.tensor([i for clip in clips for i in clip.object_ids], dtype=torch.int64),
@@ -63,7 +63,7 @@ def _blank(bad: tuple[str, ...], num_frames: int, resolution: int) -> VideoBatch
     return VideoBatch(
         frames=torch.zeros((1, num_frames, resolution, resolution, 3), dtype=torch.uint8),
         mask_planes=torch.zeros((1, num_frames, 1, resolution, resolution), dtype=torch.uint8),
-        labelled=torch.zeros((num_frames, 1), dtype=torch.bool),
+        labeled=torch.zeros((num_frames, 1), dtype=torch.bool),
         object_clip=torch.zeros(1, dtype=torch.int64),
         object_bit=torch.zeros(1, dtype=torch.int64),
         object_ids=torch.zeros(1, dtype=torch.int64),
@@ -72,7 +72,7 @@ def _blank(bad: tuple[str, ...], num_frames: int, resolution: int) -> VideoBatch
             bad_samples=bad,
             loss_weight=0,
             promptable=(False,) * num_frames,
-            labelled_frames=(False,) * num_frames,
+            labeled_frames=(False,) * num_frames,
         ),
         batch_size=[],
     )

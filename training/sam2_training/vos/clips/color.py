@@ -1,4 +1,4 @@
-"""Colour jitter as one matrix per frame: brightness, contrast, saturation and grey are linear in the pixel."""
+"""Color jitter as one matrix per frame: brightness, contrast, saturation and gray are linear in the pixel."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from sam2_training.core.config_data import ColorJitterConfig
 
-GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])
-"""Grey level of an RGB pixel, ITU-R BT.601; as Pillow's and torchvision's."""
+GRAY_WEIGHTS = np.array([0.299, 0.587, 0.114])
+"""Gray level of an RGB pixel, ITU-R BT.601; as Pillow's and torchvision's."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ def draw_jitter(config: ColorJitterConfig, rng: np.random.Generator) -> tuple[Co
     return tuple(operation for n in order if (operation := operations[n]) is not None)
 
 
-def apply_colour(frame: npt.NDArray[np.uint8], operations: Sequence[ColorOperation]) -> npt.NDArray[np.uint8]:
+def apply_color(frame: npt.NDArray[np.uint8], operations: Sequence[ColorOperation]) -> npt.NDArray[np.uint8]:
     """The adjusted frame [H, W, 3] uint8 RGB, written into `frame`.
 
     Linear operations are composed and applied in one pass, so that values are rounded and clipped once. Against
-    torchvision's operations on float images the difference is at most 1 grey level where no value leaves 0..255 on
+    torchvision's operations on float images the difference is at most 1 gray level where no value leaves 0..255 on
     the way (where one does, ours keeps what clipping in between would lose). Stock's operations on 8-bit Pillow images
-    round down every time, which makes them darker by up to 1 grey level per operation. A hue shift ends a pass.
+    round down every time, which makes them darker by up to 1 gray level per operation. A hue shift ends a pass.
     """
     pending: list[ColorOperation] = []
     for operation in operations:
@@ -62,21 +62,21 @@ def compose_linear(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """(matrix [3, 3], offset [3]) of linear operations on an image of this mean: pixel -> matrix @ pixel + offset.
 
-    Contrast pulls towards the mean grey level of the image it is applied to, which follows from mean_rgb because
+    Contrast pulls towards the mean gray level of the image it is applied to, which follows from mean_rgb because
     means pass through linear maps.
     """
     matrix, offset = np.eye(3), np.zeros(3)
-    grey_rows = np.tile(GREY_WEIGHTS, (3, 1))
+    gray_rows = np.tile(GRAY_WEIGHTS, (3, 1))
     for operation in operations:
         amount = operation.amount
         if operation.kind == "contrast":
-            grey_level = float(GREY_WEIGHTS @ (matrix @ mean_rgb + offset))
-            matrix, offset = amount * matrix, amount * offset + (1 - amount) * grey_level
+            gray_level = float(GRAY_WEIGHTS @ (matrix @ mean_rgb + offset))
+            matrix, offset = amount * matrix, amount * offset + (1 - amount) * gray_level
             continue
         step = {
             "brightness": amount * np.eye(3),
-            "saturation": amount * np.eye(3) + (1 - amount) * grey_rows,
-            "grayscale": grey_rows,
+            "saturation": amount * np.eye(3) + (1 - amount) * gray_rows,
+            "grayscale": gray_rows,
         }[operation.kind]
         matrix, offset = step @ matrix, step @ offset
     return matrix, offset

@@ -10,7 +10,7 @@ import numpy as np
 from sam2_training.core.config import TrainConfig
 from sam2_training.core.errors import ConfigError, DataError
 from sam2_training.core.rng import rng_for
-from sam2_training.core.shared_work import SignOfLife, no_sign
+from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.core.structures import SampleKey, VideoSample, pack_planes
 from sam2_training.data.formats.synthetic import GeneratedVideo, generator_fingerprint, synthetic_video
 from sam2_training.data.index import VideoIndex, build_index
@@ -88,7 +88,7 @@ class SyntheticDataset:
         sample = VideoSample(
             frames=tuple(frames[t] for t in plan.frame_indices),
             mask_planes=np.stack([pack_planes(masks[t, columns]) for t in plan.frame_indices]),
-            labelled=np.ones((len(plan.frame_indices), len(columns)), np.bool_),
+            labeled=np.ones((len(plan.frame_indices), len(columns)), np.bool_),
             object_ids=plan.object_ids,
             video_name=video.name,
             frame_names=tuple(f"{t:05d}" for t in plan.frame_indices),
@@ -121,13 +121,13 @@ def build_dataset(config: TrainConfig, cache_dir: Path | None) -> ClipDataset | 
 
 
 def training_index(
-    config: TrainConfig, cache_dir: Path | None, sign: SignOfLife = no_sign
+    config: TrainConfig, cache_dir: Path | None, heartbeat: HeartbeatCallback = no_heartbeat
 ) -> tuple[VideoIndex, VideoIndex | None]:
     """(videos to train on, videos that dataset.val_fraction holds out; None if it is 0 or there is a val_dataset).
 
     Raises DataError.
     """
-    index = build_index(config.dataset, config.scratch.num_frames, cache_dir, sign)
+    index = build_index(config.dataset, config.scratch.num_frames, cache_dir, heartbeat)
     fraction = config.dataset.val_fraction if config.val_dataset is None else 0.0
     return hold_out(index, fraction) if fraction else (index, None)
 

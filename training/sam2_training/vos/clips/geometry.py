@@ -14,10 +14,10 @@ from sam2_training.core.config_data import AffineConfig
 from sam2_training.core.structures import OBJECTS_PER_PLANE
 
 Matrix = npt.NDArray[np.float64]
-"""[3, 3]; maps (x, y, 1) in pixels, where the centre of the first pixel is (0.5, 0.5), of the source to the output."""
+"""[3, 3]; maps (x, y, 1) in pixels, where the center of the first pixel is (0.5, 0.5), of the source to the output."""
 
 FILL_RGB = (123, 116, 103)
-"""The mean colour of ImageNet, 0 to 255: what the affine map brings in from outside the frame."""
+"""The mean color of ImageNet, 0 to 255: what the affine map brings in from outside the frame."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def draw_affine(config: AffineConfig, width: int, height: int, rng: np.random.Ge
 
 
 def warp_matrix(width: int, height: int, resolution: int, flip: bool, affine: Affine | None) -> Matrix:
-    """Flip, then affine map about the frame's centre, then resize to a square of `resolution` pixels."""
+    """Flip, then affine map about the frame's center, then resize to a square of `resolution` pixels."""
     matrix = np.eye(3)
     if flip:
         matrix = np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]]) @ matrix
@@ -54,15 +54,15 @@ def warp_matrix(width: int, height: int, resolution: int, flip: bool, affine: Af
     return np.asarray(resize @ matrix, np.float64)
 
 
-def _affine_matrix(affine: Affine, centre_x: float, centre_y: float) -> Matrix:
-    """translate . to centre . rotate . shear . scale . from centre, as torchvision.transforms.functional.affine."""
+def _affine_matrix(affine: Affine, center_x: float, center_y: float) -> Matrix:
+    """translate . to center . rotate . shear . scale . from center, as torchvision.transforms.functional.affine."""
     angle, shear = math.radians(affine.angle), math.radians(affine.shear)
     rotate = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     linear = affine.scale * rotate @ np.array([[1.0, -math.tan(shear)], [0.0, 1.0]])
-    centre = np.array([centre_x, centre_y])
+    center = np.array([center_x, center_y])
     matrix = np.eye(3)
     matrix[:2, :2] = linear
-    matrix[:2, 2] = centre + np.array(affine.translate) - linear @ centre
+    matrix[:2, 2] = center + np.array(affine.translate) - linear @ center
     return matrix
 
 
@@ -89,7 +89,7 @@ def warp_frame(
 
 
 def warp_planes(planes: npt.NDArray[np.uint8], matrix: Matrix, resolution: int) -> npt.NDArray[np.uint8]:
-    """Warped bit planes [P, R, R] of planes [P, H, W]: nearest neighbour, no object outside the frame."""
+    """Warped bit planes [P, R, R] of planes [P, H, W]: nearest neighbor, no object outside the frame."""
     size = (resolution, resolution)
     warped = [cv2.warpAffine(plane, _opencv(matrix), size, flags=cv2.INTER_NEAREST) for plane in planes]
     return _array(np.stack(warped))
@@ -102,7 +102,7 @@ def present(planes: npt.NDArray[np.uint8], num_objects: int) -> set[int]:
 
 
 def _opencv(matrix: Matrix) -> Matrix:
-    """The upper two rows for OpenCV, which puts the centre of the first pixel at (0, 0) instead of (0.5, 0.5)."""
+    """The upper two rows for OpenCV, which puts the center of the first pixel at (0, 0) instead of (0.5, 0.5)."""
     shift = np.array([[1.0, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     return np.ascontiguousarray((np.linalg.inv(shift) @ matrix @ shift)[:2])
 

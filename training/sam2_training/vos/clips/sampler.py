@@ -25,7 +25,7 @@ class Annotated(Protocol):
 
     @property
     def areas(self) -> npt.NDArray[np.int32]:
-        """[F, N]: pixels of each object in each frame, 0: absent, -1: unlabelled."""
+        """[F, N]: pixels of each object in each frame, 0: absent, -1: unlabeled."""
         ...
 
 
@@ -55,7 +55,7 @@ class RandomUniformSampler:
     """Clips of `num_frames` frames, `frame_interval` apart, whose first frame shows an object.
 
     A start is valid if the clip fits into the video and the first frame in clip order (the last in time, if time runs
-    backwards) is labelled and shows an object. Interval and direction are drawn first, from those that have a valid
+    backwards) is labeled and shows an object. Interval and direction are drawn first, from those that have a valid
     start; then one of all valid starts is drawn, each as likely; then up to `max_num_objects` of the objects visible
     in the first frame. There is no retry, so a video without a valid start is an error at indexing time, not a
     surprise in epoch 7.
@@ -122,7 +122,7 @@ class RandomUniformSampler:
         return np.flatnonzero((areas >= 0).any(axis=1))
 
     def _choices(self, visible: npt.NDArray[np.bool_]) -> list[_Choice]:
-        """Every interval and direction that has a valid start; weights are not normalised."""
+        """Every interval and direction that has a valid start; weights are not normalized."""
         found = []
         low, high = self.frame_interval
         for interval in range(low, high + 1):

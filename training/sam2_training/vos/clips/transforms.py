@@ -8,7 +8,7 @@ import numpy as np
 
 from sam2_training.core.config_data import TransformsConfig
 from sam2_training.core.structures import VideoSample
-from sam2_training.vos.clips.color import ColorOperation, apply_colour, draw_jitter
+from sam2_training.vos.clips.color import ColorOperation, apply_color, draw_jitter
 from sam2_training.vos.clips.geometry import draw_affine, present, warp_frame, warp_matrix, warp_planes
 
 
@@ -18,16 +18,16 @@ def apply_transforms(
     """The augmented clip, `resolution` pixels square, still uint8; `facts` holds what was drawn.
 
     In this order: horizontal flip, affine map, resize (these three as one warp, the same for all frames and masks),
-    colour jitter and grayscale of the clip, colour jitter of every frame (these as one pass per frame). If the affine
+    color jitter and grayscale of the clip, color jitter of every frame (these as one pass per frame). If the affine
     map would move an object wholly out of the first frame, the clip goes without it, because an object is prompted
     there. An object of a pixel or two may still be lost in the first frame by the resize itself.
     """
     height, width = sample.frames[0].shape[:2]
     flip = bool(rng.random() < config.horizontal_flip_prob)
     affine = draw_affine(config.affine, width, height, rng)
-    clip_colour = draw_jitter(config.clip_jitter, rng)
+    clip_color = draw_jitter(config.clip_jitter, rng)
     if rng.random() < config.grayscale_prob:
-        clip_colour = (*clip_colour, ColorOperation("grayscale"))
+        clip_color = (*clip_color, ColorOperation("grayscale"))
 
     matrix = warp_matrix(width, height, resolution, flip, affine)
     first = warp_planes(sample.mask_planes[0], matrix, resolution)
@@ -41,15 +41,15 @@ def apply_transforms(
     planes = [first, *(warp_planes(plane, matrix, resolution) for plane in sample.mask_planes[1:])]
 
     frames = np.empty((sample.num_frames, resolution, resolution, 3), np.uint8)
-    frame_colours = [draw_jitter(config.frame_jitter, rng) for _ in sample.frames]
-    for source, out, frame_colour in zip(sample.frames, frames, frame_colours, strict=True):
+    frame_colors = [draw_jitter(config.frame_jitter, rng) for _ in sample.frames]
+    for source, out, frame_color in zip(sample.frames, frames, frame_colors, strict=True):
         warp_frame(source, matrix, out, fill=affine is not None)
-        apply_colour(out, (*clip_colour, *frame_colour))
+        apply_color(out, (*clip_color, *frame_color))
     facts = {
         "flip": flip,
         "affine": asdict(affine) if affine else None,
         "affine_dropped": dropped,
-        "clip_colour": [asdict(operation) for operation in clip_colour],
-        "frame_colours": [[asdict(operation) for operation in colour] for colour in frame_colours],
+        "clip_color": [asdict(operation) for operation in clip_color],
+        "frame_colors": [[asdict(operation) for operation in color] for color in frame_colors],
     }
     return sample.with_(frames=tuple(frames), mask_planes=np.stack(planes), facts=sample.facts | facts)

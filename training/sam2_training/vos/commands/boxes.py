@@ -83,7 +83,7 @@ def _coco_image(images: list[Any], path: Path, frame_name: str, frame_size: tupl
 
 
 def _yolo(text: str, path: Path, frame_name: str, frame_size: tuple[int, int]) -> list[Box]:
-    """Boxes of lines "class x-centre y-centre width height [confidence]", in fractions of the frame."""
+    """Boxes of lines "class x-center y-center width height [confidence]", in fractions of the frame."""
     height, width = frame_size
     boxes = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -93,7 +93,7 @@ def _yolo(text: str, path: Path, frame_name: str, frame_size: tuple[int, int]) -
         if len(words) not in (5, 6):
             raise DataError(
                 f"--boxes {path}: line {number} has {len(words)} values; a YOLO box has 5 or 6: class, x and y of the "
-                "centre, width, height, and perhaps a confidence"
+                "center, width, height, and perhaps a confidence"
             )
         x, y, w, h = _numbers(words[1:5], 4, where, "x, y, width, height as fractions")
         if max(x, y, w, h) > 1 or min(x, y, w, h) < 0:

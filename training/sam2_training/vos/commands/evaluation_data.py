@@ -12,7 +12,7 @@ from iopath.common.file_io import g_pathmgr
 from sam2_training.core.config import TrainConfig
 from sam2_training.core.config_data import DatasetConfig
 from sam2_training.core.errors import DataError
-from sam2_training.core.shared_work import SignOfLife, no_sign
+from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.vos.clips.dataset import training_index
 from sam2_training.vos.evaluation.clips import EvaluationClip, FolderClip, folder_clips, open_clips, select_clips
 from sam2_training.vos.validation import VALIDATION, unseen_seed
@@ -36,7 +36,7 @@ class EvaluationSet:
 
 
 def open_evaluation_set(
-    config: TrainConfig, split: str | None, cache_dir: Path, sign: SignOfLife = no_sign
+    config: TrainConfig, split: str | None, cache_dir: Path, heartbeat: HeartbeatCallback = no_heartbeat
 ) -> EvaluationSet:
     """The videos of val_dataset, else those that dataset.val_fraction holds out, else those of dataset.
 
@@ -51,13 +51,13 @@ def open_evaluation_set(
     seed = _seed(config, section)
     if split is None and section == "dataset" and dataset.val_fraction:
         section = VAL_FRACTION
-        held_out = training_index(config, cache, sign)[1]
+        held_out = training_index(config, cache, heartbeat)[1]
         assert held_out is not None  # val_fraction is not 0, and holds out at least one video
         clips = folder_clips(held_out)
     else:
         names = [] if split is None else read_split(split)
         # Only the named videos are read then, and no other one can be in the way.
-        clips = open_clips(dataset if split is None else replace(dataset, file_list_txt=split), seed, cache, sign)
+        clips = open_clips(dataset if split is None else replace(dataset, file_list_txt=split), seed, cache, heartbeat)
         if split is not None and dataset.dataset_type == "synthetic":
             clips = select_clips(clips, names, f"--split {split}")
     listed = dataset.file_list_txt if split is None else split

@@ -126,11 +126,11 @@ def _require_equal(ours: Tracked, stock: Tracked, config: TrainConfig) -> None:
     different = int(np.count_nonzero(ours.masks != stock.masks))
     if not different and np.array_equal(ours.presence, stock.presence):
         return
-    ours_says, stock_says = _normalisation(config.transforms), _normalisation(TransformsConfig())
+    ours_says, stock_says = _normalization(config.transforms), _normalization(TransformsConfig())
     cause = "This is a fault of the export: please report it."
     if ours_says != stock_says:
         cause = (
-            f"This recipe normalises pixels by {ours_says}, stock always by {stock_says}: weights that were trained so "
+            f"This recipe normalizes pixels by {ours_says}, stock always by {stock_says}: weights that were trained so "
             "cannot be used with stock sam2."
         )
     raise CheckpointError(
@@ -140,5 +140,5 @@ def _require_equal(ours: Tracked, stock: Tracked, config: TrainConfig) -> None:
     )
 
 
-def _normalisation(transforms: TransformsConfig) -> str:
+def _normalization(transforms: TransformsConfig) -> str:
     return f"transforms.mean={list(transforms.mean)} and transforms.std={list(transforms.std)}"

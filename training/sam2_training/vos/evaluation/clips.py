@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from sam2_training.core.config_data import DatasetConfig, SyntheticConfig
 from sam2_training.core.errors import DataError
-from sam2_training.core.shared_work import SignOfLife, no_sign
+from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.data.formats.synthetic import synthetic_video
 from sam2_training.data.images import read_image, read_mask, size_mismatch
 from sam2_training.data.index import VideoIndex, build_index
-from sam2_training.data.table import UNLABELLED, Video
+from sam2_training.data.table import UNLABELED, Video
 from sam2_training.vos.evaluation.frames import Frame, FrameSource
 
 LISTED_AT_MOST = 10
@@ -38,22 +38,22 @@ class EvaluationClip(FrameSource, Protocol):
         ...
 
     @property
-    def labelled(self) -> npt.NDArray[np.bool_]:
+    def labeled(self) -> npt.NDArray[np.bool_]:
         """[T, N]: whether a mask says if the object is there; no frame is absent for want of a mask."""
         ...
 
     @property
     def visible(self) -> npt.NDArray[np.bool_]:
-        """[T, N]: whether the object is labelled and has a pixel."""
+        """[T, N]: whether the object is labeled and has a pixel."""
         ...
 
     def truth(self, frame_index: int) -> npt.NDArray[np.bool_]:
-        """True masks [N, H, W] of a frame in which an object is labelled; empty for one that is not."""
+        """True masks [N, H, W] of a frame in which an object is labeled; empty for one that is not."""
         ...
 
 
 def first_frame(clip: EvaluationClip, object_number: int) -> int | None:
-    """The first frame in which an object is labelled and visible, where tracking starts; None if there is none."""
+    """The first frame in which an object is labeled and visible, where tracking starts; None if there is none."""
     frames = np.flatnonzero(clip.visible[:, object_number])
     return int(frames[0]) if len(frames) else None
 
@@ -82,8 +82,8 @@ class FolderClip:
         return tuple(PurePosixPath(file).stem for file in self.video.frame_files)
 
     @property
-    def labelled(self) -> npt.NDArray[np.bool_]:
-        return np.asarray(self.video.areas != UNLABELLED, np.bool_)
+    def labeled(self) -> npt.NDArray[np.bool_]:
+        return np.asarray(self.video.areas != UNLABELED, np.bool_)
 
     @property
     def visible(self) -> npt.NDArray[np.bool_]:
@@ -99,7 +99,7 @@ class FolderClip:
             for n, object_id in enumerate(self.object_ids):
                 masks[n] = ids == object_id
             return masks
-        for n in np.flatnonzero(self.video.areas[frame_index] != UNLABELLED).tolist():
+        for n in np.flatnonzero(self.video.areas[frame_index] != UNLABELED).tolist():
             masks[n] = self._read_mask(frame_index, n) != 0
         return masks
 
@@ -142,7 +142,7 @@ class SyntheticClip:
         return tuple(f"{t:05d}" for t in range(self.num_frames))
 
     @property
-    def labelled(self) -> npt.NDArray[np.bool_]:
+    def labeled(self) -> npt.NDArray[np.bool_]:
         return np.ones((self.num_frames, len(self.object_ids)), np.bool_)
 
     @property
@@ -169,7 +169,7 @@ def _generate(
 
 
 def open_clips(
-    dataset: DatasetConfig, seed: int, cache_dir: Path | None, sign: SignOfLife = no_sign
+    dataset: DatasetConfig, seed: int, cache_dir: Path | None, heartbeat: HeartbeatCallback = no_heartbeat
 ) -> list[EvaluationClip]:
     """Every video of a dataset, whole, in natural order.
 
@@ -179,7 +179,7 @@ def open_clips(
     if dataset.dataset_type == "synthetic":
         made = dataset.synthetic
         return [SyntheticClip(made, seed, number) for number in range(made.num_videos)]
-    return folder_clips(build_index(dataset, 1, cache_dir, sign))
+    return folder_clips(build_index(dataset, 1, cache_dir, heartbeat))
 
 
 def folder_clips(index: VideoIndex) -> list[EvaluationClip]:

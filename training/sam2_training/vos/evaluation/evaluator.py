@@ -11,7 +11,7 @@ import torch
 
 from sam2_training.core.errors import DataError
 from sam2_training.core.ranks import Ranks
-from sam2_training.core.shared_work import SignOfLife, no_sign
+from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.vos.evaluation.clips import EvaluationClip, first_frame
 from sam2_training.vos.evaluation.interactive import track_interactively
 from sam2_training.vos.evaluation.prompts import Click, Mask, Prompt, PromptSpec, corrective_click, prompt_from_truth
@@ -37,22 +37,22 @@ def evaluate(
     autocast_dtype: torch.dtype | None = None,
     on_clip: OnClip | None = None,
     on_masks: OnMasks | None = None,
-    alive: SignOfLife = no_sign,
+    heartbeat: HeartbeatCallback = no_heartbeat,
 ) -> EvaluationResult:
     """The scores of all clips, equal on all ranks; every rank must call this with the same clips.
 
     model: on ranks.device; its weights, modes and the random number generators are as before afterwards. Each object
-    starts in the first frame that shows it. alive: called after each frame, and while this rank waits for the others;
-    what it raises ends the evaluation on all. Raises DataError if there is no clip or two have one name, and, on every
-    rank, the first expected failure of any rank.
+    starts in the first frame that shows it. heartbeat: called after each frame, and while this rank waits for the
+    others; what it raises ends the evaluation on all. Raises DataError if there is no clip or two have one name, and,
+    on every rank, the first expected failure of any rank.
     """
     _check(clips)
     tracker = VideoTracker(model, ranks.device, autocast_dtype)
     mine = divide([clip.num_frames for clip in clips], ranks.world_size)[ranks.rank]
 
-    def evaluate_mine(sign: SignOfLife) -> dict[int, ClipResult]:
+    def evaluate_mine(heartbeat: HeartbeatCallback) -> dict[int, ClipResult]:
         def on_frame(clip: EvaluationClip, frame: FrameMasks) -> None:
-            sign()
+            heartbeat()
             if on_masks is not None:
                 on_masks(clip, frame)
 
@@ -63,7 +63,11 @@ def evaluate(
                 on_clip(done, len(mine), clips[number].name)
         return found
 
-    merged = {number: result for part in ranks.gather_work(evaluate_mine, alive) for number, result in part.items()}
+    merged = {
+        number: result
+        for part in ranks.collect_with_heartbeat(evaluate_mine, heartbeat)
+        for number, result in part.items()
+    }
     return EvaluationResult(str(spec), protocol, tuple(merged[number] for number in range(len(clips))))
 
 

@@ -1,4 +1,4 @@
-"""A video's frames on their way to the network: read ahead, resized and normalised as stock SAM 2 does."""
+"""A video's frames on their way to the network: read ahead, resized and normalized as stock SAM 2 does."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class FrameSource(Protocol):
         ...
 
 
-class Normaliser:
+class Normalizer:
     """Turns frames into network input, bit for bit as stock's `load_video_frames` does."""
 
     def __init__(self, resolution: int, mean: Tensor, std: Tensor) -> None:
         """resolution: side of the input, pixels. mean, std: [3], for values between 0 and 1."""
         self.resolution = resolution
-        # 256 values a channel are all there are: divided in float64 and normalised in float32, as stock does.
+        # 256 values a channel are all there are: divided in float64 and normalized in float32, as stock does.
         values = torch.from_numpy(np.arange(256) / 255.0).float()
         table = (values - mean.detach().cpu()[:, None]) / std.detach().cpu()[:, None]
         self._table = table.numpy()  # [3, 256]
@@ -57,8 +57,8 @@ class Normaliser:
 class FrameStream:
     """The frames of one video in order, prepared in a thread, and any frame out of turn; close it after use."""
 
-    def __init__(self, source: FrameSource, normalise: Normaliser, device: torch.device) -> None:
-        self.source, self.normalise, self.device = source, normalise, device
+    def __init__(self, source: FrameSource, normalize: Normalizer, device: torch.device) -> None:
+        self.source, self.normalize, self.device = source, normalize, device
         self.size: tuple[int, int] | None = None
         """(H, W) of the frames, known after the first."""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="frames")
@@ -84,7 +84,7 @@ class FrameStream:
 
     def _prepare(self, frame_index: int) -> tuple[Tensor, tuple[int, int]]:
         frame = self.source.read_frame(frame_index)
-        image = self.normalise(frame)
+        image = self.normalize(frame)
         if self.device.type == "cuda":
             image = image.pin_memory()
         return image, (frame.shape[0], frame.shape[1])

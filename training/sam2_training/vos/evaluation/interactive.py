@@ -18,12 +18,12 @@ from sam2_training.vos.evaluation.prompts import Click, Mask, Prompt, corrective
 from sam2_training.vos.evaluation.tracked_objects import TrackedObjects
 from sam2_training.vos.evaluation.tracker import FrameMasks, TrackingSession, VideoTracker, check_prompts
 from sam2_training.vos.metrics.scores import region_similarity
-from sam2_training.vos.sam2.inference import as_predictor
+from sam2_training.vos.sam2.inference import inference_settings
 
 
 @dataclass
 class Worst:
-    """An object's worst labelled frame of a pass, the earliest of equals."""
+    """An object's worst labeled frame of a pass, the earliest of equals."""
 
     j: float
     frame_index: int
@@ -40,13 +40,13 @@ def track_interactively(
 ) -> Iterator[FrameMasks]:
     """Masks of the last pass, as `VideoTracker.track` gives them; `rounds` passes with one click each come before it.
 
-    prompts: one for each object. Each round clicks on every object's labelled frame of lowest J, on what is wrong
+    prompts: one for each object. Each round clicks on every object's labeled frame of lowest J, on what is wrong
     there; an object without any error gets no click.
     """
     check_prompts(clip, prompts)
     order = {prompt.object_id: n for n, prompt in enumerate(prompts)}
     tracks = [TrackedObjects((prompt.object_id,), [[prompt]]) for prompt in prompts]
-    with as_predictor(tracker.model), closing(tracker.open(clip)) as session:
+    with inference_settings(tracker.model), closing(tracker.open(clip)) as session:
         for _ in range(rounds):
             worst = _worst_frames(session, tracks, clip)
             clicks = {object_id: found.click() for object_id, found in worst.items()}
@@ -67,13 +67,13 @@ def _worst_frames(session: TrackingSession, tracks: Sequence[TrackedObjects], cl
     """One pass: each object's worst frame, by object id, with its track as it was then."""
     worst: dict[int, Worst] = {}
     for frame_index, answers in session.run(tracks):
-        if not clip.labelled[frame_index].any():
+        if not clip.labeled[frame_index].any():
             continue
         truths = clip.truth(frame_index)
         for track, answer in answers:
             object_id = track.object_ids[0]
             n = clip.object_ids.index(object_id)
-            if not clip.labelled[frame_index, n]:
+            if not clip.labeled[frame_index, n]:
                 continue
             predicted, truth = session.at_video_size(answer.low_res)[0], truths[n]
             j = float(region_similarity(predicted[None], truth[None])[0])

@@ -30,7 +30,7 @@ class ClipScorer:
         """For each object the frames that count."""
         for n in range(len(clip.object_ids)):
             start = first_frame(clip, n)
-            counted = [] if start is None else scored_frames(clip.labelled[:, n], start, clip.num_frames, protocol)
+            counted = [] if start is None else scored_frames(clip.labeled[:, n], start, clip.num_frames, protocol)
             self._frames.append(set(counted))
         self._protocol = protocol
         self._found: list[dict[int, FrameScore]] = [{} for _ in clip.object_ids]
@@ -69,16 +69,14 @@ class ClipScorer:
         """Why no frame of an object counts, None if one does."""
         if self._frames[object_number]:
             return None
-        clip, labelled = self.clip, int(self.clip.labelled[:, object_number].sum())
+        clip, labeled = self.clip, int(self.clip.labeled[:, object_number].sum())
         start = first_frame(clip, object_number)
-        if not labelled:
-            return "the object is labelled in no frame"
+        if not labeled:
+            return "the object is labeled in no frame"
         if start is None:
-            return f"the truth is empty: the object has no pixel in any of its {labelled} labelled frames"
+            return f"the truth is empty: the object has no pixel in any of its {labeled} labeled frames"
         if clip.num_frames == 1:
             return "the clip has one frame, and the prompted frame does not count"
-        if not clip.labelled[start + 1 :, object_number].any():
-            return f"no frame after the prompt in frame {start} is labelled"
-        return (
-            f"only the clip's last frame is labelled after the prompt in frame {start}, and {self._protocol} omits it"
-        )
+        if not clip.labeled[start + 1 :, object_number].any():
+            return f"no frame after the prompt in frame {start} is labeled"
+        return f"only the clip's last frame is labeled after the prompt in frame {start}, and {self._protocol} omits it"

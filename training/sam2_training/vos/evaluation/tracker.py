@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sam2_training.core.errors import DataError, NonFiniteError
-from sam2_training.vos.evaluation.frames import FrameSource, FrameStream, Normaliser
+from sam2_training.vos.evaluation.frames import FrameSource, FrameStream, Normalizer
 from sam2_training.vos.evaluation.prompts import Click, Mask, Prompt
 from sam2_training.vos.evaluation.tracked_objects import Conditioned, TrackedObjects
 from sam2_training.vos.model.prompts import (
@@ -25,7 +25,7 @@ from sam2_training.vos.model.prompts import (
 )
 from sam2_training.vos.model.tracker import TrainableSAM2
 from sam2_training.vos.sam2.adapter import ImageFeatures
-from sam2_training.vos.sam2.inference import Answer, Sam2Inference, as_predictor
+from sam2_training.vos.sam2.inference import Answer, Sam2Inference, inference_settings
 
 Clicker = Callable[[int, int, Mask], Click | None]
 """(object id, frame index, predicted mask) -> the user's next click on a prompted frame, or None: content with it."""
@@ -64,7 +64,7 @@ class VideoTracker:
         """
         self.model, self.device, self.batch_objects = model, device, batch_objects
         self._autocast_dtype = autocast_dtype
-        self.normalise = Normaliser(int(model.image_size), model.pixel_mean, model.pixel_std)
+        self.normalize = Normalizer(int(model.image_size), model.pixel_mean, model.pixel_std)
 
     def track(
         self, frames: FrameSource, prompts: Sequence[Prompt], clicker: Clicker | None = None
@@ -78,12 +78,12 @@ class VideoTracker:
         """
         check_prompts(frames, prompts)
         order = {object_id: n for n, object_id in enumerate(dict.fromkeys(prompt.object_id for prompt in prompts))}
-        with as_predictor(self.model), closing(self.open(frames)) as session:
+        with inference_settings(self.model), closing(self.open(frames)) as session:
             for frame_index, found in session.run(self._tracks(prompts), clicker):
                 yield session.masks(frame_index, found, order)
 
     def open(self, frames: FrameSource) -> TrackingSession:
-        """One video's session; for use inside `as_predictor` only. Close it after use."""
+        """One video's session; for use inside `inference_settings` only. Close it after use."""
         return TrackingSession(self, frames, self._autocast_dtype)
 
     def _tracks(self, prompts: Sequence[Prompt]) -> list[TrackedObjects]:
@@ -104,7 +104,7 @@ class TrackingSession:
         self.model, self.device = tracker.model, tracker.device
         self.name, self.num_frames = frames.name, frames.num_frames
         self.inference = Sam2Inference(tracker.model)
-        self.stream = FrameStream(frames, tracker.normalise, tracker.device)
+        self.stream = FrameStream(frames, tracker.normalize, tracker.device)
         self._autocast = torch.autocast(self.device.type, autocast_dtype, enabled=autocast_dtype is not None)
 
     def close(self) -> None:

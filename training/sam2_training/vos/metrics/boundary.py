@@ -47,7 +47,7 @@ def tolerance_pixels(height: int, width: int, tolerance: float = TOLERANCE) -> i
 def outline(mask: NDArray[np.uint8], into: str, scratch: Scratch) -> NDArray[np.uint8]:
     """The mask's outline, 1 on and 0 off, uint8 [H, W], in the scratch array `into`. mask: 0 or 1, uint8 [H, W].
 
-    A pixel is on the outline if its right, lower or lower right neighbour differs from it. Neighbours outside the
+    A pixel is on the outline if its right, lower or lower right neighbor differs from it. Neighbors outside the
     image do not count, so a mask that touches the image's edge has no outline along that edge, and one that fills the
     image has none at all.
     """

@@ -69,8 +69,8 @@ class ObjectTrack:
     masks: NDArray[np.bool_]
     """Predicted, [T, H, W]."""
     truth: NDArray[np.bool_]
-    """[T, H, W]; looked at in labelled frames only."""
-    labelled: NDArray[np.bool_]
+    """[T, H, W]; looked at in labeled frames only."""
+    labeled: NDArray[np.bool_]
     """Frames that have a truth, [T]."""
     first_frame: int
     """Index of the frame in which the object was prompted."""
@@ -139,43 +139,43 @@ def frame_score(
     return FrameScore(j, boundary_f(ours, theirs, radius, scratch), dice, in_truth, in_prediction)
 
 
-def scored_frames(labelled: NDArray[np.bool_], first_frame: int, num_frames: int, protocol: Protocol) -> list[int]:
-    """Indices of the frames that count, in order. labelled: [T]; first_frame: where the object was prompted.
+def scored_frames(labeled: NDArray[np.bool_], first_frame: int, num_frames: int, protocol: Protocol) -> list[int]:
+    """Indices of the frames that count, in order. labeled: [T]; first_frame: where the object was prompted.
 
-    "davis": labelled frames after the prompt, but for the clip's last frame (the semi-supervised rule of DAVIS 2017).
-    "sav": labelled frames after the prompt, the clip's last included. (The evaluation published with SA-V leaves out
+    "davis": labeled frames after the prompt, but for the clip's last frame (the semi-supervised rule of DAVIS 2017).
+    "sav": labeled frames after the prompt, the clip's last included. (The evaluation published with SA-V leaves out
     the last annotated frame too unless it is told otherwise.)
-    Raises DataError if `labelled` is not one value a frame, ValueError for a frame or protocol that is none.
+    Raises DataError if `labeled` is not one value a frame, ValueError for a frame or protocol that is none.
     """
     if protocol not in get_args(Protocol):
         raise ValueError(f"protocol {protocol!r} is unknown; choose from {', '.join(get_args(Protocol))}")
-    if np.shape(labelled) != (num_frames,):
+    if np.shape(labeled) != (num_frames,):
         raise DataError(
-            f"the clip has {num_frames} frames, but the list of labelled frames has the shape {np.shape(labelled)}. "
+            f"the clip has {num_frames} frames, but the list of labeled frames has the shape {np.shape(labeled)}. "
             "Give one value for each frame."
         )
     if not 0 <= first_frame < num_frames:
         raise ValueError(f"first_frame={first_frame} is no frame of a clip of {num_frames}")
     end = num_frames - 1 if protocol == "davis" else num_frames
-    return [frame for frame in range(first_frame + 1, end) if labelled[frame]]
+    return [frame for frame in range(first_frame + 1, end) if labeled[frame]]
 
 
 def score_object(
     object_id: int,
     masks: NDArray[np.bool_],
     truth: NDArray[np.bool_],
-    labelled: NDArray[np.bool_],
+    labeled: NDArray[np.bool_],
     first_frame: int,
     protocol: Protocol = "davis",
 ) -> ObjectScore:
     """The object's score over the frames that count (`scored_frames`).
 
-    masks (predicted), truth: bool [T, H, W]; labelled: bool [T], frames with a truth; first_frame: index of the frame
+    masks (predicted), truth: bool [T, H, W]; labeled: bool [T], frames with a truth; first_frame: index of the frame
     in which the object was prompted. An object has no score, and a reason, if no frame counts or if its truth is
-    empty in every labelled frame. Raises DataError if the sizes differ, TypeError if the masks are not bool, and what
+    empty in every labeled frame. Raises DataError if the sizes differ, TypeError if the masks are not bool, and what
     `scored_frames` raises.
     """
-    return score_video([ObjectTrack(object_id, masks, truth, labelled, first_frame)], protocol)[0]
+    return score_video([ObjectTrack(object_id, masks, truth, labeled, first_frame)], protocol)[0]
 
 
 def score_video(tracks: Sequence[ObjectTrack], protocol: Protocol = "davis", num_threads: int = 1) -> list[ObjectScore]:
@@ -192,7 +192,7 @@ def score_video(tracks: Sequence[ObjectTrack], protocol: Protocol = "davis", num
         (index, frame)
         for index, (track, reason) in enumerate(zip(tracks, reasons, strict=True))
         if reason is None
-        for frame in scored_frames(track.labelled, track.first_frame, len(track.masks), protocol)
+        for frame in scored_frames(track.labeled, track.first_frame, len(track.masks), protocol)
     ]
 
     def share(start: int) -> list[FrameScore]:
@@ -281,20 +281,20 @@ def _why_unscored(track: ObjectTrack, protocol: Protocol) -> str | None:
     """Why the object has no score, None if it has one. Raises for input that cannot be scored at all."""
     _check_masks(track.masks, track.truth, f"object {track.object_id}")
     num_frames = len(track.masks)
-    frames = scored_frames(track.labelled, track.first_frame, num_frames, protocol)
-    labelled = np.flatnonzero(track.labelled)
-    if not len(labelled):
-        return "the object is labelled in no frame"
-    if not any(track.truth[frame].any() for frame in labelled):
-        return f"the truth is empty: the object has no pixel in any of its {len(labelled)} labelled frames"
+    frames = scored_frames(track.labeled, track.first_frame, num_frames, protocol)
+    labeled = np.flatnonzero(track.labeled)
+    if not len(labeled):
+        return "the object is labeled in no frame"
+    if not any(track.truth[frame].any() for frame in labeled):
+        return f"the truth is empty: the object has no pixel in any of its {len(labeled)} labeled frames"
     if frames:
         return None
     if num_frames == 1:
         return "the clip has one frame, and the prompted frame does not count"
-    if labelled[-1] <= track.first_frame:
-        return f"no frame after the prompt in frame {track.first_frame} is labelled"
+    if labeled[-1] <= track.first_frame:
+        return f"no frame after the prompt in frame {track.first_frame} is labeled"
     return (
-        f"the only labelled frame after the prompt in frame {track.first_frame} is the clip's last, "
+        f"the only labeled frame after the prompt in frame {track.first_frame} is the clip's last, "
         "which DAVIS leaves out"
     )
 
@@ -307,7 +307,7 @@ def _check_masks(masks: NDArray[np.bool_], truth: NDArray[np.bool_], whose: str)
     if masks.shape != truth.shape:
         raise DataError(
             f"{whose}: the predicted masks are {_size(masks)}, the truth is {_size(truth)}. "
-            "Predict at the size of the truth, or resize the predictions (nearest neighbour) before scoring."
+            "Predict at the size of the truth, or resize the predictions (nearest neighbor) before scoring."
         )
     if masks.ndim != 3 or 0 in masks.shape[1:]:
         raise DataError(f"{whose}: expected masks [T, H, W] with pixels, found the shape {masks.shape}.")

@@ -4,10 +4,10 @@ What is prompted, and how, is drawn once per step from a generator that all rank
 in which SAM 2's published training draws it. Where exactly a click or box lies comes from torch's global generator.
 
 What is not there is not prompted:
-- A later frame starts the clip only if every object is labelled and visible there (`PromptPlan.restricted`); otherwise
+- A later frame starts the clip only if every object is labeled and visible there (`PromptPlan.restricted`); otherwise
   it is tracked like any other.
 - A frame without any label is not corrected.
-- An object that is unlabelled, or absent and not wrongly predicted, gets padding (label -1) instead of a click or box,
+- An object that is unlabeled, or absent and not wrongly predicted, gets padding (label -1) instead of a click or box,
   so that all objects keep the same number of points.
 """
 
@@ -51,15 +51,15 @@ class PromptPlan:
         others = (t for t in range(self.num_frames) if t not in self.conditioning_frames)
         return (*self.conditioning_frames, *others)
 
-    def restricted(self, promptable: Sequence[bool], labelled: Sequence[bool]) -> PromptPlan:
+    def restricted(self, promptable: Sequence[bool], labeled: Sequence[bool]) -> PromptPlan:
         """The plan without prompts for what is not there.
 
-        promptable, labelled: per frame, as in `BatchInfo`. Frame 0 always keeps its prompt: a clip starts there.
+        promptable, labeled: per frame, as in `BatchInfo`. Frame 0 always keeps its prompt: a clip starts there.
         """
         return replace(
             self,
             conditioning_frames=tuple(t for t in self.conditioning_frames if t == 0 or promptable[t]),
-            corrected_frames=frozenset(t for t in self.corrected_frames if labelled[t]),
+            corrected_frames=frozenset(t for t in self.corrected_frames if labeled[t]),
         )
 
 
@@ -134,10 +134,10 @@ class Points:
 
 
 @torch.no_grad()
-def sample_click(truth: Tensor, predicted: Tensor | None, labelled: Tensor) -> Points:
+def sample_click(truth: Tensor, predicted: Tensor | None, labeled: Tensor) -> Points:
     """One click per object, drawn uniformly from where the prediction is wrong, [O, 1, 2].
 
-    truth, predicted: bool [O, H, W]; predicted None counts as empty, so the click falls into the true mask. labelled:
+    truth, predicted: bool [O, H, W]; predicted None counts as empty, so the click falls into the true mask. labeled:
     bool [O]. A missed pixel makes a positive click, a wrongly predicted one a negative click. When nothing is wrong, a
     visible object gets a negative click on the background, and any other object padding. One random number per object
     from torch's global generator of the device; never waits for the device.
@@ -148,7 +148,7 @@ def sample_click(truth: Tensor, predicted: Tensor | None, labelled: Tensor) -> P
     region = torch.where((nothing_wrong & visible)[:, None, None], ~truth, errors)
     row, column, found = _random_pixel(region)
     positive = truth[torch.arange(len(truth), device=truth.device), row, column]
-    labels = torch.where(found & labelled, positive.to(torch.int32), LABEL_PADDING)
+    labels = torch.where(found & labeled, positive.to(torch.int32), LABEL_PADDING)
     coords = torch.stack([column, row], -1).to(torch.float32)
     return Points(coords[:, None], labels[:, None].to(torch.int32))
 
@@ -171,11 +171,11 @@ def _random_pixel(region: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def sample_box(truth: Tensor, labelled: Tensor, noise: float, noise_bound_px: float) -> Points:
+def sample_box(truth: Tensor, labeled: Tensor, noise: float, noise_bound_px: float) -> Points:
     """The two corners of each object's box, shifted at random, [O, 2, 2].
 
-    truth: bool [O, H, W]; labelled: bool [O]. Every side moves by up to `noise` of the box's width or height, at most
-    `noise_bound_px` pixels, and stays inside the image. An absent or unlabelled object gets padding.
+    truth: bool [O, H, W]; labeled: bool [O]. Every side moves by up to `noise` of the box's width or height, at most
+    `noise_bound_px` pixels, and stays inside the image. An absent or unlabeled object gets padding.
     """
     height, width = truth.shape[1:]
     left, right = _extent(truth.any(1))
@@ -186,7 +186,7 @@ def sample_box(truth: Tensor, labelled: Tensor, noise: float, noise_bound_px: fl
     limit = torch.tensor([width - 1, height - 1], device=box.device, dtype=box.dtype).repeat(2)
     coords = torch.minimum((box + shift).clamp(min=0), limit).view(-1, 2, 2)
     corners = torch.tensor([LABEL_TOP_LEFT, LABEL_BOTTOM_RIGHT], device=box.device, dtype=torch.int32)
-    usable = truth.flatten(1).any(1) & labelled
+    usable = truth.flatten(1).any(1) & labeled
     return Points(coords, torch.where(usable[:, None], corners, LABEL_PADDING).to(torch.int32))
 
 

@@ -19,13 +19,13 @@ class ClipStep(nn.Module):
         self.model = model
         self.loss = loss
 
-    def forward(self, batch: VideoBatch, normaliser: float, prompt_rng: np.random.Generator) -> dict[str, Tensor]:
+    def forward(self, batch: VideoBatch, normalizer: float, prompt_rng: np.random.Generator) -> dict[str, Tensor]:
         """The losses of `clip_loss`; "total" can always be differentiated.
 
-        normaliser: number of objects that the loss is divided by (mean over ranks, at least 1). prompt_rng: equal on
+        normalizer: number of objects that the loss is divided by (mean over ranks, at least 1). prompt_rng: equal on
         all ranks.
         """
-        losses = clip_loss(self.model(batch, prompt_rng), batch, self.loss, normaliser)
+        losses = clip_loss(self.model(batch, prompt_rng), batch, self.loss, normalizer)
         if not losses["total"].requires_grad:
             losses["total"] = losses["total"] + self._nothing()
         return losses

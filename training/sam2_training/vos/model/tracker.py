@@ -43,7 +43,7 @@ class TrainableSAM2(Sam2Border):
 
     def track(self, batch: VideoBatch, plan: PromptPlan) -> list[FrameOutput]:
         """Predictions for every frame under a given plan, in time order."""
-        features = self.encode_images(batch.normalised_frames(self.pixel_mean, self.pixel_std))
+        features = self.encode_images(batch.normalized_frames(self.pixel_mean, self.pixel_std))
         memory = MemoryBank()
         outputs: dict[int, FrameOutput] = {}
         for t in plan.processing_order:
@@ -58,33 +58,33 @@ class TrainableSAM2(Sam2Border):
         truth = batch.masks(t) if is_conditioning or is_corrected else None
         points, masks = None, None
         if truth is not None and is_conditioning:
-            points, masks = self._first_prompt(t, truth, batch.labelled[t], plan)
+            points, masks = self._first_prompt(t, truth, batch.labeled[t], plan)
         answer, decoder_input = self.first_answer(
             t, is_conditioning, features, batch.num_objects, points, masks, memory, plan.num_frames
         )
         answers = [answer]
         if truth is not None and is_corrected:
-            points = self._correct(t, truth, batch.labelled[t], plan, points, answers, decoder_input)
+            points = self._correct(t, truth, batch.labeled[t], plan, points, answers, decoder_input)
         as_conditioning = is_conditioning or (is_corrected and self.prompts.add_all_frames_to_correct_as_cond)
         if t != plan.processing_order[-1]:  # nobody looks back at the last one
             self.remember(memory, t, as_conditioning, features, answers[-1], has_points=points is not None)
         return FrameOutput(t, [_prediction(one) for one in answers], answers[-1].high_res)
 
     def _first_prompt(
-        self, t: int, truth: Tensor, labelled: Tensor, plan: PromptPlan
+        self, t: int, truth: Tensor, labeled: Tensor, plan: PromptPlan
     ) -> tuple[Points | None, Tensor | None]:
         """(points, masks) of a conditioning frame; one of them is None."""
         if not plan.use_points:
             return None, truth
         if t in plan.box_frames:
-            return sample_box(truth, labelled, self.prompts.box_noise, self.prompts.box_noise_bound_px), None
-        return sample_click(truth, None, labelled), None
+            return sample_box(truth, labeled, self.prompts.box_noise, self.prompts.box_noise_bound_px), None
+        return sample_click(truth, None, labeled), None
 
     def _correct(
         self,
         t: int,
         truth: Tensor,
-        labelled: Tensor,
+        labeled: Tensor,
         plan: PromptPlan,
         points: Points | None,
         answers: list[Decoded],
@@ -93,7 +93,7 @@ class TrainableSAM2(Sam2Border):
         """All points on the frame after its corrections; appends the answer to each click to `answers`."""
         for from_truth in (plan.clicks_from_truth or {}).get(t, ()):
             predicted = None if from_truth else answers[-1].high_res[:, 0] > 0
-            click = sample_click(truth, predicted, labelled)
+            click = sample_click(truth, predicted, labeled)
             points = click if points is None else points.with_more(click)
             is_conditioning = t in plan.conditioning_frames
             answers.append(self.next_answer(decoder_input, is_conditioning, points, answers[-1].low_res))

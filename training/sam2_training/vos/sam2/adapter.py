@@ -18,8 +18,8 @@ from torch import Tensor
 from sam2_training.vos.model.prompts import Points
 from sam2_training.vos.sam2.dropout import use_bit_dropout
 from sam2_training.vos.sam2.neck import encode_merged, is_mergeable
-from sam2_training.vos.sam2.shared_attention import share_start
-from sam2_training.vos.sam2.windows import make_lean
+from sam2_training.vos.sam2.shared_attention import share_first_self_attention
+from sam2_training.vos.sam2.windows import skip_window_padding
 
 
 @dataclass
@@ -96,13 +96,13 @@ class Sam2Border(SAM2Base):  # type: ignore[misc]
     def __init__(self, parts: dict[str, Any]) -> None:
         super().__init__(**parts)
         self._merge_fine_levels = self.use_high_res_features_in_sam and is_mergeable(self.image_encoder)
-        make_lean(self.image_encoder.trunk)
+        skip_window_padding(self.image_encoder.trunk)
         use_bit_dropout(self.memory_attention)
-        share_start(self.memory_attention)
+        share_first_self_attention(self.memory_attention)
         self._dense_position: Tensor | None = None
 
     def encode_images(self, images: Tensor) -> ImageFeatures:
-        """Features of normalised images [N, 3, S, S]; no graph is kept of an encoder that is frozen."""
+        """Features of normalized images [N, 3, S, S]; no graph is kept of an encoder that is frozen."""
         if self._merge_fine_levels:
             maps = encode_merged(self.image_encoder, self.sam_mask_decoder, images)
         else:

@@ -44,14 +44,14 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Reach:
+class MemoryWindow:
     """How many frames back memory attention looks, from the frame that is tracked."""
 
     masks: int
     pointers: int
 
     @classmethod
-    def of(cls, model: Sam2Border) -> Reach:
+    def of(cls, model: Sam2Border) -> MemoryWindow:
         """The reach of a network's memory rule: every r-th frame up to the last but one, and the last."""
         stride = int(model.memory_temporal_stride_for_eval)
         masks = max(1, stride + 1 + (int(model.num_maskmem) - 3) * stride)
@@ -59,7 +59,7 @@ class Reach:
 
 
 @contextmanager
-def as_predictor(model: Sam2Border) -> Iterator[None]:
+def inference_settings(model: Sam2Border) -> Iterator[None]:
     """The network in evaluation mode and with stock's settings for inference; afterwards exactly as it was."""
     decoder = model.sam_mask_decoder
     settings = [
@@ -84,16 +84,16 @@ def as_predictor(model: Sam2Border) -> Iterator[None]:
 
 
 class Sam2Inference:
-    """One video's doors to the network, for use inside `as_predictor` and under no_grad; positions are encoded once."""
+    """Inference API for one video, inside `inference_settings` and under no_grad; positions are encoded once."""
 
     def __init__(self, model: Sam2Border) -> None:
         self.model = model
-        self.reach = Reach.of(model)
+        self.reach = MemoryWindow.of(model)
         self._position: Tensor | None = None
         self._memory_position: Tensor | None = None
 
     def encode(self, image: Tensor) -> ImageFeatures:
-        """Features of one normalised image [1, 3, S, S]."""
+        """Features of one normalized image [1, 3, S, S]."""
         model = self.model
         if self._position is None or not model._merge_fine_levels:
             features = model.encode_images(image)

@@ -64,7 +64,7 @@ def _first_self_attention(layer: Any, one: Tensor, position: Tensor, num_objects
     return output
 
 
-def share_start(memory_attention: nn.Module) -> None:
+def share_first_self_attention(memory_attention: nn.Module) -> None:
     """Turns sam2's memory attention into a `SharedStartAttention`, in place; any other module is left alone."""
     layers = getattr(memory_attention, "layers", [])
     if type(memory_attention) is MemoryAttention and all(type(layer) is MemoryAttentionLayer for layer in layers):

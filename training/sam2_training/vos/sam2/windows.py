@@ -15,7 +15,7 @@ from sam2.modeling.backbones.utils import window_partition, window_unpartition
 from torch import Tensor, nn
 
 
-class LeanBlock(MultiScaleBlock):  # type: ignore[misc]
+class UnpaddedBlock(MultiScaleBlock):  # type: ignore[misc]
     """A block of the trunk; parameters and results are MultiScaleBlock's own."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,8 +49,8 @@ class LeanBlock(MultiScaleBlock):  # type: ignore[misc]
         return merged
 
 
-def make_lean(trunk: nn.Module) -> None:
-    """Turns every block of a Hiera trunk into a `LeanBlock`, in place."""
+def skip_window_padding(trunk: nn.Module) -> None:
+    """Turns every block of a Hiera trunk into a `UnpaddedBlock`, in place."""
     for module in trunk.modules():
         if type(module) is MultiScaleBlock:
-            module.__class__ = LeanBlock
+            module.__class__ = UnpaddedBlock

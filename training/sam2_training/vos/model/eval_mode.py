@@ -10,7 +10,7 @@ from torch import nn
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
     """The model in evaluation mode; afterwards its modes and torch's random number generators are as before."""
     modes = [(module, module.training) for module in model.modules()]
     devices = [torch.cuda.current_device()] if next(model.parameters()).is_cuda else []

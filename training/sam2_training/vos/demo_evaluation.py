@@ -24,15 +24,15 @@ from sam2_training.vos.model.tracker import TrainableSAM2
 from sam2_training.vos.model.weights import load_weights
 from sam2_training.vos.propagation import mean_iou, propagate
 
-COLOURS = np.array([(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)], np.float32)
-"""RGB of objects, from Okabe and Ito's palette, which colour-blind people can tell apart."""
+COLORS = np.array([(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)], np.float32)
+"""RGB of objects, from Okabe and Ito's palette, which color-blind people can tell apart."""
 FrameMasks = list[list[dict[str, Any]]]
 ZOOM = 3
 """Screen pixels per clip pixel in pictures."""
 NUM_PICTURED = 4
 
 
-class DemoTest:
+class DemoEvaluation:
     """Clips that training never sees, and what networks make of them.
 
     They come from a seed of their own; nothing is augmented. Every clip starts from its first frame's true masks.
@@ -96,7 +96,7 @@ def _overlay(frame: npt.NDArray[np.uint8], masks: npt.NDArray[np.bool_]) -> npt.
     for number, mask in enumerate(masks):
         inside = cv2.resize(mask.astype(np.uint8), None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_NEAREST)
         edge = inside - cv2.erode(inside, np.ones((3, 3), np.uint8), borderValue=0)
-        colour = COLOURS[number % len(COLOURS)]
-        large[inside > 0] = 0.55 * large[inside > 0] + 0.45 * colour
-        large[edge > 0] = colour
+        color = COLORS[number % len(COLORS)]
+        large[inside > 0] = 0.55 * large[inside > 0] + 0.45 * color
+        large[edge > 0] = color
     return np.pad(large.astype(np.uint8), ((1, 1), (1, 1), (0, 0)), constant_values=255)
