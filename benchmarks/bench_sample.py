@@ -64,7 +64,7 @@ import json, sys, time
 import cv2, torch
 from sam2_training.core.config import TrainConfig
 from sam2_training.core.config_data import DatasetConfig, ScratchConfig
-from sam2_training.core.structures import SampleKey
+from sam2_training.engine.task import SampleKey
 from sam2_training.vos.clips.dataset import build_dataset
 
 folder, resolution, repeats, num_frames, num_objects = json.loads(sys.argv[1])

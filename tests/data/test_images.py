@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from sam2_training.core.errors import DataError
-from sam2_training.core.structures import SampleKey
 from sam2_training.data.images import id_areas, read_image, read_mask
 from sam2_training.data.index import build_index
+from sam2_training.engine.task import SampleKey
 from sam2_training.vos.clips.dataset import ClipDataset
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import sam2_training.data.index as index_module
 from iopath.common.file_io import PathHandler, g_pathmgr
-from sam2_training.core.structures import SampleKey
 from sam2_training.data.index import build_index
 from sam2_training.data.table import Video, VideoTable, load_table, save_table
+from sam2_training.engine.task import SampleKey
 from sam2_training.vos.clips.dataset import build_dataset
 
 

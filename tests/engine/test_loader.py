@@ -17,9 +17,9 @@ import pytest
 import torch
 from sam2_training.core.errors import DataError, TrainingError
 from sam2_training.core.rng import rng_for
-from sam2_training.core.structures import SampleKey
 from sam2_training.engine.loader import StepLoader
 from sam2_training.engine.plan import Order
+from sam2_training.engine.task import SampleKey
 
 from tests.places import REPOSITORY
 

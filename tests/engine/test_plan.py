@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sam2_training.core.errors import ConfigError
-from sam2_training.core.structures import SampleKey
 from sam2_training.engine.plan import Order
+from sam2_training.engine.task import SampleKey
 
 
 def steps_of(order: Order, start: int, stop: int) -> list[list[SampleKey]]:

@@ -12,11 +12,12 @@ import torch
 from sam2_training.core.config import TrainConfig
 from sam2_training.core.config_data import DatasetConfig, ScratchConfig, SyntheticConfig, TransformsConfig
 from sam2_training.core.errors import ConfigError, DataError
-from sam2_training.core.structures import SampleKey, unpack_planes
 from sam2_training.data.images import UnreadableFileError
+from sam2_training.engine.task import SampleKey
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.clips.collate import BadSample
 from sam2_training.vos.clips.dataset import ClipDataset, SyntheticDataset, build_dataset
+from sam2_training.vos.clips.planes import unpack_planes
 
 
 class Keyed(torch.utils.data.Dataset):

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from sam2_training.core.config import TrainConfig
 from sam2_training.core.config_data import DatasetConfig, ScratchConfig, TransformsConfig
-from sam2_training.core.structures import SampleKey, unpack_planes
 from sam2_training.data.formats.folders import natural_key
 from sam2_training.data.images import read_mask
 from sam2_training.data.index import VideoIndex, build_index
+from sam2_training.engine.task import SampleKey
 from sam2_training.vos.clips.clip_reader import read_clip
 from sam2_training.vos.clips.dataset import ClipDataset
+from sam2_training.vos.clips.planes import unpack_planes
 from sam2_training.vos.clips.sampler import EvalSampler, RandomUniformSampler
 
 

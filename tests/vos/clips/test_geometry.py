@@ -11,7 +11,6 @@ import torch
 import torchvision.transforms.functional as F
 from PIL import Image
 from sam2_training.core.config_data import AffineConfig, TransformsConfig
-from sam2_training.core.structures import VideoSample, pack_planes, unpack_planes
 from sam2_training.vos.clips.geometry import (
     FILL_RGB,
     Affine,
@@ -21,6 +20,8 @@ from sam2_training.vos.clips.geometry import (
     warp_matrix,
     warp_planes,
 )
+from sam2_training.vos.clips.planes import pack_planes, unpack_planes
+from sam2_training.vos.clips.sample import VideoSample
 from sam2_training.vos.clips.transforms import apply_transforms
 from torchvision.transforms import InterpolationMode
 

@@ -22,11 +22,10 @@ from torch.utils.data import DataLoader, Sampler
 
 from sam2_training.core.config_data import PREFETCHED_BATCHES
 from sam2_training.core.errors import TrainingError
-from sam2_training.core.structures import SampleKey
 from sam2_training.engine.plan import Order
 from sam2_training.engine.preemption import STOP_SIGNALS
 from sam2_training.engine.processes import die_with_parent
-from sam2_training.engine.task import Batch, SampleDataset
+from sam2_training.engine.task import Batch, SampleDataset, SampleKey
 
 CLOSE_SECONDS = 2.0
 """Time for workers to leave by themselves before they are killed."""

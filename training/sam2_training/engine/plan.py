@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.rng import rng_for
-from sam2_training.core.structures import SampleKey
+from sam2_training.engine.task import SampleKey
 
 
 @dataclass(frozen=True)

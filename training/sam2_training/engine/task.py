@@ -9,7 +9,16 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from torch import Tensor, nn
 
-from sam2_training.core.structures import SampleKey
+
+@dataclass(frozen=True)
+class SampleKey:
+    """Which sample stands at which place of the run: everything that its content depends on, besides the seed."""
+
+    epoch: int
+    position: int
+    """Place in this epoch's order; (epoch, position) seeds the sample's own generator."""
+    index: int
+    """Index of the sample in the dataset, 0 <= index < len(dataset)."""
 
 
 class Info(Protocol):

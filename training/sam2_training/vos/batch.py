@@ -8,7 +8,7 @@ import torch
 from tensordict import TensorClass
 from torch import Tensor
 
-from sam2_training.core.structures import OBJECTS_PER_PLANE
+from sam2_training.vos.clips.planes import OBJECTS_PER_PLANE
 
 
 @dataclass(frozen=True)

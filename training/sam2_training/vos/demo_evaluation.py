@@ -15,8 +15,8 @@ import torch
 from sam2_training.core.config import TrainConfig
 from sam2_training.core.config_data import AffineConfig, ColorJitterConfig, TransformsConfig
 from sam2_training.core.rng import derive_seed
-from sam2_training.core.structures import SampleKey
 from sam2_training.data.rle import decode_masks, encode_masks
+from sam2_training.engine.task import SampleKey
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.clips.dataset import SyntheticDataset
 from sam2_training.vos.model.build import build_network

@@ -16,7 +16,7 @@ from sam2_training.core.config import TrainConfig
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.rng import derive_seed, rng_for
 from sam2_training.core.shared_work import HeartbeatCallback
-from sam2_training.core.structures import SampleKey
+from sam2_training.engine.task import SampleKey
 from sam2_training.pictures.mask_png import write_masks_png, write_whole
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.evaluation.clips import EvaluationClip

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sam2_training.core.errors import DataError
-from sam2_training.core.structures import OBJECTS_PER_PLANE, VideoSample
 from sam2_training.data.images import IdMask, id_areas, read_image, read_mask, size_mismatch
 from sam2_training.data.index import VideoIndex
 from sam2_training.data.table import UNLABELED, Video
+from sam2_training.vos.clips.planes import OBJECTS_PER_PLANE
+from sam2_training.vos.clips.sample import VideoSample
 from sam2_training.vos.clips.sampler import ClipPlan
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sam2_training.core.structures import VideoSample
 from sam2_training.vos.batch import BatchInfo, VideoBatch
 from sam2_training.vos.clips.geometry import present
+from sam2_training.vos.clips.sample import VideoSample
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,15 @@ from sam2_training.core.config import TrainConfig
 from sam2_training.core.errors import ConfigError, DataError
 from sam2_training.core.rng import rng_for
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
-from sam2_training.core.structures import SampleKey, VideoSample, pack_planes
 from sam2_training.data.formats.synthetic import GeneratedVideo, generator_fingerprint, synthetic_video
 from sam2_training.data.index import VideoIndex, build_index
 from sam2_training.data.split import hold_out
+from sam2_training.engine.task import SampleKey
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.clips.clip_reader import read_clip
 from sam2_training.vos.clips.collate import BadSample, collate_clips
+from sam2_training.vos.clips.planes import pack_planes
+from sam2_training.vos.clips.sample import VideoSample
 from sam2_training.vos.clips.sampler import RandomUniformSampler
 from sam2_training.vos.clips.transforms import apply_transforms
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sam2_training.core.structures import VideoSample, pack_planes, unpack_planes
+from sam2_training.vos.clips.planes import pack_planes, unpack_planes
+from sam2_training.vos.clips.sample import VideoSample
 
 
 @pytest.mark.parametrize("num_objects", [1, 7, 8, 9, 17, 40])
