@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sam2_training.core.errors import DataError
-from sam2_training.pictures.mask_png import id_map, write_id_png, write_masks_png, write_whole
+from sam2_training.pictures.mask_png import id_map, write_id_png, write_masks_png
 from sam2_training.pictures.palette import davis_palette
 
 
@@ -58,17 +58,3 @@ def test_id_beyond_the_announced_one_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"object id 9.*up to 5"):
         write_id_png(tmp_path / "a.png", np.full((2, 2), 9), 5)
     assert not list(tmp_path.iterdir())
-
-
-def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    write_whole(path, b"old")
-
-    def full(*_: object) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="no space"):
-        write_whole(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

@@ -13,7 +13,7 @@ import torch
 from sam2_training.core.config_run import TrainerConfig
 from sam2_training.core.errors import DataError
 from sam2_training.core.ranks import Ranks
-from sam2_training.engine.logging.console import banner_text, duration_text, memory_text
+from sam2_training.engine.logging.console import banner_text, memory_text
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.logging.table import MetricsTable, read_metrics
 from torch import Tensor
@@ -218,5 +218,4 @@ def test_banner_has_headings_and_lines_that_can_be_copied(tmp_path):
 
 
 def test_numbers_for_people():
-    assert [duration_text(s) for s in (42, 725, 12_000, 187_200)] == ["0:42", "12:05", "3:20:00", "2 d 04:00:00"]
     assert [memory_text(m) for m in (640, 3277)] == ["640 MiB", "3.2 GiB"]

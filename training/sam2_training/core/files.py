@@ -1,15 +1,70 @@
-"""Folders that a command is going to write to."""
+"""Files that appear whole or not at all, their SHA-256, and folders that can be written."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
+
+CHUNK_BYTES = 1 << 22
+
+
+@contextlib.contextmanager
+def replacing(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
+    """Yields the path to write; at the end of the block it replaces `path`, which readers see old or new, never half.
+
+    Makes the folder if need be. If the block raises, the unfinished file is removed and `path` stays as it was.
+    suffix: how the unfinished name ends, for writers that tell the format from it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}{suffix}")
+    try:
+        yield unfinished
+        _sync(unfinished)
+        unfinished.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replaces the file at `path`: see `replacing`."""
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces the file at `path` by text in UTF-8: see `replacing`."""
+    write_bytes(path, text.encode())
+
+
+def sha256_of(path: Path, from_disk: bool = False) -> str:
+    """SHA-256 (hex) of a file. from_disk: not of the system's copy in memory, where it offers that."""
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file:
+        if from_disk and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        while chunk := file.read(CHUNK_BYTES):
+            sha256.update(chunk)
+    return sha256.hexdigest()
 
 
 def why_not_writable(folder: Path) -> str | None:
-    """Makes the folder if need be; why this user cannot write there, such as "no permission", or None if he can."""
+    """Makes the folder if need be; why this user cannot write there, such as "no permission", or None."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         return error.strerror or str(error)
     return None if os.access(folder, os.W_OK | os.X_OK) else "no permission"
+
+
+def _sync(path: Path) -> None:
+    file_descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file_descriptor)
+    finally:
+        os.close(file_descriptor)

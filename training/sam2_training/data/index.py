@@ -19,6 +19,7 @@ from iopath.common.file_io import g_pathmgr
 from sam2_training.core.config_data import DatasetConfig
 from sam2_training.core.errors import DataError
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
+from sam2_training.core.text import count, some
 from sam2_training.data.formats.folders import join, list_names, natural_key, scan_video
 from sam2_training.data.images import UnreadableFileError
 from sam2_training.data.table import Video, VideoTable, load_table, save_table
@@ -140,7 +141,7 @@ def _video_names(config: DatasetConfig, img_folder: str) -> list[str]:
     missing = [name for name in names if not g_pathmgr.isdir(join(img_folder, name))]
     if missing:
         raise DataError(
-            f"{_count(len(missing), 'video')} in the list that the folder does not have: {_some(missing)}\n"
+            f"{count(len(missing), 'video')} in the list that the folder does not have: {some(missing)}\n"
             f"  list   {config.file_list_txt}\n  folder {img_folder}\nCorrect the list, or add the videos."
         )
     return sorted(names, key=natural_key)
@@ -150,7 +151,7 @@ def _require_masks(names: list[str], img_folder: str, gt_folder: str) -> None:
     """Raises DataError if no video at all has a mask folder: then the folders do not belong together."""
     if not any(g_pathmgr.isdir(join(gt_folder, name)) for name in names):
         raise DataError(
-            f"no video has masks: {img_folder} has {_count(len(names), 'video')} ({_some(names)}), but {gt_folder} "
+            f"no video has masks: {img_folder} has {count(len(names), 'video')} ({some(names)}), but {gt_folder} "
             "has no folder of any of these names\nCheck that dataset.img_folder and dataset.gt_folder belong together."
         )
 
@@ -244,7 +245,7 @@ def _tolerate(failures: list[tuple[str, DataError]], num_videos: int, config: Da
         return ()
     tolerable = config.on_bad_sample == "skip" and all(isinstance(e, UnreadableFileError) for _, e in failures)
     if tolerable and len(failures) <= config.max_bad_fraction * num_videos:
-        return (f"{_count(len(failures), 'video')} with unreadable masks: {_some([name for name, _ in failures])}",)
+        return (f"{count(len(failures), 'video')} with unreadable masks: {some([name for name, _ in failures])}",)
     text = "\n".join(str(error) for _, error in failures[:LISTED_AT_MOST])
     more = f"\n... and {len(failures) - LISTED_AT_MOST} more" if len(failures) > LISTED_AT_MOST else ""
     limit = (
@@ -266,14 +267,14 @@ def _usable(index: VideoIndex, sampler: RandomUniformSampler) -> VideoIndex:
     frames = "frames" if sampler.frame_selection == "all" else "annotated frames"
     if short and sampler.short_videos == "error":
         raise DataError(
-            f"{_count(len(short), 'video')} with fewer than the {sampler.shortest_video} {frames} that a clip needs: "
-            f"{_some(short)} ({index.img_folder})\nLower scratch.num_frames or dataset.frame_interval, or set "
+            f"{count(len(short), 'video')} with fewer than the {sampler.shortest_video} {frames} that a clip needs: "
+            f"{some(short)} ({index.img_folder})\nLower scratch.num_frames or dataset.frame_interval, or set "
             "dataset.short_videos to skip or repeat_last."
         )
     if empty:
         raise DataError(
-            f"{_count(len(empty), 'video')} in which no clip of {sampler.num_frames} {frames} can start, because no "
-            f"frame that could be its first shows an object: {_some(empty)} ({index.gt_folder})\n"
+            f"{count(len(empty), 'video')} in which no clip of {sampler.num_frames} {frames} can start, because no "
+            f"frame that could be its first shows an object: {some(empty)} ({index.gt_folder})\n"
             "Correct the masks, or leave these videos out with dataset.file_list_txt."
         )
     if not short or sampler.short_videos == "repeat_last":
@@ -281,14 +282,5 @@ def _usable(index: VideoIndex, sampler: RandomUniformSampler) -> VideoIndex:
     kept = [table[i] for i, problem in enumerate(found) if problem is None]
     if not kept:
         raise DataError(f"every video has fewer than {sampler.shortest_video} {frames}: {index.img_folder}")
-    line = f"{_count(len(short), 'video')} with fewer than {sampler.shortest_video} {frames}: {_some(short)}"
+    line = f"{count(len(short), 'video')} with fewer than {sampler.shortest_video} {frames}: {some(short)}"
     return VideoIndex(index.img_folder, index.gt_folder, VideoTable.of(kept), (*index.skipped, line), index.cache_path)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _some(names: Sequence[str], at_most: int = 5) -> str:
-    listed = ", ".join(names[:at_most])
-    return listed + (f", ... ({len(names) - at_most} more)" if len(names) > at_most else "")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from sam2_training.core.files import replacing
 
 FORMAT_VERSION = 1
 UNLABELED = -1
@@ -154,17 +154,8 @@ class VideoTable(Sequence[Video]):
 
 def save_table(path: Path, table: VideoTable, stamps: npt.NDArray[np.uint64]) -> None:
     """Writes table and stamps [V] as one npz file that is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f"{path.stem}.", suffix=".tmp", dir=path.parent)
-    partial = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, version=np.int64(FORMAT_VERSION), stamps=stamps, **table.columns())  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, version=np.int64(FORMAT_VERSION), stamps=stamps, **table.columns())  # type: ignore[arg-type]
 
 
 def load_table(path: Path) -> tuple[VideoTable, npt.NDArray[np.uint64]]:

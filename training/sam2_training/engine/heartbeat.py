@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam2_training.engine.text_file import write_text
+from sam2_training.core.files import write_text
 
 FILE_NAME = "heartbeat"
 BEAT_SECONDS = 10.0

@@ -12,6 +12,7 @@ from torch import nn
 
 from sam2_training.core.config_model import OptimizerConfig
 from sam2_training.core.errors import CheckpointError, ConfigError
+from sam2_training.core.text import some
 from sam2_training.engine.param_groups import parameter_groups
 
 UNSUITED = {
@@ -107,8 +108,8 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]
     if missing or surplus:
         raise CheckpointError(
             "the checkpoint's optimizer state is of other parameters than this run trains\n"
-            f"  trained here, not in the checkpoint  {_some(missing)}\n"
-            f"  in the checkpoint, not trained here  {_some(surplus)}\n"
+            f"  trained here, not in the checkpoint  {some(missing, 3)}\n"
+            f"  in the checkpoint, not trained here  {some(surplus, 3)}\n"
             "Set model.name and model.trainable_modules as in the run that made it."
         )
     # torch's own loader moves each value where this optimizer wants it; it goes by position, so positions it gets.
@@ -179,8 +180,3 @@ def _names(optimizer: torch.optim.Optimizer) -> list[str]:
 
 def _copy(value: Any) -> Any:
     return value.clone() if isinstance(value, torch.Tensor) else value
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more if names else "none"

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from sam2_training.core.errors import EXIT_PREEMPTED
+from sam2_training.core.files import write_text
 from sam2_training.core.places import PACKAGE
 from sam2_training.engine.preemption import SAME_REQUEST_SECONDS, stop_signals
 
@@ -41,9 +42,7 @@ def write_status(path: Path, exit_code: int, message: str, keep_first: bool = Fa
         except FileExistsError:
             return False
         return True
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)
+    write_text(path, text)
     return True
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -19,9 +18,9 @@ import torch
 from iopath.common.file_io import g_pathmgr
 
 from sam2_training import __version__
+from sam2_training.core.files import sha256_of, write_text
 from sam2_training.core.places import REPOSITORY
 from sam2_training.core.ranks import Ranks
-from sam2_training.engine.text_file import write_text
 
 PACKAGES = ("torch", "torchvision", "sam2", "numpy", "opencv-python-headless", "tensordict", "hydra-core", "fvcore")
 """Distributions whose version can change a result."""
@@ -134,7 +133,7 @@ def _sam2_folder() -> str | None:
 
 
 def _file_sha256(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return sha256_of(path) if path.is_file() else None
 
 
 def _driver_version() -> str | None:

@@ -13,9 +13,9 @@ from torch import nn
 from sam2_training.core.config import TrainConfig
 from sam2_training.core.errors import EXIT_PREEMPTED, TrainingError
 from sam2_training.core.ranks import Ranks
+from sam2_training.core.text import duration
 from sam2_training.engine.checkpoint.best import BestWeights
 from sam2_training.engine.early_stopping import EarlyStopping
-from sam2_training.engine.logging.console import duration_text
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.plan import Order
 from sam2_training.engine.precision import Precision
@@ -151,5 +151,5 @@ class _Progress:
         if now - self.said < SECONDS_BETWEEN_LINES:
             return
         self.said = now
-        left = duration_text((now - self.began) / self.done * (self.num_frames - self.done))
+        left = duration((now - self.began) / self.done * (self.num_frames - self.done))
         self.log.message(f"validating after step {self.step}: {self.done:,} of {self.num_frames:,} frames, {left} left")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sam2_training.core.errors import DataError
+from sam2_training.core.files import write_bytes
 from sam2_training.pictures.overlay import Masks
 from sam2_training.pictures.palette import davis_palette
 
@@ -62,7 +62,7 @@ def write_id_png(path: Path, ids: npt.NDArray[np.integer], largest_id: int) -> N
         image.putpalette(davis_palette())
     content = io.BytesIO()
     image.save(content, "PNG")
-    write_whole(path, content.getvalue())
+    write_bytes(path, content.getvalue())
 
 
 def write_masks_png(
@@ -73,17 +73,3 @@ def write_masks_png(
     object_ids: all of the video's, also those with an empty mask here.
     """
     write_id_png(path, id_map(masks, object_ids, scores), max(object_ids, default=0))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replaces the file at `path`; a reader sees the old content or the new, never half. Makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

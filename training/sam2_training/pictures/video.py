@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from sam2_training.core.errors import DataError, TrainingError
-from sam2_training.pictures.mask_png import write_whole
+from sam2_training.core.files import replacing, write_bytes
 from sam2_training.pictures.overlay import Frame, Masks, fitting_size, overlay, resized
 
 CODEC = "mp4v"
@@ -28,31 +27,27 @@ def write_mp4(path: Path, frames: Iterable[Frame], frames_per_second: float) -> 
     The file appears under its name when it is whole. An odd width or height gets one black line, because the codec
     wants even ones. Raises TrainingError if the video cannot be written, DataError for no frames or mixed sizes.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
     writer, size, count = None, (0, 0), 0
-    try:
-        for frame in frames:
-            if writer is None:
-                size = (frame.shape[1], frame.shape[0])
-                writer = _opened_writer(unfinished, path, size, frames_per_second)
-            if (frame.shape[1], frame.shape[0]) != size:
-                raise DataError(
-                    f"frame {count} of {path} is {frame.shape[1]}x{frame.shape[0]}, the first is {size[0]}x{size[1]}: "
-                    "a video has one size. Resize the frames."
-                )
-            even = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)))
-            writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
-            count += 1
-        if writer is None:
+    with replacing(path, ".tmp.mp4") as unfinished:
+        try:
+            for frame in frames:
+                if writer is None:
+                    size = (frame.shape[1], frame.shape[0])
+                    writer = _opened_writer(unfinished, path, size, frames_per_second)
+                if (frame.shape[1], frame.shape[0]) != size:
+                    raise DataError(
+                        f"frame {count} of {path} is {frame.shape[1]}x{frame.shape[0]}, the first is "
+                        f"{size[0]}x{size[1]}: a video has one size. Resize the frames."
+                    )
+                even = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)))
+                writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
+                count += 1
+        finally:
+            if writer is not None:
+                writer.release()
+        if not count:
             raise DataError(f"{path} cannot be written: no frame was given")
-        writer.release()
         _check_written(unfinished, path)
-        unfinished.replace(path)
-    finally:
-        if writer is not None:
-            writer.release()
-        unfinished.unlink(missing_ok=True)
     return count
 
 
@@ -85,7 +80,7 @@ def write_overlay_gif(
     ticks = max(2, round(1 / frames_per_second / GIF_TICK_SECONDS))
     content = io.BytesIO()
     images[0].save(content, "GIF", save_all=True, append_images=images[1:], duration=10 * ticks, loop=0)
-    write_whole(path, content.getvalue())
+    write_bytes(path, content.getvalue())
 
 
 def _opened_writer(unfinished: Path, path: Path, size: tuple[int, int], frames_per_second: float) -> cv2.VideoWriter:

@@ -98,18 +98,6 @@ def number_text(value: float) -> str:
     return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
-def duration_text(seconds: float) -> str:
-    """A duration in the two largest units that matter, such as "2 h 05 min" or "42 s"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{whole // 60} min {whole % 60:02d} s" if whole < 600 else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
-
-
 def _plain_text(value: float, digits: int) -> str:
     if abs(value) >= 10_000:
         return f"{value / 1000:,.{digits}f}k"

@@ -10,9 +10,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from sam2_training.pictures.mask_png import write_whole
+from sam2_training.core.files import write_text
+from sam2_training.core.text import rounded_duration
 from sam2_training.pictures.palette import hex_color
-from sam2_training.report.axes import duration_text, number_text
+from sam2_training.report.axes import number_text
 from sam2_training.report.charts import chart_svg, legend_svg
 from sam2_training.report.data import ReportData, ScoreRow, ScoreTable
 from sam2_training.report.inline_pictures import data_uris
@@ -29,7 +30,7 @@ def write_report(path: Path, data: ReportData) -> None:
 
     The file needs no network, no script and no other file. Raises OSError when it cannot be written.
     """
-    write_whole(path, render_report(data).encode("utf-8"))
+    write_text(path, render_report(data))
 
 
 def render_report(data: ReportData) -> str:
@@ -61,7 +62,7 @@ def _environment() -> Environment:
         "score": score_text,
         "change": change_text,
         "number": number_text,
-        "duration": duration_text,
+        "duration": rounded_duration,
         "breakable": _breakable,
         "direction": _direction,
         "percent": lambda share: f"{100 * share:.1f}%",

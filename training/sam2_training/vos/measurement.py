@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from sam2_training.core.config import TrainConfig
+from sam2_training.core.files import write_text
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.rng import derive_seed, rng_for
 from sam2_training.core.shared_work import HeartbeatCallback
 from sam2_training.engine.task import SampleKey
-from sam2_training.pictures.mask_png import write_masks_png, write_whole
+from sam2_training.pictures.mask_png import write_masks_png
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.evaluator import evaluate
@@ -107,7 +108,7 @@ class SetMeasurement:
                 _logger.warning("details of a validation cannot be kept in %s: %s", self.folder, error)
 
     def _keep(self, step: int, content: dict[str, Any]) -> None:
-        write_whole(self._path(step), (json.dumps(content) + "\n").encode())
+        write_text(self._path(step), json.dumps(content) + "\n")
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step_{step:08d}.json"

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from sam2_training.core.errors import CheckpointError
+from sam2_training.core.files import CHUNK_BYTES, sha256_of, write_text
 from sam2_training.core.safe_load import load_safely
 
-CHUNK_BYTES = 1 << 22
 PLAIN_TYPES = (bool, int, float, str, torch.Tensor, torch.nn.Parameter)
 NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EACCES)
 NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
@@ -96,29 +96,6 @@ def check_plain(value: Any, name: str) -> None:
             check_plain(item, f"{name}[{number}]")
     elif value is not None and type(value) not in PLAIN_TYPES:
         raise TypeError(f"{name} is a {type(value).__name__}; a checkpoint holds tensors and plain values only")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replaces a small file at once: a reader sees the old content or the new, also after a power cut."""
-    temporary = temporary_name(path)
-    writer = HashingWriter(temporary)
-    try:
-        writer.write(text.encode())
-        writer.finish()
-    finally:
-        writer.close()
-    temporary.replace(path)
-
-
-def sha256_of(path: Path, from_disk: bool = False) -> str:
-    """SHA-256 (hex) of a file. from_disk: not of the system's copy in memory, where it offers that."""
-    sha256 = hashlib.sha256()
-    with path.open("rb") as file:
-        if from_disk and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        while chunk := file.read(CHUNK_BYTES):
-            sha256.update(chunk)
-    return sha256.hexdigest()
 
 
 def hash_path(path: Path) -> Path:

@@ -13,6 +13,7 @@ from iopath.common.file_io import g_pathmgr
 from torch import Tensor
 
 from sam2_training.core.errors import CheckpointError, ConfigError, TrainingError
+from sam2_training.core.files import sha256_of
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine.checkpoint import files
 
@@ -110,7 +111,7 @@ class CheckpointStore:
             raise CheckpointError(f"there is no checkpoint at {path}; check checkpoint.resume_from")
         local = Path(g_pathmgr.get_local_path(path))
         expected = _hashes_for(path, local)
-        if expected and files.sha256_of(local) not in expected:
+        if expected and sha256_of(local) not in expected:
             raise CheckpointError(
                 f"{path} is damaged: its SHA-256 is not the one recorded when it was written. Use another checkpoint, "
                 "or copy it again from where it came from."
@@ -226,7 +227,7 @@ def _problem_of(path: Path) -> str | None:
     try:
         if path.stat().st_size == 0:
             return "it is empty"
-        return None if files.sha256_of(path) in expected else "its SHA-256 does not match"
+        return None if sha256_of(path) in expected else "its SHA-256 does not match"
     except PermissionError as error:
         raise CheckpointError(f"{path} may not be read by this user: {error}. Change its permissions.") from error
     except OSError as error:

@@ -91,16 +91,6 @@ def can_show(stream: TextIO, text: str) -> bool:
     return True
 
 
-def duration_text(seconds: float) -> str:
-    """A time span for people: 0:42, 12:05, 3:20:00, 2 d 04:00:00."""
-    days, rest = divmod(round(seconds), 86_400)
-    hours, rest = divmod(rest, 3600)
-    minutes, rest = divmod(rest, 60)
-    if days:
-        return f"{days} d {hours:02}:{minutes:02}:{rest:02}"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def memory_text(mebibytes: float) -> str:
     """An amount of memory for people: 640 MiB, 3.2 GiB."""
     return f"{mebibytes / 1024:.1f} GiB" if mebibytes >= 1024 else f"{mebibytes:.0f} MiB"

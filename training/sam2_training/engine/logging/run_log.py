@@ -16,11 +16,12 @@ from iopath.common.file_io import g_pathmgr
 from torch import Tensor
 
 from sam2_training.core.config_run import TrainerConfig
+from sam2_training.core.files import write_text
 from sam2_training.core.ranks import Ranks
+from sam2_training.core.text import duration
 from sam2_training.engine.heartbeat import Heartbeat
-from sam2_training.engine.logging.console import Console, banner_text, duration_text, memory_text
+from sam2_training.engine.logging.console import Console, banner_text, memory_text
 from sam2_training.engine.logging.table import FILE_NAME, MetricsTable
-from sam2_training.engine.text_file import write_text
 
 RECENT_STEPS = 50
 """Steps whose mean duration the remaining time is estimated from."""
@@ -211,7 +212,7 @@ class RunLog:
         left = (self._total_steps - step) * sum(self._recent_seconds) / len(self._recent_seconds)
         speed = f"{clips_per_second:.3g} clips/s  wait {waiting:.0f} %  {memory_text(rows[-1]['memory_mib'])}"
         lr = f"lr {rows[-1]['lr']:.2e}"
-        self._progress = f"loss {mean['total']:.4f}  {lr}  {speed}  ETA {duration_text(left)}"
+        self._progress = f"loss {mean['total']:.4f}  {lr}  {speed}  ETA {duration(left)}"
         self._console.start_bar(self._total_steps, step, self._progress)
         if not self._line_due(step):
             return
@@ -219,7 +220,7 @@ class RunLog:
         epochs = -(-self._total_steps // self._steps_per_epoch)
         text = (
             f"step {step:>{len(str(self._total_steps))}}/{self._total_steps}  epoch {rows[-1]['epoch']:.0f}/{epochs}  "
-            f"loss {mean['total']:.4f}  {parts}  grad {mean['grad_norm']:.3g}  {lr}  {speed}  ETA {duration_text(left)}"
+            f"loss {mean['total']:.4f}  {parts}  grad {mean['grad_norm']:.3g}  {lr}  {speed}  ETA {duration(left)}"
         )
         self._logger.info("%s", text, extra={"in_bar": True})
         self._since_line = []

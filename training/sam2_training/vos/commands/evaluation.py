@@ -13,6 +13,7 @@ import torch
 
 from sam2_training.core.config import TrainConfig
 from sam2_training.core.ranks import Ranks
+from sam2_training.core.text import some
 from sam2_training.vos.commands.comparison import Requirement, compared_rows, means, table_lines, worse_objects
 from sam2_training.vos.commands.evaluation_data import EvaluationSet
 from sam2_training.vos.commands.evaluation_files import (
@@ -33,8 +34,6 @@ from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.evaluation.tracker import FrameMasks
 from sam2_training.vos.metrics.scores import Protocol
 from sam2_training.vos.model.tracker import TrainableSAM2
-
-LISTED_AT_MOST = 5
 
 
 @dataclass(frozen=True)
@@ -128,8 +127,7 @@ def report_lines(evaluated: Evaluated, encoding: str) -> list[str]:
     lines = table_lines(evaluated.result, evaluated.baseline, "–" if _can_encode("–", encoding) else "-")
     worse = worse_objects(evaluated.result, evaluated.baseline) if evaluated.baseline is not None else []
     if worse:
-        more = f" and {len(worse) - LISTED_AT_MOST} more" if len(worse) > LISTED_AT_MOST else ""
-        lines.append(f"Worse than the baseline: {', '.join(worse[:LISTED_AT_MOST])}{more}.")
+        lines.append(f"Worse than the baseline: {some(worse)}.")
     return lines
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sam2_training.pictures.mask_png import id_map, write_id_png, write_whole
+from sam2_training.core.files import write_text
+from sam2_training.pictures.mask_png import id_map, write_id_png
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.result import Row
 from sam2_training.vos.evaluation.tracker import FrameMasks
@@ -32,12 +33,12 @@ def write_scores_csv(path: Path, rows: list[Row]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(path, text.getvalue().encode())
+    write_text(path, text.getvalue())
 
 
 def write_scores_json(path: Path, values: dict[str, Any]) -> None:
     """Writes plain values as JSON; refuses NaN and infinity (ValueError), which JSON does not have."""
-    write_whole(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
+    write_text(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
 
 class MaskFolder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from sam2_training.core.config import TrainConfig
 from sam2_training.core.config_data import TransformsConfig
 from sam2_training.core.errors import CheckpointError, ConfigError
+from sam2_training.core.files import replacing
 from sam2_training.vos.commands.network import (
     SAFETENSORS_SUFFIX,
     file_sha256,
@@ -75,9 +75,7 @@ def export_weights(config: TrainConfig, checkpoint: str, output: Path, fp16: boo
     use_stock_layers(model)
     weights = {name: tensor.clone() for name, tensor in clean_state_dict(model).items()}
     weights = _as_fp16(weights, checkpoint) if fp16 else weights
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".{output.stem}.{os.getpid()}.tmp{output.suffix}")
-    try:
+    with replacing(output, f".tmp{output.suffix}") as unfinished:
         _write(unfinished, weights, safetensors)
         network, resolution = resolve_network(config.model.name), config.scratch.resolution
         with comparison_clip() as clip:
@@ -94,9 +92,6 @@ def export_weights(config: TrainConfig, checkpoint: str, output: Path, fp16: boo
                 f"expected at least {FP16_IOU}; nothing was written. Export without --fp16."
             )
         sha256 = file_sha256(str(unfinished))
-        unfinished.replace(output)
-    finally:
-        unfinished.unlink(missing_ok=True)
     before_size = Path(checkpoint).stat().st_size
     return Exported(output, before_size, output.stat().st_size, sha256, len(weights), iou)
 
@@ -107,8 +102,6 @@ def _write(path: Path, weights: dict[str, Tensor], safetensors: bool) -> None:
     else:
         with path.open("wb") as file:  # an open file: torch would write the unfinished file's name into it
             torch.save({"model": weights}, file)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _as_fp16(weights: dict[str, Tensor], checkpoint: str) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from sam2_training.core.config import TrainConfig
 from sam2_training.core.errors import CheckpointError, ConfigError
+from sam2_training.core.files import sha256_of
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.tracker import TrainableSAM2
 from sam2_training.vos.model.weights import clean_state_dict, load_weights
@@ -83,8 +83,7 @@ def file_sha256(path: str) -> str:
     """SHA-256 (hex) of a file's bytes. Raises CheckpointError if there is no such file."""
     if not g_pathmgr.isfile(path):
         raise CheckpointError(f"the checkpoint {path} does not exist. Check the path.")
-    with Path(g_pathmgr.get_local_path(path)).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(Path(g_pathmgr.get_local_path(path)))
 
 
 def _same_shape(weights: dict[str, Tensor], expected: dict[str, Tensor], name: str) -> bool:

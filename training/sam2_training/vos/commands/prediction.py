@@ -11,9 +11,10 @@ from typing import Protocol
 import cv2
 
 from sam2_training.core.errors import DataError
+from sam2_training.core.files import write_bytes
 from sam2_training.data.formats.frame_folder import FrameFolder
 from sam2_training.data.formats.video_file import Mp4Frames
-from sam2_training.pictures.mask_png import id_map, write_id_png, write_whole
+from sam2_training.pictures.mask_png import id_map, write_id_png
 from sam2_training.pictures.overlay import Masks, fitting_size, overlay, resized
 from sam2_training.pictures.strips import CELL_BOX, contact_sheet, spread_frames
 from sam2_training.pictures.video import write_mp4
@@ -93,7 +94,7 @@ class ContactSheet:
         frames, masks, labels = zip(*self._cells, strict=True)
         sheet = contact_sheet(frames, masks, self._object_ids, labels)
         _, encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-        write_whole(path, encoded.tobytes())
+        write_bytes(path, encoded.tobytes())
 
 
 def predict(

@@ -6,6 +6,8 @@ import time
 from types import TracebackType
 from typing import Any, TextIO
 
+from sam2_training.core.text import duration
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -30,7 +32,7 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
         elif error is None:
-            print(f"{self.done} {self.unit} in {_duration(time.monotonic() - self._began)}", file=self.stream)
+            print(f"{self.done} {self.unit} in {duration(time.monotonic() - self._began)}", file=self.stream)
 
     def reach(self, done: int, text: str) -> None:
         """`done` units of the total are done now, the last of `text` (a video's name)."""
@@ -44,11 +46,4 @@ class Progress:
             return
         self._last_line = now
         left = (now - self._began) / done * (self.total - done)
-        print(f"{done}/{self.total} {self.unit} ({text}), {_duration(left)} left", file=self.stream, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    """A time span for people: 0:42, 1:02:05."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+        print(f"{done}/{self.total} {self.unit} ({text}), {duration(left)} left", file=self.stream, flush=True)

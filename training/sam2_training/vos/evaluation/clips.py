@@ -14,14 +14,12 @@ import numpy.typing as npt
 from sam2_training.core.config_data import DatasetConfig, SyntheticConfig
 from sam2_training.core.errors import DataError
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
+from sam2_training.core.text import some
 from sam2_training.data.formats.synthetic import synthetic_video
 from sam2_training.data.images import read_image, read_mask, size_mismatch
 from sam2_training.data.index import VideoIndex, build_index
 from sam2_training.data.table import UNLABELED, Video
 from sam2_training.vos.evaluation.frames import Frame, FrameSource
-
-LISTED_AT_MOST = 10
-"""Names that an error message spells out."""
 
 
 class EvaluationClip(FrameSource, Protocol):
@@ -195,9 +193,9 @@ def select_clips(clips: Sequence[EvaluationClip], names: Sequence[str], source: 
     known = {clip.name for clip in clips}
     missing = [name for name in dict.fromkeys(names) if name not in known]
     if missing:
-        listed = ", ".join(missing[:LISTED_AT_MOST]) + (", ..." if len(missing) > LISTED_AT_MOST else "")
         raise DataError(
-            f"{source} names {len(missing)} of {len(set(names))} videos that are not in the dataset: {listed}\n"
+            f"{source} names {len(missing)} of {len(set(names))} videos that are not in the dataset: "
+            f"{some(missing, 10)}\n"
             f"It has {len(known)}, such as {', '.join(sorted(known)[:3])}. Correct the list, or add the videos."
         )
     if not names:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sam2_training.core.errors import CheckpointError
 from sam2_training.core.safe_load import load_safely
+from sam2_training.core.text import some
 from sam2_training.vos.model.names import PUBLISHED
 from sam2_training.vos.model.published import download_command, published_files
 
@@ -90,14 +91,10 @@ def _mismatch(weights: dict[str, Tensor], expected: dict[str, Tensor], path: str
         if name in weights and weights[name].shape != expected[name].shape
     ]
     groups = {"of another shape": reshaped, "missing": missing, "unexpected": unexpected}
-    details = "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in groups.items() if names)
+    details = "; ".join(f"{len(names)} {what} ({some(names, _SHOWN)})" for what, names in groups.items() if names)
     fits = _network_of(weights)
     cure = f"It fits model.name={fits}." if fits else "Give the model.name that these weights were trained with."
     return f"{path} holds weights of another network than the one in model.name: {details}. {cure}"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _network_of(weights: dict[str, Tensor]) -> str | None:

@@ -1,0 +1,25 @@
+"""Names, counts and time spans as people read them."""
+
+from __future__ import annotations
+
+from sam2_training.core.text import count, duration, rounded_duration, some
+
+
+def test_a_list_of_names_ends_with_the_number_of_the_others() -> None:
+    names = ["a", "b", "c", "d"]
+    assert some(names, 4) == "a, b, c, d"
+    assert some(names, 3) == "a, b, c and 1 more"
+    assert some([]) == "none"
+
+
+def test_counts_have_their_plural() -> None:
+    assert [count(number, "video") for number in (0, 1, 2)] == ["0 videos", "1 video", "2 videos"]
+
+
+def test_durations_that_count() -> None:
+    assert [duration(s) for s in (42, 725, 12_000, 187_200)] == ["0:42", "12:05", "3:20:00", "2 d 04:00:00"]
+
+
+def test_durations_in_a_text() -> None:
+    seconds = (42, 125, 2523, 3 * 3600 + 300, 60 * 3600)
+    assert [rounded_duration(s) for s in seconds] == ["42 s", "2 min 05 s", "42 min", "3 h 05 min", "2 d 12 h"]
