@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ def one_thread() -> None:
 def hangups_count() -> None:
     """Started under nohup, this process and its children would ignore SIGHUP, and nothing could be said of it."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture
+def check_delay(record_property: Callable[[str, object], None]) -> Callable[[str, float, float], None]:
+    """check_delay(what, seconds, promised): prints a measured delay; fails only at ten times what was promised."""
+
+    def check(what: str, seconds: float, promised: float) -> None:
+        record_property("shown", f"{what}: {seconds:.1f} s (promised: {promised:g} s)")
+        assert seconds < 10 * promised, f"{what} took {seconds:.1f} s, ten times the promised {promised:g} s"
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.places import REPOSITORY
+from tests.waiting import WAIT_SECONDS
 
 TRAIN = REPOSITORY / "training" / "train.py"
 
@@ -27,7 +28,7 @@ def run_outside(command: list[str | Path], folder: Path, **variables: str) -> su
         env={**clean, **variables},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=WAIT_SECONDS,
         check=False,
     )
 

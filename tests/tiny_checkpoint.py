@@ -13,6 +13,7 @@ from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.weights import clean_state_dict
 
 from tests.places import REPOSITORY
+from tests.waiting import WAIT_SECONDS
 
 SETTINGS = (
     *("-c", "custom_finetune", "model.name=architecture/tiny.yaml"),
@@ -35,4 +36,6 @@ def run_script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedPro
     """A command in a process of its own, started from another folder, as a user would."""
     command = [sys.executable, str(REPOSITORY / "training" / name), *arguments]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False
+    )

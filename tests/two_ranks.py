@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.places import REPOSITORY
+from tests.waiting import WAIT_SECONDS
 
 
-def seen_by_two_ranks(program: str, folder: Path, timeout: float, **environment: str) -> list[dict[str, Any]]:
+def seen_by_two_ranks(program: str, folder: Path, **environment: str) -> list[dict[str, Any]]:
     """What each rank of a program saw: the JSON that it wrote to $RESULT followed by its rank. Both must end with 0."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -36,6 +37,6 @@ def seen_by_two_ranks(program: str, folder: Path, timeout: float, **environment:
         for rank in (0, 1)
     ]
     for process in processes:
-        _, errors = process.communicate(timeout=timeout)
+        _, errors = process.communicate(timeout=WAIT_SECONDS)
         assert process.returncode == 0, errors
     return [json.loads(Path(f"{result}{rank}").read_text()) for rank in (0, 1)]

@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.conftest import state_hash, weights_hash
 from tests.places import REPOSITORY
-from tests.waiting import wait_for_step
+from tests.waiting import WAIT_SECONDS, wait_for_step
 
 STAND_IN = "sam2-base-stand-in:bookworm"
 CALLER_UID = 23456
@@ -74,7 +74,7 @@ def engine_environment() -> dict[str, str]:
     assert client is not None
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SAM2_")}
     environment["PATH"] = f"{client.parent}{os.pathsep}{os.environ['PATH']}"
-    answer = run(client, "info", env=environment, timeout=60)
+    answer = run(client, "info", env=environment)
     if answer.returncode != 0:
         unavailable(f"no docker engine answers: {answer.stderr.strip().splitlines()[-1:]}")
     return environment
@@ -194,7 +194,7 @@ class Caller:
         """Exit code and output of a command."""
         process = self.start(*command, **variables)
         try:
-            output, _ = process.communicate(timeout=300)
+            output, _ = process.communicate(timeout=WAIT_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             pytest.fail(f"no end after 300 s:\n{process.communicate()[0]}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.places import REPOSITORY
+from tests.waiting import WAIT_SECONDS
 
 DOCKER = """#!/bin/bash
 case "$1 $2" in
@@ -65,7 +66,7 @@ class Host:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=60,
+            timeout=WAIT_SECONDS,
             check=False,
         )
         return done.returncode, done.stdout

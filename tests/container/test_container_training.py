@@ -18,6 +18,7 @@ from sam2_training.engine.checkpoint.files import recorded_hashes, sha256_of
 from tests.container.conftest import RUN, TINY, Caller, in_container, inspect, run
 from tests.e2e.conftest import weights_hash
 from tests.places import REPOSITORY
+from tests.waiting import WAIT_SECONDS
 
 pytestmark = pytest.mark.slow
 NewCaller = Callable[[str], Caller]
@@ -74,7 +75,7 @@ def test_docker_stop_saves_and_the_next_start_ends_with_the_same_bits(new_caller
     assert twice == 2, answer
     assert "going on already" in answer
     run("docker", "stop", name, env=caller.environment)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 75, output
     assert "Stopped and saved" in output
     assert intact(caller.folder)
@@ -96,7 +97,7 @@ def test_ctrl_c_and_kill_reach_the_run_once(new_caller: NewCaller, number: signa
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 75, output
     assert "Stopped and saved" in output
     assert intact(caller.folder)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.places import REPOSITORY
+from tests.waiting import WAIT_SECONDS
 
 CONTENT = bytes(range(256)) * 400
 
@@ -80,7 +81,7 @@ def download(folder: Path, table: Path, url: str, *arguments: str) -> subprocess
         url,
         *arguments,
     ]
-    return subprocess.run(command, text=True, capture_output=True, timeout=60, check=False)
+    return subprocess.run(command, text=True, capture_output=True, timeout=WAIT_SECONDS, check=False)
 
 
 def test_a_file_is_downloaded_verified_and_not_fetched_again(tmp_path: Path, table: Path, server: Server) -> None:

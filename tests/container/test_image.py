@@ -14,6 +14,7 @@ from packaging.markers import Marker
 
 from tests.container.conftest import Built, build, in_container, inspect, run
 from tests.places import REPOSITORY
+from tests.waiting import WAIT_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -160,7 +161,7 @@ def test_health_follows_the_heartbeat(image: str, build_environment: dict[str, s
         ]
         run("docker", "run", "--name", name, *options, image, "sh", "-c", script, env=build_environment)
         try:
-            until = time.monotonic() + 60
+            until = time.monotonic() + WAIT_SECONDS
             while time.monotonic() < until:
                 asked = run(
                     "docker", "inspect", "--format", "{{.State.Health.Status}}", name, env=build_environment

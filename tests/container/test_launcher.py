@@ -13,6 +13,7 @@ import pytest
 
 from tests.container.fake_host import NVIDIA_SMI, Host, host
 from tests.places import REPOSITORY
+from tests.waiting import WAIT_SECONDS
 
 __all__ = ["host"]
 
@@ -114,7 +115,7 @@ def test_on_a_terminal_without_a_dataset_the_demo_is_offered(host: Host) -> None
         [REPOSITORY / "run_training_docker.sh"], env=host.environment, stdin=follower, stdout=follower, stderr=follower
     )
     os.write(leader, b"y\n")
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=WAIT_SECONDS) == 0
     os.close(follower)
     said = os.read(leader, 65536).decode()
     assert "Run the demo now? [y/N]" in said

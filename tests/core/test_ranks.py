@@ -45,7 +45,7 @@ with open(os.environ["RESULT"] + str(ranks.rank), "w") as file:
 @pytest.fixture(scope="module")
 def seen_by_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two gloo processes saw."""
-    return two_ranks.seen_by_two_ranks(PROGRAM, tmp_path_factory.mktemp("ranks"), timeout=60)
+    return two_ranks.seen_by_two_ranks(PROGRAM, tmp_path_factory.mktemp("ranks"))
 
 
 def test_r13_one_rank_saying_so_is_heard_by_all(seen_by_two_ranks: list[dict[str, Any]]) -> None:

@@ -15,6 +15,7 @@ from sam2_training.core.shared_work import AnotherFailedError, HeartbeatCallback
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from tests.two_ranks import seen_by_two_ranks
+from tests.waiting import WAIT_SECONDS
 
 PATIENCE = 0.4
 Work = Callable[[HeartbeatCallback], Any]
@@ -45,7 +46,7 @@ def play(first: Work, second: Work, heartbeat: HeartbeatCallback = no_heartbeat)
     for rank in ranks:
         rank.start()
     for rank in ranks:
-        rank.join(30)
+        rank.join(WAIT_SECONDS)
         assert not rank.is_alive()
     return ranks
 
@@ -84,10 +85,10 @@ def test_who_is_ready_waits_longer_than_its_patience_while_the_other_gives_signs
 
 
 def test_r19_a_rank_without_a_sign_of_life_is_named() -> None:
-    first, _ = play(works(0), works(5 * PATIENCE, signs=False))
+    first, _ = play(works(0), works(15 * PATIENCE, signs=False))
     assert isinstance(first.error, HangError)
     assert str(first.error) == "no heartbeat from rank 1 for 0.4 s, while rank 0 waited"
-    assert first.seconds < 4 * PATIENCE
+    assert first.seconds < 10 * PATIENCE
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -175,7 +176,7 @@ with open(os.environ["RESULT"] + str(ranks.rank), "w") as file:
 
 @pytest.mark.slow
 def test_two_processes_wait_longer_than_a_collective_may_take(tmp_path: Path) -> None:
-    seen = seen_by_two_ranks(PROGRAM.replace("TIMEOUT", "5.0"), tmp_path, timeout=60)
+    seen = seen_by_two_ranks(PROGRAM.replace("TIMEOUT", "5.0"), tmp_path)
     assert [one["gathered"] for one in seen] == [["at once", "by 1"]] * 2
     assert [one["built"] for one in seen] == ["by 0", "from its cache"]
     assert [one["failure"] for one in seen] == ["frame 7 is damaged"] * 2

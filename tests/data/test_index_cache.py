@@ -95,7 +95,7 @@ def test_fingerprint_says_what_the_data_is_not_where_it_lies(folders, tmp_path, 
     assert build_index(folders.config(), 1, None).fingerprint() != before
 
 
-def test_fifty_thousand_videos_load_within_seconds(tmp_path):
+def test_fifty_thousand_videos_load_within_seconds(tmp_path, check_delay):
     areas = np.ones((40, 2), np.int32)
     files = tuple(f"{t:05d}.jpg" for t in range(40))
     table = VideoTable.of([Video(f"v{n:06d}", files, files, (1, 2), ("", ""), areas) for n in range(50_000)])
@@ -103,7 +103,7 @@ def test_fifty_thousand_videos_load_within_seconds(tmp_path):
     started = time.process_time()
     loaded, _ = load_table(tmp_path / "index.npz")
     assert loaded[49_999].frame_files == files
-    assert time.process_time() - started < 2
+    check_delay("index of 50,000 videos (CPU)", time.process_time() - started, 2)
     assert loaded.fingerprint() == table.fingerprint()
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tests.places import REPOSITORY
-from tests.waiting import wait_for_step
+from tests.waiting import WAIT_SECONDS, wait_for_step
 
 TRAIN = REPOSITORY / "training" / "train.py"
 ARCHITECTURE = REPOSITORY / "sam2_configs" / "architecture" / "tiny.yaml"
@@ -56,7 +56,7 @@ class Run:
             start_new_session=True,
         )
 
-    def finish(self, process: subprocess.Popen[str], timeout: float = 240) -> Ended:
+    def finish(self, process: subprocess.Popen[str], timeout: float = WAIT_SECONDS) -> Ended:
         began = time.monotonic()
         try:
             output, _ = process.communicate(timeout=timeout)

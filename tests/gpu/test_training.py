@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tests.places import REPOSITORY
+from tests.waiting import WAIT_SECONDS
 
 pytestmark = pytest.mark.gpu
 
@@ -32,7 +33,7 @@ def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "32"])
 def test_a_gpu_run_finishes_with_finite_losses_for_every_step(tmp_path: Path, precision: str) -> None:
     process = start(tmp_path / "run", f"trainer.precision={precision}")
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 0, output
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert metrics["step"].tolist() == list(range(1, 61))
@@ -42,15 +43,15 @@ def test_a_gpu_run_finishes_with_finite_losses_for_every_step(tmp_path: Path, pr
 
 def test_r12_a_gpu_run_stops_politely_and_goes_on(tmp_path: Path) -> None:
     process = start(tmp_path / "run", "checkpoint.every_n_steps=5")
-    until = time.monotonic() + 120
+    until = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < until and not list(tmp_path.glob("run/checkpoints/step_*.pt")):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 75, output
     assert json.loads((tmp_path / "run" / "run_status.json").read_text())["exit_code"] == 75
     process = start(tmp_path / "run", "checkpoint.every_n_steps=5")
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 0, output
     assert "continues at step" in output
 
@@ -59,5 +60,5 @@ def test_r15_a_non_finite_loss_on_a_gpu_exits_3(tmp_path: Path) -> None:
     process = start(
         tmp_path / "run", "scratch.base_lr=1e30", "scratch.vision_lr=1e30", "trainer.gradient_clip_val=null"
     )
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 3, output

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from tests.parity.cases import CASES, Case
+from tests.waiting import WAIT_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +53,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], d
             cwd=folder,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=WAIT_SECONDS,
         )
         assert done.returncode == 0, done.stderr[-4000:]
     return torch.load(folder / "stock.pt", weights_only=True), torch.load(folder / "ours.pt", weights_only=True)

@@ -17,6 +17,7 @@ from sam2_training.engine.checkpoint.store import SaveFailed
 
 from tests.engine.checkpoint.small_store import names, newest_step, save, store_in
 from tests.places import REPOSITORY
+from tests.waiting import WAIT_SECONDS
 
 
 def test_a_saved_state_comes_back_and_stock_code_can_read_its_weights(tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_r13_all_ranks_load_the_same_file_and_fail_together(tmp_path: Path) -> N
         )
         for rank in (0, 1)
     ]
-    outputs = [process.communicate(timeout=60)[0] for process in started]
+    outputs = [process.communicate(timeout=WAIT_SECONDS)[0] for process in started]
     for output in outputs:
         assert output.split()[-2:] == ["refused", "failed"], outputs
 

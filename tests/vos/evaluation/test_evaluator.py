@@ -218,7 +218,7 @@ with open(os.environ["RESULT"] + str(ranks.rank), "w") as file:
 
 @pytest.fixture(scope="module")
 def seen_by_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return two_ranks.seen_by_two_ranks(RANK, tmp_path_factory.mktemp("ranks"), timeout=120)
+    return two_ranks.seen_by_two_ranks(RANK, tmp_path_factory.mktemp("ranks"))
 
 
 def test_two_ranks_share_the_clips_and_both_have_the_result_of_one(

@@ -17,6 +17,7 @@ from sam2_training.vos.model.tracker import TrainableSAM2
 from torch import Tensor, nn
 
 from tests.vos.moving_clips import make_batch
+from tests.waiting import WAIT_SECONDS
 
 PROGRAM = Path(__file__).with_name("two_rank_step.py")
 
@@ -25,7 +26,7 @@ PROGRAM = Path(__file__).with_name("two_rank_step.py")
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
     folder = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, str(PROGRAM), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     result: dict[str, dict[str, float]] = json.loads((folder / "result.json").read_text())
     return result
