@@ -14,9 +14,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "training"))
 
-from sam2_training.core.config import load_config  # noqa: E402
 from sam2_training.engine.loader import StepLoader  # noqa: E402
 from sam2_training.engine.plan import Order  # noqa: E402
+from sam2_training.tasks import load_config  # noqa: E402
 from sam2_training.vos.clips.dataset import build_dataset  # noqa: E402
 
 EPOCHS = 12

@@ -29,10 +29,10 @@ sys.path[:0] = [str(REPOSITORY / "training")]
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
-from sam2_training.core.config_data import SyntheticConfig  # noqa: E402
-from sam2_training.core.config_model import ModelConfig  # noqa: E402
+from sam2_training.data.config import SyntheticConfig  # noqa: E402
 from sam2_training.data.formats.synthetic import synthetic_video  # noqa: E402
 from sam2_training.data.images import read_image  # noqa: E402
+from sam2_training.vos.config import ModelConfig  # noqa: E402
 from sam2_training.vos.evaluation.prompts import Prompt  # noqa: E402
 from sam2_training.vos.evaluation.tracker import VideoTracker  # noqa: E402
 from sam2_training.vos.model.build import build_network  # noqa: E402

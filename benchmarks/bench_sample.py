@@ -62,8 +62,9 @@ print(json.dumps(times[2:]))
 OURS = """
 import json, sys, time
 import cv2, torch
-from sam2_training.core.config import TrainConfig
-from sam2_training.core.config_data import DatasetConfig, ScratchConfig
+from sam2_training.vos.config import VosConfig
+from sam2_training.engine.former_sections import ScratchConfig
+from sam2_training.vos.config import VosDatasetConfig
 from sam2_training.engine.task import SampleKey
 from sam2_training.vos.clips.dataset import build_dataset
 
@@ -71,8 +72,8 @@ folder, resolution, repeats, num_frames, num_objects = json.loads(sys.argv[1])
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
 scratch = ScratchConfig(resolution=resolution, num_frames=num_frames, max_num_objects=num_objects)
-data = DatasetConfig(img_folder=folder + "/images", gt_folder=folder + "/masks")
-dataset = build_dataset(TrainConfig(scratch=scratch, dataset=data), None)
+data = VosDatasetConfig(img_folder=folder + "/images", gt_folder=folder + "/masks")
+dataset = build_dataset(VosConfig(scratch=scratch, dataset=data), None)
 times = []
 for n in range(repeats + 2):
     start = time.process_time()
@@ -87,7 +88,7 @@ def make_clips(folder: Path) -> None:
     import cv2
     import numpy as np
     from PIL import Image
-    from sam2_training.core.config_data import SyntheticConfig
+    from sam2_training.data.config import SyntheticConfig
     from sam2_training.data.formats.synthetic import synthetic_video
 
     config = SyntheticConfig(num_frames=VIDEO_FRAMES, size=HEIGHT, num_objects=NUM_OBJECTS)

@@ -95,7 +95,7 @@ serve(lambda: loss(model(batch), batch.masks)["core_loss"], model)
 OURS = (
     COMMON
     + """
-from sam2_training.core.config_model import LossConfig, ModelConfig, PromptsConfig
+from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig
 from sam2_training.vos.batch import BatchInfo, VideoBatch
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.step import ClipStep

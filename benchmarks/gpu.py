@@ -97,7 +97,7 @@ measure(step, model)
 OURS = (
     COMMON
     + """
-from sam2_training.core.config_model import LossConfig, ModelConfig
+from sam2_training.vos.config import LossConfig, ModelConfig
 from sam2_training.vos.batch import BatchInfo, VideoBatch
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.step import ClipStep

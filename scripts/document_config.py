@@ -17,12 +17,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "training"))
 
-from sam2_training.core.config import FREE_KEYS, TrainConfig  # noqa: E402
+from sam2_training.engine.former_sections import FREE_KEYS  # noqa: E402
+from sam2_training.vos.config import VosConfig  # noqa: E402
 
 PAGE = REPOSITORY / "docs" / "configuration.md"
 OPENING = """# Configuration: every key
 
-<!-- Written by `make docs` from the classes in training/core/config*.py: change those, not this page. -->
+<!-- Written by `make docs` from the classes in training/sam2_training/*/config.py: change those, not this page. -->
 
 A run is a recipe (a YAML file in `sam2_configs/sam2.1_training/`, or your own) plus overrides on the command line:
 
@@ -62,7 +63,7 @@ def page() -> str:
         "Any other difference from the configuration in the checkpoint changes the mathematics: the run stops with "
         "exit code 2 and lists the differences, unless `checkpoint.allow_config_change=true`.\n"
     )
-    return "\n".join([OPENING, *section(TrainConfig(), ""), closing])
+    return "\n".join([OPENING, *section(VosConfig(), ""), closing])
 
 
 def section(defaults: Any, path: str) -> Iterator[str]:

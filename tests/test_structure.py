@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sam2_training.core.config import TrainConfig, load_config
 from sam2_training.core.places import CONFIG_ROOT
+from sam2_training.tasks import load_config
+from sam2_training.vos.config import VosConfig
 
 from tests.places import REPOSITORY
 
@@ -236,7 +237,7 @@ def test_recipe_opens_with_a_label_and_its_command_composes(recipe: Path) -> Non
 
 
 def config_classes() -> Iterator[tuple[Path, ast.ClassDef]]:
-    for path in sorted((PACKAGE / "core").glob("config*.py")):
+    for path in sorted(PACKAGE.glob("*/config.py")):
         for node in tree_of(path).body:
             if isinstance(node, ast.ClassDef) and node.name.endswith("Config") and node.name != "LoadedConfig":
                 yield path, node
@@ -256,7 +257,7 @@ def test_every_configuration_key_is_documented_where_it_stands() -> None:
 
 
 def test_every_configuration_section_is_frozen() -> None:
-    sections = [value for field in dataclasses.fields(TrainConfig) if dataclasses.is_dataclass(value := field.type)]
+    sections = [value for field in dataclasses.fields(VosConfig) if dataclasses.is_dataclass(value := field.type)]
     assert all(section.__dataclass_params__.frozen for section in sections)  # type: ignore[union-attr]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sam2_training.commands import needs
-from sam2_training.core.config import load_config
+from sam2_training.tasks import load_config
 
 FOLDERS = ("dataset.img_folder=images", "dataset.gt_folder=masks")
 

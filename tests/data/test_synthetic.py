@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sam2_training.core.config_data import SyntheticConfig
+from sam2_training.data.config import SyntheticConfig
 from sam2_training.data.formats.synthetic import synthetic_video
 
 CONFIG = SyntheticConfig(num_frames=8, size=64, num_objects=2)

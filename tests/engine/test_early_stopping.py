@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from sam2_training.core.config_validation import EarlyStoppingConfig
+from sam2_training.engine.config import EarlyStoppingConfig
 from sam2_training.engine.early_stopping import EarlyStopping
 
 METRIC = "val_j_and_f"

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from sam2_training.core.config_model import LrGroupConfig, OptimizerConfig
 from sam2_training.core.errors import CheckpointError, ConfigError
+from sam2_training.engine.config import LrGroupConfig, OptimizerConfig
 from sam2_training.engine.optimizer import (
     build_optimizer,
     count_text,

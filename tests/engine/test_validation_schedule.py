@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from sam2_training.core.config import TrainConfig
-from sam2_training.core.config_run import TrainerConfig
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine import validation
+from sam2_training.engine.config import RunConfig, TrainerConfig
 from sam2_training.engine.plan import Order
 from sam2_training.engine.precision import Precision
 from sam2_training.engine.preemption import StopRequest
@@ -19,7 +18,7 @@ from sam2_training.engine.validation import Validator
 
 
 def validator(folder: Path, total_steps: int = 40, per_epoch: int = 10, **trainer: Any) -> Validator:
-    config = replace(TrainConfig(), trainer=TrainerConfig(**trainer))
+    config = replace(RunConfig(), trainer=TrainerConfig(**trainer))
     order = Order(seed=1, num_samples=per_epoch, global_batch=1, world_size=1)
     nothing: Any = None  # `due` asks the order and the configuration only
     return Validator(nothing, config, order, total_steps, Precision("32", torch.device("cpu")), Ranks(), folder)

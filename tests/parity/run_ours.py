@@ -13,8 +13,8 @@ sys.path[:0] = [str(HERE.parents[1] / "training"), str(HERE)]
 
 import cases  # noqa: E402
 import torch  # noqa: E402
-from sam2_training.core.config_model import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
 from sam2_training.vos.batch import BatchInfo, VideoBatch  # noqa: E402
+from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
 from sam2_training.vos.model import tracker  # noqa: E402
 from sam2_training.vos.model.build import build_network  # noqa: E402
 from sam2_training.vos.model.prompts import Points  # noqa: E402

@@ -12,9 +12,9 @@ import sam2
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from sam2_training.core.config import load_config
 from sam2_training.engine.optimizer import build_optimizer
 from sam2_training.engine.schedule import Schedule
+from sam2_training.tasks import load_config
 
 STOCK = Path(sys.prefix) / "stock"
 TOTAL_STEPS = 100

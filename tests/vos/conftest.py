@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from sam2_training.core.config_model import ModelConfig
+from sam2_training.vos.config import ModelConfig
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.tracker import TrainableSAM2
 

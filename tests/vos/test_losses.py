@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from sam2_training.core.config_model import LossConfig
 from sam2_training.vos import losses as losses_module
 from sam2_training.vos.batch import BatchInfo, FrameOutput, PredictionStep, VideoBatch
+from sam2_training.vos.config import LossConfig
 from sam2_training.vos.losses import LOSS_NAMES, clip_loss, focal_loss, mask_terms
 from torch import Tensor
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from sam2_training.core.config import TrainConfig, load_config
-from sam2_training.core.config_data import SyntheticConfig
 from sam2_training.core.ranks import Ranks
+from sam2_training.data.config import SyntheticConfig
 from sam2_training.engine.precision import Precision
+from sam2_training.tasks import load_config
 from sam2_training.vos import measurement
 from sam2_training.vos.clips.dataset import SyntheticDataset
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.clips import open_clips
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.measurement import LossBatches, SetMeasurement, loss_batches
@@ -24,23 +25,23 @@ FP32 = Precision("32", torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
-def config() -> TrainConfig:
+def config() -> VosConfig:
     loaded = load_config("sam2.1_training/demo", ["scratch.num_frames=3"]).config
     return replace(loaded, dataset=replace(loaded.dataset, synthetic=SyntheticConfig(2, 4, 64, 2)))
 
 
 @pytest.fixture(scope="module")
-def model(config: TrainConfig) -> TrainableSAM2:
+def model(config: VosConfig) -> TrainableSAM2:
     torch.manual_seed(0)
     return build_network(config.model, config.scratch.resolution, config.prompts, config.transforms)
 
 
-def opened(config: TrainConfig, folder: Path) -> SetMeasurement:
+def opened(config: VosConfig, folder: Path) -> SetMeasurement:
     clips = open_clips(config.dataset, 5, None)
     return SetMeasurement(config, Ranks(), clips, loss_batches(SyntheticDataset(config), len(clips)), folder)
 
 
-def test_it_measures_the_same_twice_and_leaves_no_trace(config: TrainConfig, tmp_path: Path) -> None:
+def test_it_measures_the_same_twice_and_leaves_no_trace(config: VosConfig, tmp_path: Path) -> None:
     clicks = load_config("sam2.1_training/demo", ["prompts=clicks"]).config.prompts
     # Where clicks lie is drawn from torch's generator.
     model = build_network(config.model, config.scratch.resolution, clicks, config.transforms)
@@ -61,7 +62,7 @@ def test_it_measures_the_same_twice_and_leaves_no_trace(config: TrainConfig, tmp
 
 
 def test_the_loss_is_the_mean_over_the_objects_of_all_clips(
-    config: TrainConfig, model: TrainableSAM2, tmp_path: Path
+    config: VosConfig, model: TrainableSAM2, tmp_path: Path
 ) -> None:
     clips = open_clips(config.dataset, 5, None)
     batches = loss_batches(SyntheticDataset(config), 2)
@@ -75,7 +76,7 @@ def test_the_loss_is_the_mean_over_the_objects_of_all_clips(
     assert both == pytest.approx((first + second) / 2, rel=1e-6)  # two objects in each
 
 
-def test_details_are_kept_and_read_back(config: TrainConfig, model: TrainableSAM2, tmp_path: Path) -> None:
+def test_details_are_kept_and_read_back(config: VosConfig, model: TrainableSAM2, tmp_path: Path) -> None:
     videos = opened(config, tmp_path)
     values = videos.measure(model, 4, FP32, lambda: None)
     kept = json.loads((tmp_path / "step_00000004.json").read_text())
@@ -92,7 +93,7 @@ def test_details_are_kept_and_read_back(config: TrainConfig, model: TrainableSAM
 
 
 def test_a_full_disk_is_said_once_and_the_numbers_are_there(
-    config: TrainConfig, model: TrainableSAM2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: VosConfig, model: TrainableSAM2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[tuple[object, ...]] = []
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sam2_training.core.config_model import LossConfig
+from sam2_training.vos.config import LossConfig
 from sam2_training.vos.model.step import ClipStep
 from sam2_training.vos.model.tracker import TrainableSAM2
 from sam2_training.vos.propagation import mean_iou, propagate

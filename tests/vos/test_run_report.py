@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sam2_training.core.config import load_config
 from sam2_training.engine.task import RunFacts
 from sam2_training.report.data import ReportData
+from sam2_training.tasks import load_config
 from sam2_training.vos.evaluation.result import ClipResult, EvaluationResult
 from sam2_training.vos.metrics.scores import ObjectScore
 from sam2_training.vos.run_report import comparison_lines, report_data, score_table

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from sam2_training.core.config_validation import CheckpointingConfig
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine.checkpoint import files
 from sam2_training.engine.checkpoint.best import BestWeights
+from sam2_training.engine.former_sections import CheckpointingConfig
 from torch import nn
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sam2_training.core.config_run import TrainerConfig
 from sam2_training.core.errors import DataError
 from sam2_training.core.ranks import Ranks
+from sam2_training.engine.config import TrainerConfig
 from sam2_training.engine.logging.console import banner_text, memory_text
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.logging.table import MetricsTable, read_metrics

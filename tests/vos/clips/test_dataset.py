@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import sam2_training.data.images as readers
 import torch
-from sam2_training.core.config import TrainConfig
-from sam2_training.core.config_data import DatasetConfig, ScratchConfig, SyntheticConfig, TransformsConfig
 from sam2_training.core.errors import ConfigError, DataError
+from sam2_training.data.config import SyntheticConfig
 from sam2_training.data.images import UnreadableFileError
+from sam2_training.engine.former_sections import ScratchConfig
 from sam2_training.engine.task import SampleKey
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.clips.collate import BadSample
 from sam2_training.vos.clips.dataset import ClipDataset, SyntheticDataset, build_dataset
 from sam2_training.vos.clips.planes import unpack_planes
+from sam2_training.vos.config import TransformsConfig, VosConfig, VosDatasetConfig
 
 
 class Keyed(torch.utils.data.Dataset):
@@ -215,10 +216,10 @@ def test_batch_of_bad_clips_becomes_a_blank_clip_without_weight(folders):
     assert isinstance(dataset[SampleKey(0, 0, 1)], BadSample)
 
 
-def synthetic_config(**changes) -> TrainConfig:
+def synthetic_config(**changes) -> VosConfig:
     made = SyntheticConfig(num_videos=5, num_frames=4, size=48, num_objects=2)
-    dataset = replace(DatasetConfig(dataset_type="synthetic", synthetic=made), **changes)
-    return TrainConfig(scratch=ScratchConfig(resolution=64, num_frames=3), dataset=dataset)
+    dataset = replace(VosDatasetConfig(dataset_type="synthetic", synthetic=made), **changes)
+    return VosConfig(scratch=ScratchConfig(resolution=64, num_frames=3), dataset=dataset)
 
 
 def test_synthetic_dataset_has_the_same_interface():

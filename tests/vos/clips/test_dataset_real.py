@@ -6,22 +6,22 @@ import json
 
 import numpy as np
 import pytest
-from sam2_training.core.config import TrainConfig
-from sam2_training.core.config_data import DatasetConfig, ScratchConfig, TransformsConfig
 from sam2_training.data.formats.folders import natural_key
 from sam2_training.data.images import read_mask
 from sam2_training.data.index import VideoIndex, build_index
+from sam2_training.engine.former_sections import ScratchConfig
 from sam2_training.engine.task import SampleKey
 from sam2_training.vos.clips.clip_reader import read_clip
 from sam2_training.vos.clips.dataset import ClipDataset
 from sam2_training.vos.clips.planes import unpack_planes
 from sam2_training.vos.clips.sampler import EvalSampler, RandomUniformSampler
+from sam2_training.vos.config import TransformsConfig, VosConfig, VosDatasetConfig
 
 
 @pytest.fixture(scope="module")
 def index(real_data) -> VideoIndex:
     folder = real_data / "vos"
-    config = DatasetConfig(img_folder=str(folder / "JPEGImages"), gt_folder=str(folder / "Annotations"))
+    config = VosDatasetConfig(img_folder=str(folder / "JPEGImages"), gt_folder=str(folder / "Annotations"))
     return build_index(config, 4, None)
 
 
@@ -32,7 +32,7 @@ def video(index: VideoIndex, name: str):
 @pytest.mark.parametrize("part", ["vos", "vos_short"])
 def test_index_agrees_with_the_manifest(real_data, part):
     folder = real_data / part
-    config = DatasetConfig(img_folder=str(folder / "JPEGImages"), gt_folder=str(folder / "Annotations"))
+    config = VosDatasetConfig(img_folder=str(folder / "JPEGImages"), gt_folder=str(folder / "Annotations"))
     built = build_index(config, 1, None)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert list(built.table.names) == sorted(manifest, key=natural_key)
@@ -99,8 +99,8 @@ def test_dogs_jump_planes_are_the_files_ids(index):
 def test_augmented_real_clips_batch_together(index, real_data):
     scratch = ScratchConfig(resolution=128, num_frames=4)
     folder = real_data / "vos"
-    data = DatasetConfig(img_folder=str(folder / "JPEGImages"), gt_folder=str(folder / "Annotations"))
-    dataset = ClipDataset(TrainConfig(scratch=scratch, dataset=data, transforms=TransformsConfig()), index)
+    data = VosDatasetConfig(img_folder=str(folder / "JPEGImages"), gt_folder=str(folder / "Annotations"))
+    dataset = ClipDataset(VosConfig(scratch=scratch, dataset=data, transforms=TransformsConfig()), index)
     batch = dataset.collate([dataset[SampleKey(0, n, n)] for n in range(7)])
     assert batch.frames.shape == (7, 4, 128, 128, 3)
     assert set(batch.object_clip.tolist()) == set(range(7))

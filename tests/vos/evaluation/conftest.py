@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sam2_training.core.config_data import SyntheticConfig
+from sam2_training.data.config import SyntheticConfig
 from sam2_training.vos.evaluation.clips import SyntheticClip
 from sam2_training.vos.model.tracker import TrainableSAM2
 

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from sam2_training.core.config_data import DatasetConfig, SyntheticConfig
 from sam2_training.core.errors import DataError
+from sam2_training.data.config import SyntheticConfig
 from sam2_training.data.formats.synthetic import synthetic_video
+from sam2_training.vos.config import VosDatasetConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip, first_frame, open_clips, select_clips
 
 HEIGHT, WIDTH = 24, 32
@@ -43,8 +44,8 @@ class Videos:
             if ids is not None:
                 self.mask(name, t, squares(ids))
 
-    def config(self, **changes: object) -> DatasetConfig:
-        return DatasetConfig(img_folder=str(self.images), gt_folder=str(self.masks), **changes)  # type: ignore[arg-type]
+    def config(self, **changes: object) -> VosDatasetConfig:
+        return VosDatasetConfig(img_folder=str(self.images), gt_folder=str(self.masks), **changes)  # type: ignore[arg-type]
 
     def clips(self, **changes: object) -> list[EvaluationClip]:
         return open_clips(self.config(**changes), 0, None)
@@ -94,7 +95,7 @@ def test_one_folder_per_object_may_label_and_overlap_as_it_likes(videos: Videos)
 def test_sparse_labels_of_a_real_video(real_data: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("caps\n")
     folder = real_data / "vos"
-    config = DatasetConfig(
+    config = VosDatasetConfig(
         img_folder=str(folder / "JPEGImages"),
         gt_folder=str(folder / "Annotations"),
         file_list_txt=str(tmp_path / "list.txt"),
@@ -108,7 +109,7 @@ def test_sparse_labels_of_a_real_video(real_data: Path, tmp_path: Path) -> None:
 
 def test_generated_clips_are_training_s_videos_of_that_seed() -> None:
     made = SyntheticConfig(num_videos=3, num_frames=4, size=48, num_objects=2)
-    clips = open_clips(DatasetConfig(dataset_type="synthetic", synthetic=made), 11, None)
+    clips = open_clips(VosDatasetConfig(dataset_type="synthetic", synthetic=made), 11, None)
     assert [clip.name for clip in clips] == ["synthetic-0", "synthetic-1", "synthetic-2"]
     for number, clip in enumerate(clips):
         frames, masks = synthetic_video(11, number, made)

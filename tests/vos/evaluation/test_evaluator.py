@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sam2_training.core.config_data import SyntheticConfig
 from sam2_training.core.errors import DataError
 from sam2_training.core.ranks import Ranks
+from sam2_training.data.config import SyntheticConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip, SyntheticClip
 from sam2_training.vos.evaluation.evaluator import divide, evaluate
 from sam2_training.vos.evaluation.prompts import PromptSpec
@@ -188,7 +188,7 @@ import json, os
 import torch
 torch.set_num_threads(1)
 from tests.vos.evaluation.stock_tracking import TINY, vivid_network
-from sam2_training.core.config_data import SyntheticConfig
+from sam2_training.data.config import SyntheticConfig
 from sam2_training.core.ranks import process_group, ranks_from_environment
 from sam2_training.core.errors import DataError
 from sam2_training.vos.evaluation.clips import SyntheticClip

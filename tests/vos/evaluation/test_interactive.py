@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sam2_training.core.config_data import DatasetConfig
 from sam2_training.core.ranks import Ranks
 from sam2_training.data.index import build_index
+from sam2_training.vos.config import VosDatasetConfig
 from sam2_training.vos.evaluation.clips import FolderClip, SyntheticClip, folder_clips
 from sam2_training.vos.evaluation.evaluator import evaluate
 from sam2_training.vos.evaluation.interactive import track_interactively
@@ -39,7 +39,7 @@ def iou(one: np.ndarray, other: np.ndarray) -> float:
 def dogs_clip(real_data: Path, tmp_path: Path) -> FolderClip:
     (tmp_path / "list.txt").write_text("dogs-jump\n")
     folder = real_data / "vos"
-    config = DatasetConfig(
+    config = VosDatasetConfig(
         img_folder=str(folder / "JPEGImages"),
         gt_folder=str(folder / "Annotations"),
         file_list_txt=str(tmp_path / "list.txt"),

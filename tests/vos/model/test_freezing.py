@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sam2_training.core.config_model import LossConfig, ModelConfig
 from sam2_training.core.errors import ConfigError
+from sam2_training.vos.config import LossConfig, ModelConfig
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.freezing import OWN_PARAMETERS, freeze, trainable_table
 from sam2_training.vos.model.step import ClipStep

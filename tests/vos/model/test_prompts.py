@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from sam2_training.core.config_model import PromptsConfig
+from sam2_training.vos.config import PromptsConfig
 from sam2_training.vos.model.prompts import (
     LABEL_PADDING,
     Points,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sam2_training.core.config_model import ModelConfig
 from sam2_training.core.errors import CheckpointError, ConfigError
+from sam2_training.vos.config import ModelConfig
 from sam2_training.vos.model import published
 from sam2_training.vos.model.names import PUBLISHED, resolve_network
 from sam2_training.vos.model.published import (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from sam2_training.core.config_model import LossConfig, ModelConfig
+from sam2_training.vos.config import LossConfig, ModelConfig
 from sam2_training.vos.losses import clip_loss
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.prompts import mask_plan

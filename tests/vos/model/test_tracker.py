@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sam2_training.core.config_model import LossConfig, PromptsConfig
 from sam2_training.vos.batch import FrameOutput, VideoBatch
+from sam2_training.vos.config import LossConfig, PromptsConfig
 from sam2_training.vos.losses import clip_loss
 from sam2_training.vos.model.prompts import PromptPlan, mask_plan
 from sam2_training.vos.model.step import ClipStep

@@ -18,8 +18,8 @@ sys.path[:0] = [str(HERE.parents[2] / "training"), str(HERE.parent)]
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from moving_clips import make_batch  # noqa: E402
-from sam2_training.core.config_model import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
 from sam2_training.vos.batch import VideoBatch  # noqa: E402
+from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
 from sam2_training.vos.model import tracker  # noqa: E402
 from sam2_training.vos.model.build import build_network  # noqa: E402
 from sam2_training.vos.model.prompts import Points  # noqa: E402

@@ -7,8 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from sam2_training.core.config import LoadedConfig, TrainConfig, load_config
 from sam2_training.core.errors import TrainingError
+from sam2_training.engine.config import LoadedConfig
+from sam2_training.tasks import load_config
+from sam2_training.vos.config import VosConfig
 
 REQUIRED_GAIN = 0.25
 """Mean IoU that training must add on unseen clips."""
@@ -19,14 +21,14 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the demo; overrides of the recipe as arguments. The exit code: 0 if the network learned."""
     began = time.monotonic()
     try:
-        loaded = load_config("sam2.1_training/demo", sys.argv[1:] if argv is None else argv)
+        loaded = load_config("sam2.1_training/demo", sys.argv[1:] if argv is None else argv, VosConfig)
         return _run(loaded, began)
     except TrainingError as error:
         print(f"{error.kind}: {error}", file=sys.stderr)
         return error.exit_code
 
 
-def _run(loaded: LoadedConfig, began: float) -> int:
+def _run(loaded: LoadedConfig[VosConfig], began: float) -> int:
     from sam2_training.commands.launch import train_in_this_process
     from sam2_training.vos.demo_evaluation import DemoEvaluation
 
@@ -45,7 +47,7 @@ def _run(loaded: LoadedConfig, began: float) -> int:
     return 0 if after - before >= REQUIRED_GAIN else 1
 
 
-def _show(config: TrainConfig, before: float, after: float, picture: Path, seconds: float) -> None:
+def _show(config: VosConfig, before: float, after: float, picture: Path, seconds: float) -> None:
     size = config.scratch.resolution
     print()
     print(f"Mean IoU on {NUM_TEST_CLIPS} unseen clips, first frame's masks given, {size} px, propagated frames only:")
@@ -58,7 +60,7 @@ def _show(config: TrainConfig, before: float, after: float, picture: Path, secon
         print("The network did not learn what it should have: something is wrong with this installation or change.")
 
 
-def _show_report(loaded: LoadedConfig) -> None:
+def _show_report(loaded: LoadedConfig[VosConfig]) -> None:
     """J&F of the run's own validations, before and after, and where to look at them."""
     from sam2_training.vos.evaluation.result import EvaluationResult
 

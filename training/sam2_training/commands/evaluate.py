@@ -8,11 +8,14 @@ import os
 import sys
 from pathlib import Path
 
-from sam2_training.core.config import LoadedConfig, fingerprint, load_config
 from sam2_training.core.errors import EXIT_FINISHED, TrainingError
 from sam2_training.core.places import PACKAGE
+from sam2_training.core.schema import fingerprint
+from sam2_training.engine.config import LoadedConfig
+from sam2_training.tasks import load_config
 from sam2_training.vos.commands.comparison import Requirement
 from sam2_training.vos.commands.failures import check_output_folder, report_failure
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.prompts import PromptSpec
 
 EXIT_REQUIREMENT = 1
@@ -66,7 +69,9 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     arguments = parse_arguments(argv)
     try:
-        loaded = load_config(arguments.config, [*arguments.overrides, f"launcher.gpus_per_node={arguments.num_gpus}"])
+        loaded = load_config(
+            arguments.config, [*arguments.overrides, f"launcher.gpus_per_node={arguments.num_gpus}"], VosConfig
+        )
         spec = PromptSpec.parse(arguments.prompt or loaded.config.evaluation.prompt)
         requirements = [Requirement.parse(text, bool(arguments.baseline)) for text in arguments.require]
         arguments.output = arguments.output or loaded.log_dir / "evaluation" / Path(arguments.checkpoint).stem
@@ -81,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
 def run_shared(
     argv: list[str],
     arguments: argparse.Namespace,
-    loaded: LoadedConfig,
+    loaded: LoadedConfig[VosConfig],
     spec: PromptSpec,
     requirements: list[Requirement],
 ) -> int:
@@ -104,7 +109,9 @@ def run_shared(
     return EXIT_FINISHED  # torchrun would take a requirement that does not hold for a failure
 
 
-def run(arguments: argparse.Namespace, loaded: LoadedConfig, spec: PromptSpec, requirements: list[Requirement]) -> int:
+def run(
+    arguments: argparse.Namespace, loaded: LoadedConfig[VosConfig], spec: PromptSpec, requirements: list[Requirement]
+) -> int:
     """Evaluates as one rank (the only one, or one of several); the main rank prints the table and writes the files."""
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
     from sam2_training.core.ranks import process_group, ranks_from_environment

@@ -6,9 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from sam2_training.core.config import LoadedConfig, load_config
 from sam2_training.core.errors import EXIT_FINISHED, TrainingError
+from sam2_training.engine.config import LoadedConfig
+from sam2_training.tasks import load_config
 from sam2_training.vos.commands.failures import check_output_folder, report_failure
+from sam2_training.vos.config import VosConfig
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
@@ -34,12 +36,12 @@ def main(argv: list[str] | None = None) -> int:
     """Exports as the command line says; the exit code."""
     arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
     try:
-        return run(arguments, load_config(arguments.config, arguments.overrides))
+        return run(arguments, load_config(arguments.config, arguments.overrides, VosConfig))
     except (TrainingError, OSError, KeyboardInterrupt) as error:
         return report_failure(error)
 
 
-def run(arguments: argparse.Namespace, loaded: LoadedConfig) -> int:
+def run(arguments: argparse.Namespace, loaded: LoadedConfig[VosConfig]) -> int:
     """Writes and verifies the file, and says what it is; the exit code."""
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
     from sam2_training.vos.commands.export import check_format, export_weights

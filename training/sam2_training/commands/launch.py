@@ -12,20 +12,22 @@ from pathlib import Path
 import psutil
 import torch
 
-from sam2_training.core.config import LoadedConfig, TrainConfig, fingerprint
 from sam2_training.core.errors import ConfigError, HangError, TrainingError
 from sam2_training.core.files import why_not_writable
 from sam2_training.core.ranks import process_group, ranks_from_environment
+from sam2_training.core.schema import fingerprint
+from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.optimizer import describe_groups
 from sam2_training.engine.preemption import StopRequest
 from sam2_training.engine.processes import die_with_parent, is_torchrun_worker, write_status
 from sam2_training.engine.provenance import provenance, write_provenance
+from sam2_training.engine.task import Task
 from sam2_training.engine.trainer import RunResult, Trainer, end_summary
-from sam2_training.vos.task import VosTask
+from sam2_training.tasks import task_class
 
 
-def check_devices(config: TrainConfig) -> None:
+def check_devices(config: RunConfig) -> None:
     """Raises ConfigError when this machine has fewer GPUs than processes were asked for; on a CPU any number runs."""
     if config.trainer.accelerator == "cpu":
         return
@@ -56,7 +58,7 @@ def check_log_dir(log_dir: Path) -> None:
         )
 
 
-def train_in_this_process(loaded: LoadedConfig) -> int:
+def train_in_this_process(loaded: LoadedConfig[RunConfig]) -> int:
     """Trains as one rank (the only one, or one that torchrun started); the exit code, also in run_status.json."""
     if is_torchrun_worker():
         die_with_parent()
@@ -98,12 +100,12 @@ def _lost_each_other(error: Exception) -> TrainingError | None:
     return None
 
 
-def _train(loaded: LoadedConfig) -> RunResult:
+def _train(loaded: LoadedConfig[RunConfig]) -> RunResult:
     config = loaded.config
     ranks = ranks_from_environment(config.trainer.accelerator)
     torch.use_deterministic_algorithms(config.trainer.deterministic)
     with StopRequest() as stop, process_group(ranks, config.trainer.collective_timeout_minutes * 60):
-        task = VosTask(config, ranks, loaded.log_dir, loaded.name)
+        task: Task = task_class(config)(config, ranks, loaded.log_dir, loaded.name)
         trainer = Trainer(loaded, task, ranks)
         with contextlib.closing(_open_log(loaded, task, trainer)) as log:
             log.banner(list(_start_summary(loaded, task, trainer)))
@@ -125,7 +127,7 @@ def _train(loaded: LoadedConfig) -> RunResult:
     return result
 
 
-def _open_log(loaded: LoadedConfig, task: VosTask, trainer: Trainer) -> RunLog:
+def _open_log(loaded: LoadedConfig[RunConfig], task: Task, trainer: Trainer) -> RunLog:
     """The run's log, with the configuration and the provenance written beside it."""
     config, ranks, folder = loaded.config, trainer.ranks, loaded.log_dir
     log = RunLog(
@@ -143,7 +145,7 @@ def _open_log(loaded: LoadedConfig, task: VosTask, trainer: Trainer) -> RunLog:
     return log
 
 
-def _start_summary(loaded: LoadedConfig, task: VosTask, trainer: Trainer) -> Iterator[str]:
+def _start_summary(loaded: LoadedConfig[RunConfig], task: Task, trainer: Trainer) -> Iterator[str]:
     """The lines of the start banner; "# " marks a heading."""
     ranks, config = trainer.ranks, loaded.config
     yield f"# SAM 2.1 training: {loaded.name}"

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator
 
 from sam2_training.commands.train import load, parse_arguments
-from sam2_training.core.config import TrainConfig
-from sam2_training.core.config_data import PREFETCHED_BATCHES
 from sam2_training.core.errors import ConfigError, described
+from sam2_training.engine.config import PREFETCHED_BATCHES
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.model.names import resolve_network
 from sam2_training.vos.model.published import published_files, published_name
 
@@ -24,7 +24,7 @@ OWN_NETWORK_BYTES = 200 * MIB
 def main(argv: list[str] | None = None) -> int:
     """Prints the needs of the run that train.py would start with the same arguments; 2 when the recipe is wrong."""
     try:
-        config = load(parse_arguments(sys.argv[1:] if argv is None else argv)).config
+        config = load(parse_arguments(sys.argv[1:] if argv is None else argv), VosConfig).config
         lines = list(needs(config))
     except ConfigError as error:
         print(described(error), file=sys.stderr)
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def needs(config: TrainConfig) -> Iterator[str]:
+def needs(config: VosConfig) -> Iterator[str]:
     """weights: the published file it starts from, or nothing; shm_mib: room in /dev/shm; disk_mib: for checkpoints."""
     weights = published_name(config.model)
     yield f"weights={weights or ''}"
@@ -41,7 +41,7 @@ def needs(config: TrainConfig) -> Iterator[str]:
     yield f"disk_mib={checkpoints_mib(config, weights)}"
 
 
-def shared_memory_mib(config: TrainConfig) -> int:
+def shared_memory_mib(config: VosConfig) -> int:
     """MiB of /dev/shm that loader workers and the exchange between processes fill at most."""
     scratch = config.scratch
     planes = -(-scratch.max_num_objects // 8)  # masks travel as bit planes, eight objects a byte
@@ -52,7 +52,7 @@ def shared_memory_mib(config: TrainConfig) -> int:
     return per_process * config.launcher.gpus_per_node
 
 
-def checkpoints_mib(config: TrainConfig, weights: str | None) -> int:
+def checkpoints_mib(config: VosConfig, weights: str | None) -> int:
     """MiB that the kept checkpoints, and one more while it is written, take at most."""
     known = published_files()
     name = weights or resolve_network(config.model.name).checkpoint_name

@@ -6,10 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from sam2_training.core.config import LoadedConfig, load_config
 from sam2_training.core.errors import EXIT_FINISHED, ConfigError, TrainingError
+from sam2_training.engine.config import LoadedConfig
+from sam2_training.tasks import load_config
 from sam2_training.vos.commands.failures import check_output_folder, report_failure
 from sam2_training.vos.commands.object_prompts import BOX_FORM, POINT_FORM, PromptArguments
+from sam2_training.vos.config import VosConfig
 
 DEFAULT_FRAMES_PER_SECOND = 24.0
 
@@ -60,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
             raise ConfigError(f"--fps {arguments.fps:g} must be above 0 and below 1000")
         video_path, overrides = input_and_overrides([arguments.input, *arguments.overrides])
         given = PromptArguments.parse(arguments.mask, arguments.boxes, arguments.box, arguments.point)
-        return run(arguments, video_path, load_config(arguments.config, overrides), given)
+        return run(arguments, video_path, load_config(arguments.config, overrides, VosConfig), given)
     except (TrainingError, OSError, KeyboardInterrupt) as error:
         return report_failure(error)
 
@@ -74,7 +76,9 @@ def input_and_overrides(words: list[str]) -> tuple[Path, list[str]]:
     return Path(inputs[0]), [word for word in words if word != inputs[0]]
 
 
-def run(arguments: argparse.Namespace, video_path: Path, loaded: LoadedConfig, given: PromptArguments) -> int:
+def run(
+    arguments: argparse.Namespace, video_path: Path, loaded: LoadedConfig[VosConfig], given: PromptArguments
+) -> int:
     """Tracks what is prompted and writes the files; the exit code."""
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
     from sam2_training.core.ranks import choose_device

@@ -6,9 +6,10 @@ import argparse
 import os
 import sys
 
-from sam2_training.core.config import LoadedConfig, load_config
 from sam2_training.core.errors import ConfigError, TrainingError, described
 from sam2_training.core.places import PACKAGE
+from sam2_training.engine.config import LoadedConfig, RunConfig
+from sam2_training.tasks import ConfigT, load_config
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
@@ -32,7 +33,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_intermixed_args(argv)
 
 
-def load(arguments: argparse.Namespace) -> LoadedConfig:
+def load(arguments: argparse.Namespace, wanted: type[ConfigT]) -> LoadedConfig[ConfigT]:
     """The checked configuration that the command line asks for. Raises ConfigError."""
     overrides = list(arguments.overrides)
     if arguments.num_gpus is not None:
@@ -41,7 +42,7 @@ def load(arguments: argparse.Namespace) -> LoadedConfig:
         overrides.append(f"launcher.num_nodes={arguments.num_nodes}")
     if arguments.use_cluster is not None:
         overrides.append(f"submitit.use_cluster={'true' if arguments.use_cluster else 'false'}")
-    return load_config(arguments.config, overrides)
+    return load_config(arguments.config, overrides, wanted)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     arguments = parse_arguments(argv)
     try:
-        loaded = load(arguments)
+        loaded = load(arguments, RunConfig)
         if arguments.check:
             print(loaded.resolved_yaml(), end="")
             return 0
@@ -59,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
 
 
-def run(loaded: LoadedConfig, argv: list[str]) -> int:
+def run(loaded: LoadedConfig[RunConfig], argv: list[str]) -> int:
     """Trains here, or in as many processes as the configuration asks for; the exit code."""
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
     from sam2_training.commands.launch import check_devices, check_log_dir, train_in_this_process

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
+import json
 import math
 import types
 from collections.abc import Mapping
@@ -124,3 +126,23 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
             return value
         raise ValueError(f"{found} must be text")
     raise TypeError(f"{where}: no conversion to {hint!r} is known")
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """Nested plain values (lists, not tuples), ready for YAML or JSON; the inverse of `parse_section`."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return plain
+
+
+def flatten(values: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """{"a.b": value} of nested sections."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        where = f"{path}.{key}" if path else key
+        flat.update(flatten(value, where) if isinstance(value, dict) else {where: value})
+    return flat
+
+
+def fingerprint(config: Any) -> str:
+    """SHA-256 (hex) of the configuration."""
+    return hashlib.sha256(json.dumps(as_dict(config), sort_keys=True).encode()).hexdigest()

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from iopath.common.file_io import g_pathmgr
 
-from sam2_training.core.config_data import DatasetConfig
 from sam2_training.core.errors import DataError
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.core.text import count, some
@@ -24,6 +23,7 @@ from sam2_training.data.formats.folders import join, list_names, natural_key, sc
 from sam2_training.data.images import UnreadableFileError
 from sam2_training.data.table import Video, VideoTable, load_table, save_table
 from sam2_training.vos.clips.sampler import RandomUniformSampler
+from sam2_training.vos.config import VosDatasetConfig
 
 LISTED_AT_MOST = 10
 """Problems that an error message spells out; the rest is counted."""
@@ -89,7 +89,7 @@ class VideoIndex:
 
 
 def build_index(
-    config: DatasetConfig, num_frames: int, cache_dir: Path | None, heartbeat: HeartbeatCallback = no_heartbeat
+    config: VosDatasetConfig, num_frames: int, cache_dir: Path | None, heartbeat: HeartbeatCallback = no_heartbeat
 ) -> VideoIndex:
     """The index of config's folders, for clips of num_frames frames.
 
@@ -118,7 +118,7 @@ def build_index(
     return _usable(index, RandomUniformSampler.of(config, num_frames, 1))
 
 
-def _video_names(config: DatasetConfig, img_folder: str) -> list[str]:
+def _video_names(config: VosDatasetConfig, img_folder: str) -> list[str]:
     """The videos to use, in natural order. Raises DataError if a listed one does not exist."""
     if config.file_list_txt is None:
         names = [name for name in list_names(img_folder) if g_pathmgr.isdir(join(img_folder, name))]
@@ -156,7 +156,7 @@ def _require_masks(names: list[str], img_folder: str, gt_folder: str) -> None:
         )
 
 
-def _cache_path(cache_dir: Path | None, config: DatasetConfig) -> Path | None:
+def _cache_path(cache_dir: Path | None, config: VosDatasetConfig) -> Path | None:
     """One file per pair of folders and list, so that two datasets of a run do not drive each other out."""
     if cache_dir is None:
         return None
@@ -239,7 +239,7 @@ def _stamp(img_folder: str, gt_folder: str, name: str, object_folders: Sequence[
     return np.uint64(int.from_bytes(hashlib.blake2b(repr(times).encode(), digest_size=8).digest(), "little"))
 
 
-def _tolerate(failures: list[tuple[str, DataError]], num_videos: int, config: DatasetConfig) -> tuple[str, ...]:
+def _tolerate(failures: list[tuple[str, DataError]], num_videos: int, config: VosDatasetConfig) -> tuple[str, ...]:
     """Lines on the videos that on_bad_sample=skip leaves out. Raises DataError if the failures are not tolerable."""
     if not failures:
         return ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sam2_training.core.config_validation import EarlyStoppingConfig, Mode, mode_of
+from sam2_training.engine.config import EarlyStoppingConfig, Mode, mode_of
 
 
 def is_better(value: float, than: float, mode: Mode, min_delta: float = 0.0) -> bool:

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from sam2_training.core.config_data import PREFETCHED_BATCHES
 from sam2_training.core.errors import TrainingError
+from sam2_training.engine.config import PREFETCHED_BATCHES
 from sam2_training.engine.plan import Order
 from sam2_training.engine.preemption import STOP_SIGNALS
 from sam2_training.engine.processes import die_with_parent

@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from sam2_training.core.config_model import OptimizerConfig
 from sam2_training.core.errors import ConfigError
+from sam2_training.engine.config import OptimizerConfig
 
 
 def parameter_groups(model: nn.Module, base_lr: float, config: OptimizerConfig) -> list[dict[str, Any]]:

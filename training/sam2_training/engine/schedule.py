@@ -11,7 +11,7 @@ from fvcore.common.param_scheduler import (
     ParamScheduler,
 )
 
-from sam2_training.core.config_model import SchedulerConfig
+from sam2_training.engine.config import SchedulerConfig
 
 
 class Schedule:

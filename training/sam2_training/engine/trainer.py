@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sam2_training.core.config import LoadedConfig
 from sam2_training.core.errors import EXIT_FINISHED, EXIT_PREEMPTED, DataError, NonFiniteError, TrainingError
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.rng import derive_seed, rng_for
 from sam2_training.engine.checkpoint.policy import SavePolicy
 from sam2_training.engine.checkpoint.state import resume_or_start
+from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.engine.loader import StepLoader
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.optimizer import build_optimizer, load_optimizer_state, optimizer_state
@@ -44,7 +44,7 @@ class RunResult:
 class Trainer:
     """One training, from the newest intact checkpoint (or the initial weights) to the last step or a stop request."""
 
-    def __init__(self, loaded: LoadedConfig, task: Task, ranks: Ranks) -> None:
+    def __init__(self, loaded: LoadedConfig[RunConfig], task: Task, ranks: Ranks) -> None:
         self.loaded, self.config = loaded, loaded.config
         self.task, self.ranks = task, ranks
         config = self.config
@@ -222,9 +222,9 @@ class Trainer:
         return totals, grad_norm
 
     def _picture(self, step: int, batch: Batch, log: RunLog) -> None:
-        """Shows what the network makes of a training clip, where visualization.train_every_n_steps asks for it."""
-        wanted = self.config.visualization
-        if wanted.enabled and wanted.train_every_n_steps and step % wanted.train_every_n_steps == 0:
+        """Shows what the network makes of a training batch, where the configuration asks for it."""
+        interval = self.config.picture_interval
+        if interval and step % interval == 0:
             on_device = batch.to(self.ranks.device)
             self.ranks.on_main(lambda: log.picture("training", self.task.training_picture(self.model, on_device), step))
 
@@ -253,11 +253,11 @@ class Trainer:
         epoch, step_in_epoch = self.order.epoch_of(self.state.step)
         before = 0 if step_in_epoch == 0 else self.state.bad_samples
         self.state.bad_samples = before + on_all_ranks
-        allowed = self.config.dataset.max_bad_fraction * len(self.task.dataset())
+        allowed = self.config.max_bad_fraction * len(self.task.dataset())
         if self.state.bad_samples > allowed:
             raise DataError(
                 f"{self.state.bad_samples} clip(s) of epoch {epoch + 1} could not be used, more than "
-                f"dataset.max_bad_fraction={self.config.dataset.max_bad_fraction} allows ({allowed:g} of "
+                f"dataset.max_bad_fraction={self.config.max_bad_fraction} allows ({allowed:g} of "
                 f"{len(self.task.dataset())}). The warnings above name the files; mend them or raise the fraction."
             )
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import nn
 
-from sam2_training.core.config import TrainConfig
 from sam2_training.core.errors import EXIT_PREEMPTED, TrainingError
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.text import duration
 from sam2_training.engine.checkpoint.best import BestWeights
+from sam2_training.engine.config import RunConfig
 from sam2_training.engine.early_stopping import EarlyStopping
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.plan import Order
@@ -42,7 +42,7 @@ class Validator:
     def __init__(
         self,
         validation: Validation,
-        config: TrainConfig,
+        config: RunConfig,
         order: Order,
         total_steps: int,
         precision: Precision,

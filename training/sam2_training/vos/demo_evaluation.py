@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sam2_training.core.config import TrainConfig
-from sam2_training.core.config_data import AffineConfig, ColorJitterConfig, TransformsConfig
 from sam2_training.core.rng import derive_seed
 from sam2_training.data.rle import decode_masks, encode_masks
 from sam2_training.engine.task import SampleKey
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.clips.dataset import SyntheticDataset
+from sam2_training.vos.config import AffineConfig, ColorJitterConfig, TransformsConfig, VosConfig
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.tracker import TrainableSAM2
 from sam2_training.vos.model.weights import load_weights
@@ -38,7 +37,7 @@ class DemoEvaluation:
     They come from a seed of their own; nothing is augmented. Every clip starts from its first frame's true masks.
     """
 
-    def __init__(self, config: TrainConfig, num_clips: int) -> None:
+    def __init__(self, config: VosConfig, num_clips: int) -> None:
         none = ColorJitterConfig()
         plain = TransformsConfig(0.0, AffineConfig(0.0, 0.0), none, 0.0, none)
         num_frames = config.dataset.synthetic.num_frames

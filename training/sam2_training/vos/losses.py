@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sam2_training.core.config_model import LossConfig
 from sam2_training.vos.batch import FrameOutput, PredictionStep, VideoBatch
+from sam2_training.vos.config import LossConfig
 
 CHUNK_VALUES = 1 << 16
 """Values worked on at a time on a CPU: 256 KiB a float32 map, so that the few maps of a step stay in a core's cache."""

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from sam2_training.core.config import TrainConfig
 from sam2_training.core.files import write_text
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.rng import derive_seed, rng_for
@@ -20,6 +19,7 @@ from sam2_training.core.shared_work import HeartbeatCallback
 from sam2_training.engine.task import SampleKey
 from sam2_training.pictures.mask_png import write_masks_png
 from sam2_training.vos.batch import VideoBatch
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.evaluator import evaluate
 from sam2_training.vos.evaluation.prompts import PromptSpec
@@ -40,7 +40,7 @@ class SetMeasurement:
     """Measures a network on one set of videos and keeps the details in a folder: step_<n>.json, masks/."""
 
     def __init__(
-        self, config: TrainConfig, ranks: Ranks, clips: Sequence[EvaluationClip], batches: LossBatches, folder: Path
+        self, config: VosConfig, ranks: Ranks, clips: Sequence[EvaluationClip], batches: LossBatches, folder: Path
     ) -> None:
         self.config, self.ranks, self.clips, self.batches, self.folder = config, ranks, clips, batches, folder
         self.spec = PromptSpec.parse(config.evaluation.prompt)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sam2_training.core.config import TrainConfig
 from sam2_training.data.index import VideoIndex
 from sam2_training.report.data import DatasetSummary
 from sam2_training.report.page import write_report
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.measurement import SetMeasurement
 from sam2_training.vos.run_pictures import write_gif
 from sam2_training.vos.run_report import describe_datasets, report_data
@@ -20,7 +20,7 @@ class ReportWriter:
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: VosConfig,
         name: str,
         log_dir: Path,
         training_index: VideoIndex | None,

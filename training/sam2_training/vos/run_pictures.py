@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from sam2_training.core.config import TrainConfig
 from sam2_training.pictures.strips import StripRow, comparison_strip, film_strip, spread_frames, strided_frames
 from sam2_training.pictures.video import write_overlay_gif
 from sam2_training.report.data import ReportStrip, StripPlace
 from sam2_training.vos.batch import VideoBatch
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.result import ClipResult
 from sam2_training.vos.measurement import BEST, INITIAL, NEWEST, SetMeasurement
@@ -26,7 +26,7 @@ from sam2_training.vos.model.tracker import TrainableSAM2
 GIF_FRAMES_PER_SECOND = 5.0
 
 
-def film_strips(config: TrainConfig, videos: SetMeasurement, facts: Any) -> list[ReportStrip]:
+def film_strips(config: VosConfig, videos: SetMeasurement, facts: Any) -> list[ReportStrip]:
     """Film strips of the best, the median and the worst video by J&F of the weights that the table shows as after."""
     after_step = facts.best_step if facts.best_step is not None else (facts.history[-1]["step"] if facts.history else 0)
     after, before = videos.result_of(int(after_step)), videos.result_of(0)
@@ -48,7 +48,7 @@ def film_strips(config: TrainConfig, videos: SetMeasurement, facts: Any) -> list
 
 
 def _strip(
-    config: TrainConfig,
+    config: VosConfig,
     place: StripPlace,
     clip: EvaluationClip,
     after: ClipResult,
@@ -110,7 +110,7 @@ def _j_at(clip: ClipResult | None, frame_index: int) -> Sequence[float | None] |
     return found if any(j is not None for j in found) else None
 
 
-def write_gif(config: TrainConfig, videos: SetMeasurement, facts: Any, folder: Path) -> None:
+def write_gif(config: VosConfig, videos: SetMeasurement, facts: Any, folder: Path) -> None:
     """<folder>/step_<n>.gif: the first video with the masks predicted last; nothing where no masks are kept."""
     clip = videos.clips[0]
     newest = videos.masks_folder(NEWEST if facts.step else INITIAL) / clip.name

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from iopath.common.file_io import g_pathmgr
 from PIL import Image
 
-from sam2_training.core.config import TrainConfig
 from sam2_training.data.index import VideoIndex
 from sam2_training.report.curves import training_charts
 from sam2_training.report.data import (
@@ -23,6 +22,7 @@ from sam2_training.report.data import (
     worse_warnings,
 )
 from sam2_training.report.summary import summarize_dataset
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip, FolderClip
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.measurement import SetMeasurement
@@ -37,7 +37,7 @@ OPENED_VIDEOS = 500
 
 def report_data(
     name: str,
-    config: TrainConfig,
+    config: VosConfig,
     sets: Mapping[str, SetMeasurement],
     datasets: Sequence[DatasetSummary],
     facts: Any,
@@ -70,7 +70,7 @@ def report_data(
     )
 
 
-def _why_no_comparison(config: TrainConfig, sets: Mapping[str, SetMeasurement]) -> str:
+def _why_no_comparison(config: VosConfig, sets: Mapping[str, SetMeasurement]) -> str:
     if "validation" not in sets:
         return (
             "No videos were set aside: dataset.val_fraction or val_dataset would tell what this training is worth. "

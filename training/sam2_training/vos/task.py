@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from sam2_training.core.config import TrainConfig
 from sam2_training.core.ranks import Ranks
 from sam2_training.data.index import VideoIndex
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.clips.dataset import ClipDataset, SyntheticDataset, training_index
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.freezing import freeze, trainable_table
 from sam2_training.vos.model.names import resolve_network
@@ -30,7 +30,7 @@ class VosTask:
     Opening it builds (or finds) the dataset index, so wrong data is found before the network is built.
     """
 
-    def __init__(self, config: TrainConfig, ranks: Ranks, log_dir: Path, name: str = "training") -> None:
+    def __init__(self, config: VosConfig, ranks: Ranks, log_dir: Path, name: str = "training") -> None:
         """name: the recipe's, for the report's title."""
         self.config = config
         self._initial_weights = initial_checkpoint(config.model)

@@ -9,14 +9,13 @@ from typing import Any
 
 from torch import nn
 
-from sam2_training.core.config import TrainConfig
-from sam2_training.core.config_data import AffineConfig, ColorJitterConfig, DatasetConfig, TransformsConfig
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.rng import derive_seed
 from sam2_training.core.shared_work import HeartbeatCallback
 from sam2_training.data.index import VideoIndex, build_index
 from sam2_training.report.data import worse_warnings
 from sam2_training.vos.clips.dataset import ClipDataset, SyntheticDataset
+from sam2_training.vos.config import AffineConfig, ColorJitterConfig, TransformsConfig, VosConfig, VosDatasetConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip, folder_clips, open_clips
 from sam2_training.vos.measurement import SetMeasurement, loss_batches
 from sam2_training.vos.model.tracker import TrainableSAM2
@@ -32,7 +31,7 @@ class VosValidation:
     guard set's with guard_ in front. The guard set is measured whenever the validation set is.
     """
 
-    def __init__(self, config: TrainConfig, validation: SetMeasurement, guard: SetMeasurement | None) -> None:
+    def __init__(self, config: VosConfig, validation: SetMeasurement, guard: SetMeasurement | None) -> None:
         self.config = config
         self.sets = {VALIDATION: validation} | ({GUARD: guard} if guard is not None else {})
 
@@ -77,7 +76,7 @@ class VosValidation:
 
 
 def open_validation(
-    config: TrainConfig, ranks: Ranks, log_dir: Path, held_out: VideoIndex | None
+    config: VosConfig, ranks: Ranks, log_dir: Path, held_out: VideoIndex | None
 ) -> VosValidation | None:
     """The validation that a configuration asks for; None if no videos are set aside for it.
 
@@ -100,8 +99,8 @@ def open_validation(
 
 
 def _open_set(
-    config: TrainConfig,
-    dataset: DatasetConfig | None,
+    config: VosConfig,
+    dataset: VosDatasetConfig | None,
     name: str,
     ranks: Ranks,
     log_dir: Path,
@@ -118,7 +117,7 @@ def _open_set(
 
 
 def _set_of_index(
-    config: TrainConfig, dataset: DatasetConfig, index: VideoIndex, name: str, ranks: Ranks, log_dir: Path
+    config: VosConfig, dataset: VosDatasetConfig, index: VideoIndex, name: str, ranks: Ranks, log_dir: Path
 ) -> SetMeasurement:
     clips = _limited(config, folder_clips(index))
     batches = loss_batches(ClipDataset(_plain(config, dataset), index), len(clips))
@@ -134,14 +133,14 @@ def _folder(log_dir: Path, name: str) -> Path:
     return log_dir / "evaluation" / name
 
 
-def _limited(config: TrainConfig, clips: list[EvaluationClip]) -> list[EvaluationClip]:
+def _limited(config: VosConfig, clips: list[EvaluationClip]) -> list[EvaluationClip]:
     """The first videos, as many as trainer.limit_val_batches allows; at least one."""
     limit = config.trainer.limit_val_batches
     count = limit if isinstance(limit, int) else round(limit * len(clips))
     return clips[: max(1, count)]
 
 
-def _plain(config: TrainConfig, dataset: DatasetConfig) -> TrainConfig:
+def _plain(config: VosConfig, dataset: VosDatasetConfig) -> VosConfig:
     """The configuration of clips for a validation loss: not augmented, forwards, short videos filled up."""
     none = ColorJitterConfig()
     plain = TransformsConfig(0.0, AffineConfig(0.0, 0.0), none, 0.0, none)

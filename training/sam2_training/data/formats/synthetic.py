@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sam2_training.core.config_data import SyntheticConfig
 from sam2_training.core.rng import rng_for
+from sam2_training.data.config import SyntheticConfig
 
 GENERATOR_VERSION = 1
 """Counts up with every change to what is generated: part of the data's fingerprint."""

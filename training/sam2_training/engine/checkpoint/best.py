@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import nn
 
-from sam2_training.core.config_validation import CheckpointingConfig, Mode, mode_of
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine.checkpoint import files
+from sam2_training.engine.config import Mode, mode_of
 from sam2_training.engine.early_stopping import is_better
+from sam2_training.engine.former_sections import CheckpointingConfig
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from sam2_training.core.config_run import CheckpointConfig
 from sam2_training.core.errors import CheckpointError
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine.checkpoint.store import CheckpointStore, SaveFailed
+from sam2_training.engine.config import CheckpointConfig
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.plan import Order
 

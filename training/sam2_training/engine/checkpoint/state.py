@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sam2_training.core.config import LoadedConfig, as_dict, differences
 from sam2_training.core.errors import CheckpointError, ConfigError
 from sam2_training.core.ranks import Ranks
+from sam2_training.core.schema import as_dict
 from sam2_training.engine.checkpoint.store import CheckpointStore
+from sam2_training.engine.config import LoadedConfig, RunConfig
+from sam2_training.engine.former_sections import differences
 from sam2_training.engine.task import Task
 
 FORMAT = 1
@@ -64,7 +66,7 @@ class RunState:
         return [line for at, lines in self._unchecked if at == step for line in lines]
 
 
-def resume_or_start(loaded: LoadedConfig, task: Task, ranks: Ranks) -> tuple[CheckpointStore, RunState]:
+def resume_or_start(loaded: LoadedConfig[RunConfig], task: Task, ranks: Ranks) -> tuple[CheckpointStore, RunState]:
     """The run's checkpoints and its state: from checkpoint.resume_from, else the newest intact one, else fresh.
 
     Raises CheckpointError when checkpoints exist but none is intact, and ConfigError when the run was made with

@@ -15,10 +15,10 @@ import torch
 from iopath.common.file_io import g_pathmgr
 from torch import Tensor
 
-from sam2_training.core.config_run import TrainerConfig
 from sam2_training.core.files import write_text
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.text import duration
+from sam2_training.engine.config import TrainerConfig
 from sam2_training.engine.heartbeat import Heartbeat
 from sam2_training.engine.logging.console import Console, banner_text, memory_text
 from sam2_training.engine.logging.table import FILE_NAME, MetricsTable

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sam2_training.core.config import TrainConfig
 from sam2_training.core.errors import ConfigError, DataError
 from sam2_training.core.rng import rng_for
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
@@ -22,12 +21,13 @@ from sam2_training.vos.clips.planes import pack_planes
 from sam2_training.vos.clips.sample import VideoSample
 from sam2_training.vos.clips.sampler import RandomUniformSampler
 from sam2_training.vos.clips.transforms import apply_transforms
+from sam2_training.vos.config import VosConfig
 
 
 class ClipDataset:
     """Augmented clips of the videos in an index; a clip depends on its key and the run's seed, on nothing else."""
 
-    def __init__(self, config: TrainConfig, index: VideoIndex) -> None:
+    def __init__(self, config: VosConfig, index: VideoIndex) -> None:
         self.config, self.index = config, index
         self.sampler = _sampler(config)
 
@@ -66,7 +66,7 @@ class ClipDataset:
 class SyntheticDataset:
     """Augmented clips of generated videos, with the same interface as `ClipDataset`."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: VosConfig) -> None:
         """Raises ConfigError if no clip fits into the generated videos."""
         self.config = config
         self.sampler = _sampler(config)
@@ -115,7 +115,7 @@ class SyntheticDataset:
         return generator_fingerprint(self.config.seed, self.config.dataset.synthetic)
 
 
-def build_dataset(config: TrainConfig, cache_dir: Path | None) -> ClipDataset | SyntheticDataset:
+def build_dataset(config: VosConfig, cache_dir: Path | None) -> ClipDataset | SyntheticDataset:
     """The dataset a configuration describes; the index of a folder dataset is cached in cache_dir. Raises DataError."""
     if config.dataset.dataset_type == "synthetic":
         return SyntheticDataset(config)
@@ -123,7 +123,7 @@ def build_dataset(config: TrainConfig, cache_dir: Path | None) -> ClipDataset | 
 
 
 def training_index(
-    config: TrainConfig, cache_dir: Path | None, heartbeat: HeartbeatCallback = no_heartbeat
+    config: VosConfig, cache_dir: Path | None, heartbeat: HeartbeatCallback = no_heartbeat
 ) -> tuple[VideoIndex, VideoIndex | None]:
     """(videos to train on, videos that dataset.val_fraction holds out; None if it is 0 or there is a val_dataset).
 
@@ -134,5 +134,5 @@ def training_index(
     return hold_out(index, fraction) if fraction else (index, None)
 
 
-def _sampler(config: TrainConfig) -> RandomUniformSampler:
+def _sampler(config: VosConfig) -> RandomUniformSampler:
     return RandomUniformSampler.of(config.dataset, config.scratch.num_frames, config.scratch.max_num_objects)

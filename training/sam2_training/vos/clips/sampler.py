@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sam2_training.core.config_data import DatasetConfig
 from sam2_training.core.errors import DataError
+from sam2_training.vos.config import VosDatasetConfig
 
 Problem = Literal["short", "empty"]
 
@@ -72,7 +72,7 @@ class RandomUniformSampler:
     short_videos: Literal["error", "skip", "repeat_last"] = "error"
 
     @classmethod
-    def of(cls, config: DatasetConfig, num_frames: int, max_num_objects: int) -> RandomUniformSampler:
+    def of(cls, config: VosDatasetConfig, num_frames: int, max_num_objects: int) -> RandomUniformSampler:
         """The sampler that a configuration describes."""
         return cls(
             num_frames=num_frames,

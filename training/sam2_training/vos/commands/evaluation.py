@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from sam2_training.core.config import TrainConfig
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.text import some
 from sam2_training.vos.commands.comparison import Requirement, compared_rows, means, table_lines, worse_objects
@@ -27,6 +26,7 @@ from sam2_training.vos.commands.evaluation_files import (
 )
 from sam2_training.vos.commands.network import file_sha256, load_checkpoint, unloaded_network
 from sam2_training.vos.commands.progress import Progress
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.evaluator import OnMasks, divide, evaluate
 from sam2_training.vos.evaluation.prompts import PromptSpec
@@ -40,7 +40,7 @@ from sam2_training.vos.model.tracker import TrainableSAM2
 class EvaluationRequest:
     """What to evaluate, and how."""
 
-    config: TrainConfig
+    config: VosConfig
     videos: EvaluationSet
     checkpoint: str
     baseline: str | None

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from iopath.common.file_io import g_pathmgr
 
-from sam2_training.core.config import TrainConfig
-from sam2_training.core.config_data import DatasetConfig
 from sam2_training.core.errors import DataError
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.vos.clips.dataset import training_index
+from sam2_training.vos.config import VosConfig, VosDatasetConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip, FolderClip, folder_clips, open_clips, select_clips
 from sam2_training.vos.validation import VALIDATION, unseen_seed
 
@@ -36,7 +35,7 @@ class EvaluationSet:
 
 
 def open_evaluation_set(
-    config: TrainConfig, split: str | None, cache_dir: Path, heartbeat: HeartbeatCallback = no_heartbeat
+    config: VosConfig, split: str | None, cache_dir: Path, heartbeat: HeartbeatCallback = no_heartbeat
 ) -> EvaluationSet:
     """The videos of val_dataset, else those that dataset.val_fraction holds out, else those of dataset.
 
@@ -91,12 +90,12 @@ def read_split(path: str) -> list[str]:
     return names
 
 
-def _seed(config: TrainConfig, section: str) -> int:
+def _seed(config: VosConfig, section: str) -> int:
     """The seed of generated videos: training's own, or for val_dataset the one that validations in training use."""
     return config.seed if section == "dataset" else unseen_seed(config.seed, VALIDATION)
 
 
-def _fingerprint(clips: list[EvaluationClip], dataset: DatasetConfig, seed: int) -> str:
+def _fingerprint(clips: list[EvaluationClip], dataset: VosDatasetConfig, seed: int) -> str:
     first = clips[0] if clips else None
     if isinstance(first, FolderClip):
         return first.index.fingerprint()

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sam2_training.core.config import TrainConfig
-from sam2_training.core.config_data import TransformsConfig
 from sam2_training.core.errors import CheckpointError, ConfigError
 from sam2_training.core.files import replacing
 from sam2_training.vos.commands.network import (
@@ -28,6 +26,7 @@ from sam2_training.vos.commands.stock_comparison import (
     track_with_stock,
     use_stock_layers,
 )
+from sam2_training.vos.config import TransformsConfig, VosConfig
 from sam2_training.vos.model.names import resolve_network
 from sam2_training.vos.model.weights import clean_state_dict
 
@@ -63,7 +62,7 @@ def check_format(checkpoint: str, output: Path, safetensors: bool) -> None:
         raise ConfigError(f"--output {output} is a folder; give a file name")
 
 
-def export_weights(config: TrainConfig, checkpoint: str, output: Path, fp16: bool, safetensors: bool) -> Exported:
+def export_weights(config: VosConfig, checkpoint: str, output: Path, fp16: bool, safetensors: bool) -> Exported:
     """Writes the weights of a checkpoint under stock's names, verifies the file, and gives it its name.
 
     Stock sam2 loads the unfinished file strictly and tracks a small clip; its masks and presence logits must equal
@@ -115,7 +114,7 @@ def _as_fp16(weights: dict[str, Tensor], checkpoint: str) -> dict[str, Tensor]:
     return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
 
 
-def _require_equal(ours: Tracked, stock: Tracked, config: TrainConfig) -> None:
+def _require_equal(ours: Tracked, stock: Tracked, config: VosConfig) -> None:
     different = int(np.count_nonzero(ours.masks != stock.masks))
     if not different and np.array_equal(ours.presence, stock.presence):
         return

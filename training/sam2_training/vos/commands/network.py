@@ -11,9 +11,9 @@ import torch
 from iopath.common.file_io import g_pathmgr
 from torch import Tensor
 
-from sam2_training.core.config import TrainConfig
 from sam2_training.core.errors import CheckpointError, ConfigError
 from sam2_training.core.files import sha256_of
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.tracker import TrainableSAM2
 from sam2_training.vos.model.weights import clean_state_dict, load_weights
@@ -21,7 +21,7 @@ from sam2_training.vos.model.weights import clean_state_dict, load_weights
 SAFETENSORS_SUFFIX = ".safetensors"
 
 
-def unloaded_network(config: TrainConfig) -> TrainableSAM2:
+def unloaded_network(config: VosConfig) -> TrainableSAM2:
     """The configured network in evaluation mode, with random weights, on the CPU.
 
     It is not compiled: every video would compile it anew for its number of objects.

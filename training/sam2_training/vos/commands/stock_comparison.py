@@ -24,8 +24,8 @@ from PIL import Image
 from sam2.build_sam import build_sam2_video_predictor
 from sam2.modeling.backbones.hieradet import MultiScaleBlock
 
-from sam2_training.core.config_data import SyntheticConfig
 from sam2_training.core.errors import CheckpointError
+from sam2_training.data.config import SyntheticConfig
 from sam2_training.data.formats.synthetic import synthetic_video
 from sam2_training.data.images import read_image
 from sam2_training.vos.commands.network import SAFETENSORS_SUFFIX, read_safetensors

@@ -11,14 +11,15 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sam2_training.core.config_data import DatasetConfig, SyntheticConfig
 from sam2_training.core.errors import DataError
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.core.text import some
+from sam2_training.data.config import SyntheticConfig
 from sam2_training.data.formats.synthetic import synthetic_video
 from sam2_training.data.images import read_image, read_mask, size_mismatch
 from sam2_training.data.index import VideoIndex, build_index
 from sam2_training.data.table import UNLABELED, Video
+from sam2_training.vos.config import VosDatasetConfig
 from sam2_training.vos.evaluation.frames import Frame, FrameSource
 
 
@@ -167,7 +168,7 @@ def _generate(
 
 
 def open_clips(
-    dataset: DatasetConfig, seed: int, cache_dir: Path | None, heartbeat: HeartbeatCallback = no_heartbeat
+    dataset: VosDatasetConfig, seed: int, cache_dir: Path | None, heartbeat: HeartbeatCallback = no_heartbeat
 ) -> list[EvaluationClip]:
     """Every video of a dataset, whole, in natural order.
 

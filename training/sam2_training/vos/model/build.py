@@ -14,10 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from sam2.modeling.sam2_base import SAM2Base
 from yaml import YAMLError
 
-from sam2_training.core.config_data import TransformsConfig
-from sam2_training.core.config_model import ModelConfig, PromptsConfig
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.schema import nearest
+from sam2_training.vos.config import ModelConfig, PromptsConfig, TransformsConfig
 from sam2_training.vos.model.names import Network, resolve_network
 from sam2_training.vos.model.tracker import TrainableSAM2
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sam2_training.core.config_model import PromptsConfig
+from sam2_training.vos.config import PromptsConfig
 
 LABEL_PADDING = -1
 LABEL_NEGATIVE = 0

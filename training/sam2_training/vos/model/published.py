@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sam2_training.core.config_model import ModelConfig
 from sam2_training.core.errors import CheckpointError, ConfigError
 from sam2_training.core.places import REPOSITORY
+from sam2_training.vos.config import ModelConfig
 from sam2_training.vos.model.names import resolve_network
 
 REPOSITORY_CHECKPOINTS = REPOSITORY / "checkpoints"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
-from sam2_training.core.config_model import LossConfig
 from sam2_training.vos.batch import VideoBatch
+from sam2_training.vos.config import LossConfig
 from sam2_training.vos.losses import clip_loss
 from sam2_training.vos.model.tracker import TrainableSAM2
 

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sam2_training.core.config_data import TransformsConfig
-from sam2_training.core.config_model import PromptsConfig
 from sam2_training.vos.batch import FrameOutput, PredictionStep, VideoBatch
+from sam2_training.vos.config import PromptsConfig, TransformsConfig
 from sam2_training.vos.model.prompts import Points, PromptPlan, plan_prompts, sample_box, sample_click
 from sam2_training.vos.sam2.adapter import Decoded, DecoderInput, ImageFeatures, MemoryBank, Sam2Border
 

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 from omegaconf import OmegaConf
-from sam2_training.core.config import TrainConfig, as_dict, differences, fingerprint, flatten, load_config
 from sam2_training.core.errors import ConfigError
+from sam2_training.core.schema import as_dict, fingerprint, flatten
+from sam2_training.engine.former_sections import differences
+from sam2_training.tasks import load_config
+from sam2_training.vos.config import VosConfig
 
 from tests.places import REPOSITORY
 
@@ -257,9 +260,9 @@ def test_r11_differences_tell_harmless_changes_from_those_of_the_mathematics() -
 
 
 def test_every_default_alone_is_a_valid_value() -> None:
-    found = [problem for problem in TrainConfig().problems() if not problem.startswith("dataset.")]
+    found = [problem for problem in VosConfig().problems() if not problem.startswith("dataset.")]
     assert not found
-    assert "scratch.resolution" in flatten(as_dict(TrainConfig()))
+    assert "scratch.resolution" in flatten(as_dict(VosConfig()))
 
 
 def test_r18_errors_come_within_2_seconds_without_importing_torch(
@@ -267,7 +270,7 @@ def test_r18_errors_come_within_2_seconds_without_importing_torch(
 ) -> None:
     program = (
         "import sys\n"
-        "from sam2_training.core.config import load_config\n"
+        "from sam2_training.tasks import load_config\n"
         "from sam2_training.core.errors import ConfigError\n"
         f"try: load_config({RECIPE!r}, ['scratch.resolution=500'])\n"
         "except ConfigError as error: print(error.exit_code, 'torch' in sys.modules, error)\n"

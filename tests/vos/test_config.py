@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from sam2_training.core.config import TrainConfig, as_dict, differences, load_config
-from sam2_training.core.config_validation import mode_of
 from sam2_training.core.errors import ConfigError
+from sam2_training.core.schema import as_dict
+from sam2_training.engine.config import mode_of
+from sam2_training.engine.former_sections import differences
+from sam2_training.tasks import load_config
+from sam2_training.vos.config import VosConfig
 
 FOLDERS = ("dataset.img_folder=images", "dataset.gt_folder=masks")
 
 
-def load(*overrides: str) -> TrainConfig:
+def load(*overrides: str) -> VosConfig:
     return load_config("sam2.1_training/custom_finetune", [*FOLDERS, *overrides]).config
 
 

@@ -1,0 +1,96 @@
+"""The kinds of training: the configuration class of each, and its task, imported when it is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, TypeVar, overload
+
+from sam2_training.core.errors import ConfigError
+from sam2_training.core.recipes import compose_recipe, find_recipe, resolve, run_name
+from sam2_training.core.schema import all_keys, parse_section
+from sam2_training.engine.config import LoadedConfig, RunConfig
+from sam2_training.vos.config import VosConfig
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A kind of training."""
+
+    config_class: type[RunConfig]
+    task: str
+    """Where its task is, as module:class; imported only when a run begins, since it needs torch."""
+
+
+TASKS = {"vos": Registration(VosConfig, "sam2_training.vos.task:VosTask")}
+"""{name in a recipe: kind of training}."""
+
+DEFAULT_TASK = "vos"
+"""What a recipe without `task` trains."""
+
+ConfigT = TypeVar("ConfigT", bound=RunConfig)
+
+
+@overload
+def load_config(name: str, overrides: Sequence[str] = ()) -> LoadedConfig[RunConfig]:
+    """The configuration of a recipe of any task."""
+
+
+@overload
+def load_config(name: str, overrides: Sequence[str], wanted: type[ConfigT]) -> LoadedConfig[ConfigT]:
+    """The configuration of a recipe of a task whose configuration is a `wanted`."""
+
+
+def load_config(name: str, overrides: Sequence[str] = (), wanted: type[RunConfig] = RunConfig) -> LoadedConfig[Any]:
+    """The checked configuration of a recipe.
+
+    name: a recipe (sam2.1_training/custom_finetune, custom_finetune, configs/sam2.1_training/custom_finetune.yaml) or
+    the path of a YAML file. overrides: key=value or ++key=value; group=choice for the groups in sam2_configs. wanted:
+    the class of configurations that the caller works with; RunConfig: that of any task.
+    Raises ConfigError with every problem found. Does not import torch.
+    """
+    from omegaconf import OmegaConf
+
+    file_path = find_recipe(name)
+    composed = compose_recipe(file_path, overrides)
+    values = resolve(composed, file_path)
+    config_class = registered(values.get("task", DEFAULT_TASK)).config_class
+    if not issubclass(config_class, wanted):
+        raise ConfigError(f"task={values.get('task')}: this command works with recipes of another task")
+    problems: list[str] = []
+    config: RunConfig = parse_section(config_class, values, "", problems, all_keys(config_class))
+    problems += [*config.problems(), *config.problems_with_metrics()] if not problems else _problems_of_sections(config)
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return LoadedConfig(config, run_name(file_path), OmegaConf.to_yaml(composed))
+
+
+def registered(task: object) -> Registration:
+    """The kind of training of that name. Raises ConfigError naming the nearest."""
+    if task in TASKS:
+        return TASKS[str(task)]
+    close = difflib.get_close_matches(str(task), TASKS, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise ConfigError(f"task={task!r} is not a kind of training; {hint}there are: {', '.join(TASKS)}")
+
+
+def task_class(config: RunConfig) -> Any:
+    """The class of the task that a configuration is for; imports torch."""
+    module, _, name = registered(config.task).task.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _problems_of_sections(config: RunConfig) -> list[str]:
+    """Value problems of a config that already has type problems; sections that cannot be examined are left out."""
+    found: list[str] = []
+    for section in dataclasses.fields(config):
+        value = getattr(config, section.name)
+        if hasattr(value, "problems"):
+            try:
+                found += value.problems()
+            except TypeError:  # a field is missing; that is already among the problems
+                continue
+    return found
