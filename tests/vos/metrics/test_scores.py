@@ -65,7 +65,7 @@ def reference(data: Path, group: str, name: str) -> tuple[Masks, Masks, dict[str
 
 
 @pytest.mark.parametrize(("group", "name"), REFERENCES)
-def test_reference_metrics_are_reproduced(real_data: Path, group: str, name: str) -> None:
+def test_r22_reference_metrics_are_reproduced(real_data: Path, group: str, name: str) -> None:
     masks, truth, expected = reference(real_data, group, name)
     score = score_object(1, masks, truth, np.ones(len(truth), bool), first_frame=0)
     assert score.j == pytest.approx(expected["J_mean"], abs=1e-12)
