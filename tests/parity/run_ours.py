@@ -17,9 +17,9 @@ from sam2_training.vos.batch import BatchInfo, VideoBatch  # noqa: E402
 from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
 from sam2_training.vos.model import tracker  # noqa: E402
 from sam2_training.vos.model.build import build_network  # noqa: E402
-from sam2_training.vos.model.prompts import Points  # noqa: E402
 from sam2_training.vos.model.step import ClipStep  # noqa: E402
 from sam2_training.vos.model.weights import load_weights  # noqa: E402
+from sam2_training.vos.sam2.points import Points  # noqa: E402
 
 
 def make_batch(case: cases.Case) -> VideoBatch:

@@ -14,7 +14,6 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from sam2.build_sam import build_sam2_video_predictor
-from sam2.modeling.backbones.hieradet import MultiScaleBlock
 from sam2.modeling.sam2_base import SAM2Base
 from sam2_training.data.images import read_image, read_mask
 from sam2_training.vos.config import ModelConfig
@@ -80,10 +79,7 @@ def vivid_network(name: str, resolution: int) -> TrainableSAM2:
 
 def without_shortcuts(network: TrainableSAM2) -> TrainableSAM2:
     """The network with stock's own encoder and decoder call: nothing is left that rounds differently for one object."""
-    network._merge_fine_levels = False
-    for module in network.image_encoder.trunk.modules():
-        if isinstance(module, MultiScaleBlock):
-            module.__class__ = MultiScaleBlock
+    network.use_stock_image_encoder()
     network._forward_sam_heads = partial(SAM2Base._forward_sam_heads, network)
     return network
 

@@ -56,8 +56,8 @@ def spy_on_logits(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, int], torc
     original = TrackingSession.masks
 
     def masks(self: TrackingSession, frame_index: int, found: Any, order: Any) -> FrameMasks:
-        for track, answer in found:
-            seen[track.object_ids[0], frame_index] = answer.low_res
+        for track, prediction in found:
+            seen[track.object_ids[0], frame_index] = prediction.low_res
         return original(self, frame_index, found, order)
 
     monkeypatch.setattr(TrackingSession, "masks", masks)

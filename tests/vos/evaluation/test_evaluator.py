@@ -140,16 +140,16 @@ def test_every_prompt_scores_and_is_repeatable(text: str, vivid: TrainableSAM2, 
 def test_more_clicks_are_asked_for_after_the_first(
     vivid: TrainableSAM2, clips: list[EvaluationClip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sam2_training.vos.sam2.inference import Sam2Inference
+    from sam2_training.vos.sam2.inference import SAM2Inference
 
     points: list[int] = []
-    original = Sam2Inference.prompted
+    original = SAM2Inference.predict_prompted
 
-    def prompted(self: Sam2Inference, frame: int, features: Any, prompt: Any, *rest: Any, **more: Any) -> Any:
+    def predict_prompted(self: SAM2Inference, frame: int, features: Any, prompt: Any, *rest: Any, **more: Any) -> Any:
         points.append(prompt.labels.shape[1])
         return original(self, frame, features, prompt, *rest, **more)
 
-    monkeypatch.setattr(Sam2Inference, "prompted", prompted)
+    monkeypatch.setattr(SAM2Inference, "predict_prompted", predict_prompted)
     evaluate(vivid, clips[:1], Ranks(), PromptSpec.parse("click:3"))
     assert points == [1, 2, 3, 1, 2, 3], "two objects, three clicks each, every one after the answer to those before"
 

@@ -104,8 +104,8 @@ def test_tracking_disturbs_nothing(how: str, vivid: TrainableSAM2, made: Synthet
 def test_a_training_step_after_tracking_is_what_it_would_have_been(
     dtype: torch.dtype | None, made: SyntheticClip, gradient_of: Callable[[TrainableSAM2], torch.Tensor]
 ) -> None:
-    eval_mode, disturbed = vivid_network(TINY, 64).train(), vivid_network(TINY, 64).train()
-    first = gradient_of(eval_mode)
+    undisturbed, disturbed = vivid_network(TINY, 64).train(), vivid_network(TINY, 64).train()
+    first = gradient_of(undisturbed)
     assert first.any()
     list(VideoTracker(disturbed, CPU, dtype).track(made, some_prompts(made)))
     assert torch.equal(gradient_of(disturbed), first)
@@ -167,10 +167,10 @@ def kept_while_tracking(network: TrainableSAM2, clip: LongClip, monkeypatch: pyt
     original = TrackedObjects.advance
 
     def advance(self: TrackedObjects, *arguments: object) -> object:
-        answer = original(self, *arguments)  # type: ignore[arg-type]
+        prediction = original(self, *arguments)  # type: ignore[arg-type]
         tensors = [value for entry in self.recent.values() for value in entry.values() if torch.is_tensor(value)]
         kept.append(sum(tensor.untyped_storage().nbytes() for tensor in tensors))
-        return answer
+        return prediction
 
     monkeypatch.setattr(TrackedObjects, "advance", advance)
     prompts = [Prompt(n, 0, mask=clip.square(0)) for n in (1, 2)]
@@ -181,12 +181,12 @@ def kept_while_tracking(network: TrainableSAM2, clip: LongClip, monkeypatch: pyt
 
 def test_memory_stops_growing(vivid: TrainableSAM2, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = kept_while_tracking(vivid, LongClip(40), monkeypatch)
-    reach = MemoryWindow.of(vivid)
-    assert (reach.masks, reach.pointers) == (6, 15)
+    window = MemoryWindow.of(vivid)
+    assert (window.masks, window.pointers) == (6, 15)
     assert max(kept) == kept[16] == kept[30]
     side, objects = 64 // 16, 2
     a_map, a_pointer = objects * 64 * side * side * 2, objects * 128 * 4  # bfloat16 maps, float32 pointers
-    assert kept[30] <= (reach.masks + 1) * a_map + (reach.pointers + 1) * a_pointer
+    assert kept[30] <= (window.masks + 1) * a_map + (window.pointers + 1) * a_pointer
 
 
 @pytest.mark.slow
@@ -206,7 +206,7 @@ def test_two_thousand_frames_take_no_more_memory_than_two_hundred(
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 5])
-def test_no_entry_that_is_still_reached_is_dropped(
+def test_no_entry_that_can_still_be_used_is_dropped(
     stride: int, vivid: TrainableSAM2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Masks are the same when nothing is ever dropped, also where memory takes every r-th frame."""

@@ -9,14 +9,13 @@ import pytest
 import torch
 from sam2_training.vos.config import PromptsConfig
 from sam2_training.vos.model.prompts import (
-    LABEL_PADDING,
-    Points,
     PromptPlan,
     mask_plan,
     plan_prompts,
     sample_box,
     sample_click,
 )
+from sam2_training.vos.sam2.points import LABEL_PADDING, Points
 
 PUBLISHED = PromptsConfig()
 POINTS = PromptsConfig(prob_to_use_pt_input=1.0)
@@ -62,7 +61,7 @@ def test_every_plan_keeps_the_bounds(config: PromptsConfig, num_frames: int) -> 
         assert len(plan.corrected_frames) <= config.num_frames_to_correct
         if plan.use_points:
             assert set(conditioning) <= plan.corrected_frames <= set(range(num_frames))
-            sources = plan.clicks_from_truth or {}
+            sources = plan.clicks_from_ground_truth or {}
             assert sources.keys() == plan.corrected_frames
             assert {len(clicks) for clicks in sources.values()} == {config.num_correction_pt_per_frame}
         else:
@@ -82,7 +81,9 @@ def test_choices_are_as_frequent_as_configured() -> None:
     counts = np.bincount(seconds, minlength=8)
     assert counts[0] == 0
     assert counts[1:] / len(seconds) == pytest.approx(np.full(7, 1 / 7), abs=0.04)
-    from_truth = [source for plan in points for clicks in (plan.clicks_from_truth or {}).values() for source in clicks]
+    from_truth = [
+        source for plan in points for clicks in (plan.clicks_from_ground_truth or {}).values() for source in clicks
+    ]
     assert np.mean(from_truth) == pytest.approx(0.1, abs=0.02)
 
 

@@ -93,13 +93,13 @@ def test_an_object_absent_on_a_second_conditioning_frame_prompts_nothing_there(
 ) -> None:
     plan = TWO_POINT_FRAMES if use_points else PromptPlan(3, False, (0, 2))
     given: dict[int, bool] = {}
-    first_answer = network.first_answer
+    decode_first = network.decode_first
 
     def spy(t: int, is_conditioning: bool, features, n, points, masks, *rest):  # type: ignore[no-untyped-def]
         given[t] = points is not None or masks is not None
-        return first_answer(t, is_conditioning, features, n, points, masks, *rest)
+        return decode_first(t, is_conditioning, features, n, points, masks, *rest)
 
-    monkeypatch.setattr(network, "first_answer", spy)
+    monkeypatch.setattr(network, "decode_first", spy)
     losses = clip_loss(run(network.train(), *(batch := make_batch(3, absent=[(2, 1)]), plan)), batch, LossConfig(), 1.0)
     losses["total"].backward()
     assert given == {0: True, 1: False, 2: False}

@@ -13,19 +13,20 @@ from datetime import timedelta
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[2] / "training"), str(HERE.parent)]
+sys.path[:0] = [str(HERE.parents[2] / "training"), str(HERE.parents[2])]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from moving_clips import make_batch  # noqa: E402
 from sam2_training.vos.batch import VideoBatch  # noqa: E402
 from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
 from sam2_training.vos.model import tracker  # noqa: E402
 from sam2_training.vos.model.build import build_network  # noqa: E402
-from sam2_training.vos.model.prompts import Points  # noqa: E402
 from sam2_training.vos.model.step import ClipStep  # noqa: E402
+from sam2_training.vos.sam2.points import Points  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn.parallel import DistributedDataParallel  # noqa: E402
+
+from tests.vos.moving_clips import make_batch  # noqa: E402
 
 OBJECTS = (2, 1)
 """Of each rank's clip."""

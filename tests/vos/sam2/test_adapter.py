@@ -1,59 +1,18 @@
-"""The package sam2 still has the private methods, arguments and results that the border relies on."""
+"""The wrapper around SAM2Base gives stock's results."""
 
 from __future__ import annotations
-
-import inspect
 
 import pytest
 import torch
 from sam2.modeling.sam2_base import SAM2Base
-from sam2_training.vos.model.prompts import Points
 from sam2_training.vos.model.tracker import TrainableSAM2
 from sam2_training.vos.sam2.adapter import MemoryBank
-
-SIGNATURES = {
-    "forward_image": ["img_batch"],
-    "_track_step": [
-        "frame_idx",
-        "is_init_cond_frame",
-        "current_vision_feats",
-        "current_vision_pos_embeds",
-        "feat_sizes",
-        "point_inputs",
-        "mask_inputs",
-        "output_dict",
-        "num_frames",
-        "track_in_reverse",
-        "prev_sam_mask_logits",
-    ],
-    "_encode_memory_in_output": [
-        "current_vision_feats",
-        "feat_sizes",
-        "point_inputs",
-        "run_mem_encoder",
-        "high_res_masks",
-        "object_score_logits",
-        "current_out",
-    ],
-    "_forward_sam_heads": [
-        "backbone_features",
-        "point_inputs",
-        "mask_inputs",
-        "high_res_features",
-        "multimask_output",
-    ],
-    "_use_multimask": ["is_init_cond_frame", "point_inputs"],
-}
-
-
-@pytest.mark.parametrize("method", SIGNATURES)
-def test_private_methods_take_the_arguments_that_we_pass(method: str) -> None:
-    assert list(inspect.signature(getattr(SAM2Base, method)).parameters) == ["self", *SIGNATURES[method]]
+from sam2_training.vos.sam2.points import Points
 
 
 @pytest.mark.parametrize("multimask", [True, False])
 @pytest.mark.parametrize("present", [True, False])
-def test_the_decoders_answer_equals_stocks(network: TrainableSAM2, multimask: bool, present: bool) -> None:
+def test_the_decoders_output_equals_stocks(network: TrainableSAM2, multimask: bool, present: bool) -> None:
     """Our `_forward_sam_heads` leaves out the candidates' full-size logits, and nothing else."""
     network.eval()
     with torch.no_grad():
@@ -111,7 +70,7 @@ def test_more_points_reach_the_decoder(network: TrainableSAM2) -> None:
     network.eval()
     features = network.encode_images(torch.randn(1, 3, 64, 64))
     points = Points(torch.tensor([[[9.0, 9.0]]]), torch.tensor([[1]], dtype=torch.int32))
-    answer, given = network.first_answer(0, True, features, 1, points, None, MemoryBank(), 1)
-    again = network.next_answer(given, True, points.with_more(points), answer.low_res)
-    assert answer.candidates.shape[1] == 3
-    assert again.candidates.shape[1] == 1, "several clicks are not ambiguous"
+    prediction, first, given = network.decode_first(0, True, features, 1, points, None, MemoryBank(), 1)
+    _, second = network.decode_next(given, True, points.with_more(points), prediction)
+    assert first.low_res_masks.shape[1] == 3
+    assert second.low_res_masks.shape[1] == 1, "several clicks are not ambiguous"

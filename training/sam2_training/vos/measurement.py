@@ -20,13 +20,13 @@ from sam2_training.engine.task import SampleKey
 from sam2_training.pictures.mask_png import write_masks_png
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.config import VosConfig
+from sam2_training.vos.eval_mode import eval_mode, preserved_rng
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.evaluator import evaluate
 from sam2_training.vos.evaluation.prompts import PromptSpec
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.evaluation.tracker import FrameMasks
 from sam2_training.vos.losses import clip_loss
-from sam2_training.vos.model.eval_mode import eval_mode
 from sam2_training.vos.model.tracker import TrainableSAM2
 
 NEWEST, BEST, INITIAL = "newest", "best", "initial"
@@ -121,7 +121,7 @@ class SetMeasurement:
 
         def measure_mine(heartbeat: HeartbeatCallback) -> dict[int, tuple[float, dict[str, float]]]:
             found = {}
-            with eval_mode(model):
+            with preserved_rng(model), eval_mode(model):
                 for number in range(self.ranks.rank, len(self.batches), self.ranks.world_size):
                     heartbeat()
                     found[number] = self._clip_loss(model, number, precision)

@@ -16,10 +16,10 @@ from sam2_training.pictures.video import write_overlay_gif
 from sam2_training.report.data import ReportStrip, StripPlace
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.config import VosConfig
+from sam2_training.vos.eval_mode import eval_mode, preserved_rng
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.result import ClipResult
 from sam2_training.vos.measurement import BEST, INITIAL, NEWEST, SetMeasurement
-from sam2_training.vos.model.eval_mode import eval_mode
 from sam2_training.vos.model.prompts import mask_plan
 from sam2_training.vos.model.tracker import TrainableSAM2
 
@@ -131,7 +131,7 @@ def write_gif(config: VosConfig, videos: SetMeasurement, facts: Any, folder: Pat
 def training_strip(model: TrainableSAM2, batch: VideoBatch, max_length: int) -> npt.NDArray[np.uint8]:
     """A film strip of a batch's first clip: frames, true masks, and masks tracked from the first frame's true ones."""
     own = (batch.object_clip == 0).cpu()
-    with eval_mode(model):
+    with preserved_rng(model), eval_mode(model):
         outputs = model.track(batch, mask_plan(batch.num_frames))
     chosen = spread_frames(batch.num_frames, max_length)
     truth = [batch.masks(t).cpu()[own].numpy() for t in chosen]

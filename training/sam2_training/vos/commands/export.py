@@ -24,7 +24,6 @@ from sam2_training.vos.commands.stock_comparison import (
     comparison_clip,
     track_with_ours,
     track_with_stock,
-    use_stock_layers,
 )
 from sam2_training.vos.config import TransformsConfig, VosConfig
 from sam2_training.vos.model.names import resolve_network
@@ -71,7 +70,7 @@ def export_weights(config: VosConfig, checkpoint: str, output: Path, fp16: bool,
     """
     model = unloaded_network(config)
     load_checkpoint(model, checkpoint)
-    use_stock_layers(model)
+    model.use_stock_image_encoder()
     weights = {name: tensor.clone() for name, tensor in clean_state_dict(model).items()}
     weights = _as_fp16(weights, checkpoint) if fp16 else weights
     with replacing(output, f".tmp{output.suffix}") as unfinished:

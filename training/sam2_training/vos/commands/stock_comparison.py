@@ -22,7 +22,6 @@ from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 from sam2.build_sam import build_sam2_video_predictor
-from sam2.modeling.backbones.hieradet import MultiScaleBlock
 
 from sam2_training.core.errors import CheckpointError
 from sam2_training.data.config import SyntheticConfig
@@ -80,14 +79,6 @@ def comparison_clip() -> Iterator[ComparisonClip]:
     """The clip, in a folder that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         yield ComparisonClip(Path(folder))
-
-
-def use_stock_layers(model: TrainableSAM2) -> None:
-    """Puts stock's own layers back into the image encoder, in place; parameters stay as they are."""
-    model._merge_fine_levels = False
-    for module in model.image_encoder.trunk.modules():
-        if isinstance(module, MultiScaleBlock):
-            module.__class__ = MultiScaleBlock
 
 
 def track_with_ours(model: TrainableSAM2, clip: ComparisonClip) -> Tracked:

@@ -1,8 +1,8 @@
 """Simulated interactive annotation: track, click on the worst frame, track again.
 
-As stock's predictor with `add_all_frames_to_correct_as_cond=True`, which is how SAM 2 is trained: a frame with a click
-conditions all others, and the network answers the click in the light of what it remembered when it tracked that frame.
-(With stock's default, False, a correction does not outlive the next propagation.)
+Works like stock's predictor with `add_all_frames_to_correct_as_cond=True`, which is how SAM 2 is trained: a frame with
+a click becomes a conditioning frame, and the prediction for the click uses the memory that the network had when it
+tracked that frame. (With stock's default, False, the next propagation discards a correction.)
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sam2_training.vos.sam2.inference import inference_settings
 
 @dataclass
 class Worst:
-    """An object's worst labeled frame of a pass, the earliest of equals."""
+    """An object's labeled frame with the lowest J in a pass; of equal ones the earliest."""
 
     j: float
     frame_index: int
@@ -59,23 +59,23 @@ def track_interactively(
                 track.rewind()
             if not any(clicks.values()):
                 break
-        for frame_index, answers in session.run(tracks):
-            yield session.masks(frame_index, answers, order)
+        for frame_index, predictions in session.run(tracks):
+            yield session.masks(frame_index, predictions, order)
 
 
 def _worst_frames(session: TrackingSession, tracks: Sequence[TrackedObjects], clip: EvaluationClip) -> dict[int, Worst]:
-    """One pass: each object's worst frame, by object id, with its track as it was then."""
+    """Runs one pass: each object's worst frame by object id, with its track as it was then."""
     worst: dict[int, Worst] = {}
-    for frame_index, answers in session.run(tracks):
+    for frame_index, predictions in session.run(tracks):
         if not clip.labeled[frame_index].any():
             continue
         truths = clip.truth(frame_index)
-        for track, answer in answers:
+        for track, prediction in predictions:
             object_id = track.object_ids[0]
             n = clip.object_ids.index(object_id)
             if not clip.labeled[frame_index, n]:
                 continue
-            predicted, truth = session.at_video_size(answer.low_res)[0], truths[n]
+            predicted, truth = session.at_video_size(prediction.low_res)[0], truths[n]
             j = float(region_similarity(predicted[None], truth[None])[0])
             if object_id not in worst or j < worst[object_id].j:
                 worst[object_id] = Worst(j, frame_index, predicted, np.asarray(truth), track.snapshot())

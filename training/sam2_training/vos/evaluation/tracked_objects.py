@@ -1,4 +1,4 @@
-"""Objects that are tracked together: their prompted frames, and the memory of others as far back as it is used."""
+"""Objects that are tracked together: their conditioning frames, and the memory of others as far back as it is used."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from sam2_training.vos.evaluation.prompts import Prompt
-from sam2_training.vos.model.prompts import Points
-from sam2_training.vos.sam2.adapter import ImageFeatures
-from sam2_training.vos.sam2.inference import Answer, Entry, Sam2Inference
+from sam2_training.vos.sam2.adapter import ImageFeatures, MaskPrediction, MemoryBank, MemoryEntry
+from sam2_training.vos.sam2.inference import SAM2Inference
+from sam2_training.vos.sam2.points import Points
 
 
 @dataclass(frozen=True)
-class Conditioned:
-    """A prompted frame: the answer to its last prompt, and what is remembered of it."""
+class ConditioningFrame:
+    """A frame with a prompt: the prediction for its last prompt, and its memory."""
 
-    answer: Answer
-    entry: Entry
+    prediction: MaskPrediction
+    memory: MemoryEntry
     points: Points | None = None
     """All points given on it; None for a mask, and where objects were joined."""
 
     @classmethod
-    def joined(cls, parts: Sequence[Conditioned], inference: Sam2Inference) -> Conditioned:
+    def joined(cls, parts: Sequence[ConditioningFrame], inference: SAM2Inference) -> ConditioningFrame:
         """One for the objects of several, in their order."""
         if len(parts) == 1:
             return parts[0]
-        answers = [part.answer for part in parts]
-        answer = Answer(
-            low_res=torch.cat([one.low_res for one in answers]),
-            object_score_logits=torch.cat([one.object_score_logits for one in answers]),
-            pointer=torch.cat([one.pointer for one in answers]),
+        predictions = [part.prediction for part in parts]
+        prediction = MaskPrediction(
+            low_res=torch.cat([one.low_res for one in predictions]),
+            object_score_logits=torch.cat([one.object_score_logits for one in predictions]),
+            object_pointer=torch.cat([one.object_pointer for one in predictions]),
         )
-        return cls(answer, inference.join([part.entry for part in parts]))
+        return cls(prediction, inference.join([part.memory for part in parts]))
 
 
 @dataclass
@@ -43,12 +43,12 @@ class TrackedObjects:
     object_ids: tuple[int, ...]
     prompts: list[list[Prompt]]
     """For each object its prompts, each on another frame."""
-    conditioning: dict[int, Conditioned] = field(default_factory=dict)
+    conditioning: dict[int, ConditioningFrame] = field(default_factory=dict)
     """By frame; filled when the track begins."""
-    recent: dict[int, Entry] = field(default_factory=dict)
-    """What is remembered of tracked frames, as far back as memory reaches."""
-    last: Answer | None = None
-    """The answer on the frame before."""
+    recent: dict[int, MemoryEntry] = field(default_factory=dict)
+    """The memory of tracked frames, as far back as memory attention looks."""
+    last: MaskPrediction | None = None
+    """The prediction for the frame before."""
 
     @property
     def prompted_frames(self) -> list[int]:
@@ -57,6 +57,7 @@ class TrackedObjects:
 
     @property
     def start(self) -> int:
+        """The first frame with a prompt."""
         return self.prompted_frames[0]
 
     def prompts_on(self, frame_index: int) -> list[Prompt]:
@@ -64,39 +65,38 @@ class TrackedObjects:
         return [next(prompt for prompt in own if prompt.frame_index == frame_index) for own in self.prompts]
 
     @property
-    def memory(self) -> dict[str, dict[int, Entry]]:
-        """sam2's dictionaries: prompted and tracked frames."""
-        return {
-            "cond_frame_outputs": {t: frame.entry for t, frame in self.conditioning.items()},
-            "non_cond_frame_outputs": self.recent,
-        }
+    def memory(self) -> MemoryBank:
+        """The memory of conditioning and tracked frames."""
+        return MemoryBank({t: frame.memory for t, frame in self.conditioning.items()}, self.recent)
 
-    def advance(self, frame_index: int, features: ImageFeatures, inference: Sam2Inference, num_frames: int) -> Answer:
-        """The answer on the next frame; remembers it, and forgets what neither it nor a later frame can reach."""
+    def advance(
+        self, frame_index: int, features: ImageFeatures, inference: SAM2Inference, num_frames: int
+    ) -> MaskPrediction:
+        """The prediction for the next frame. Stores its memory, and drops memory that no later frame can use."""
         self._forget(frame_index, inference)
-        prompted = self.conditioning.get(frame_index)
-        if prompted is not None:
-            answer = prompted.answer
+        conditioning = self.conditioning.get(frame_index)
+        if conditioning is not None:
+            prediction = conditioning.prediction
         else:
-            answer = inference.tracked(frame_index, features, len(self.object_ids), self.memory, num_frames)
-            if frame_index + 1 < num_frames:  # nobody looks back at the last one
-                self.recent[frame_index] = inference.remember(features, answer)
-        self.last = replace(answer, high_res=None)
+            prediction = inference.predict_tracked(frame_index, features, len(self.object_ids), self.memory, num_frames)
+            if frame_index + 1 < num_frames:  # no later frame uses the memory of the last one
+                self.recent[frame_index] = inference.encode_memory(features, prediction, is_conditioning=False)
+        self.last = replace(prediction, high_res=None)
         return self.last
 
     def snapshot(self) -> TrackedObjects:
-        """The track as it is now; it shares tensors, which nobody changes, and nothing else."""
+        """The track as it is now; it shares only tensors, which are never changed in place."""
         return replace(self, conditioning=dict(self.conditioning), recent=dict(self.recent))
 
     def rewind(self) -> None:
-        """Forgets everything but the prompted frames, for another pass."""
+        """Drops everything but the conditioning frames, for another pass."""
         self.recent, self.last = {}, None
 
-    def _forget(self, frame_index: int, inference: Sam2Inference) -> None:
+    def _forget(self, frame_index: int, inference: SAM2Inference) -> None:
         """Drops what memory attention cannot reach from `frame_index` or any later frame."""
-        reach = inference.reach
+        window = inference.memory_window
         for t in list(self.recent):
-            if t < frame_index - max(reach.masks, reach.pointers):
+            if t < frame_index - max(window.masks, window.pointers):
                 del self.recent[t]
-            elif t < frame_index - reach.masks:
-                self.recent[t] = {"obj_ptr": self.recent[t]["obj_ptr"]}
+            elif t < frame_index - window.masks:
+                self.recent[t] = MemoryEntry(obj_ptr=self.recent[t]["obj_ptr"])

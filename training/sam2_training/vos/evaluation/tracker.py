@@ -1,4 +1,4 @@
-"""Tracks objects through a whole video, as stock SAM 2's video predictor does, in memory that does not grow."""
+"""Tracks objects through a whole video as stock SAM 2's video predictor does, in constant memory."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from torch import Tensor
 from sam2_training.core.errors import DataError, NonFiniteError
 from sam2_training.vos.evaluation.frames import FrameSource, FrameStream, Normalizer
 from sam2_training.vos.evaluation.prompts import Click, Mask, Prompt
-from sam2_training.vos.evaluation.tracked_objects import Conditioned, TrackedObjects
-from sam2_training.vos.model.prompts import (
+from sam2_training.vos.evaluation.tracked_objects import ConditioningFrame, TrackedObjects
+from sam2_training.vos.model.tracker import TrainableSAM2
+from sam2_training.vos.sam2.adapter import ImageFeatures, MaskPrediction
+from sam2_training.vos.sam2.inference import SAM2Inference, inference_settings
+from sam2_training.vos.sam2.points import (
     LABEL_BOTTOM_RIGHT,
     LABEL_NEGATIVE,
     LABEL_POSITIVE,
     LABEL_TOP_LEFT,
     Points,
 )
-from sam2_training.vos.model.tracker import TrainableSAM2
-from sam2_training.vos.sam2.adapter import ImageFeatures
-from sam2_training.vos.sam2.inference import Answer, Sam2Inference, inference_settings
 
 Clicker = Callable[[int, int, Mask], Click | None]
-"""(object id, frame index, predicted mask) -> the user's next click on a prompted frame, or None: content with it."""
+"""(object id, frame index, predicted mask) -> the user's next click on a conditioning frame; None: no more."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrameMasks:
-    """The masks of one frame's N tracked objects; one whose first prompt comes later is not among them."""
+    """The masks of one frame's N tracked objects; objects whose first prompt comes later are not included."""
 
     frame_index: int
     object_ids: tuple[int, ...]
@@ -44,11 +44,11 @@ class FrameMasks:
 
 
 class VideoTracker:
-    """Objects through videos, forwards, each on its own from its first prompt; the network is left as it was.
+    """Tracks objects through videos, forward in time, each from its first prompt; leaves the network as it was.
 
-    Same masks as stock `build_sam2_video_predictor(...)` with its defaults and equal weights, one session for each
-    first frame (up to rounding). A frame is encoded once for all objects; objects with prompts on
-    the same frames are tracked as one batch.
+    Gives the masks of stock `build_sam2_video_predictor(...)` with its defaults and equal weights, one session for
+    each first frame (up to rounding). A frame is encoded once for all objects; objects with prompts on the same frames
+    are tracked as one batch.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class VideoTracker:
     def track(
         self, frames: FrameSource, prompts: Sequence[Prompt], clicker: Clicker | None = None
     ) -> Iterator[FrameMasks]:
-        """Masks of every frame from the first prompted one on, in order.
+        """Masks of every frame from the first conditioning frame on, in order.
 
-        Objects keep the order in which `prompts` first names them. clicker: asked after each answer on the frame of an
-        object's first prompt, until it is content. Until the iterator ends or is closed, the model is in evaluation
-        mode. Raises DataError for a prompt outside the video or a mask of another size, and for frames that differ in
-        size.
+        Objects keep the order in which `prompts` first names them. clicker: called after each prediction on the frame
+        of an object's first prompt, until it returns None. Until the iterator ends or is closed, the model is in
+        evaluation mode. Raises DataError for a prompt outside the video or a mask of another size, and for frames that
+        differ in size.
         """
         check_prompts(frames, prompts)
         order = {object_id: n for n, object_id in enumerate(dict.fromkeys(prompt.object_id for prompt in prompts))}
@@ -103,7 +103,7 @@ class TrackingSession:
     def __init__(self, tracker: VideoTracker, frames: FrameSource, autocast_dtype: torch.dtype | None) -> None:
         self.model, self.device = tracker.model, tracker.device
         self.name, self.num_frames = frames.name, frames.num_frames
-        self.inference = Sam2Inference(tracker.model)
+        self.inference = SAM2Inference(tracker.model)
         self.stream = FrameStream(frames, tracker.normalize, tracker.device)
         self._autocast = torch.autocast(self.device.type, autocast_dtype, enabled=autocast_dtype is not None)
 
@@ -112,8 +112,8 @@ class TrackingSession:
 
     def run(
         self, tracks: Sequence[TrackedObjects], clicker: Clicker | None = None
-    ) -> Iterator[tuple[int, list[tuple[TrackedObjects, Answer]]]]:
-        """One pass: (frame index, answers of the tracks that have begun) of every frame from the earliest start on."""
+    ) -> Iterator[tuple[int, list[tuple[TrackedObjects, MaskPrediction]]]]:
+        """One pass from the earliest start on: for every frame (index, predictions of the tracks that have begun)."""
         if not tracks:
             return
         for frame_index, image in self.stream.in_order(min(track.start for track in tracks)):
@@ -122,7 +122,7 @@ class TrackingSession:
     @torch.no_grad()
     def _frame(
         self, frame_index: int, image: Tensor, tracks: Sequence[TrackedObjects], clicker: Clicker | None
-    ) -> list[tuple[TrackedObjects, Answer]]:
+    ) -> list[tuple[TrackedObjects, MaskPrediction]]:
         found = []
         with self._autocast:
             features = self.inference.encode(image)
@@ -142,12 +142,12 @@ class TrackingSession:
 
     @torch.no_grad()
     def masks(
-        self, frame_index: int, found: Sequence[tuple[TrackedObjects, Answer]], order: dict[int, int]
+        self, frame_index: int, found: Sequence[tuple[TrackedObjects, MaskPrediction]], order: dict[int, int]
     ) -> FrameMasks:
-        """One frame's answers at the video's size, objects sorted by `order`."""
+        """One frame's predictions at the video's size, objects sorted by `order`."""
         ids = [object_id for track, _ in found for object_id in track.object_ids]
-        masks = self.at_video_size(torch.cat([answer.low_res for _, answer in found]))
-        presence = torch.cat([answer.object_score_logits for _, answer in found])[:, 0].float().cpu().numpy()
+        masks = self.at_video_size(torch.cat([prediction.low_res for _, prediction in found]))
+        presence = torch.cat([prediction.object_score_logits for _, prediction in found])[:, 0].float().cpu().numpy()
         if not np.isfinite(presence).all():
             raise NonFiniteError(
                 f"the network's output is not finite on frame {frame_index} of {self.name}, so there are no masks\n"
@@ -181,30 +181,33 @@ class TrackingSession:
     def _condition(
         self, track: TrackedObjects, frame_index: int, features: ImageFeatures, clicker: Clicker | None
     ) -> None:
-        """Answers the track's prompts: of its first frame and, because memory looks ahead to them, of later ones."""
+        """Predicts for the track's prompts: on its first frame and, as memory looks ahead to them, on later ones."""
         for t in track.prompted_frames:
             seen = features if t == frame_index else self.inference.encode(self.stream.one(t))
             ask = clicker if t == frame_index else None
-            parts = [self._answer(prompt, seen, ask) for prompt in track.prompts_on(t)]
-            track.conditioning[t] = Conditioned.joined(parts, self.inference)
+            parts = [self._predict_prompted(prompt, seen, ask) for prompt in track.prompts_on(t)]
+            track.conditioning[t] = ConditioningFrame.joined(parts, self.inference)
 
-    def _answer(self, prompt: Prompt, features: ImageFeatures, clicker: Clicker | None) -> Conditioned:
+    def _predict_prompted(self, prompt: Prompt, features: ImageFeatures, clicker: Clicker | None) -> ConditioningFrame:
         points = None if prompt.mask is not None else self.points(prompt.box, prompt.clicks)
         given = self._mask_input(prompt.mask) if prompt.mask is not None else points
         assert given is not None
-        answer = self.inference.prompted(prompt.frame_index, features, given, self.num_frames)
+        prediction = self.inference.predict_prompted(prompt.frame_index, features, given, self.num_frames)
         while clicker is not None:
-            predicted = self.at_video_size(answer.low_res)[0]
+            predicted = self.at_video_size(prediction.low_res)[0]
             click = clicker(prompt.object_id, prompt.frame_index, predicted)
             if click is None:
                 break
             more = self.points(None, [click])
             points = more if points is None else points.with_more(more)
-            answer = self.inference.prompted(prompt.frame_index, features, points, self.num_frames, last=answer)
-        return Conditioned(answer, self.inference.remember(features, answer), points)
+            prediction = self.inference.predict_prompted(
+                prompt.frame_index, features, points, self.num_frames, last=prediction
+            )
+        memory = self.inference.encode_memory(features, prediction, is_conditioning=True)
+        return ConditioningFrame(prediction, memory, points)
 
     def correct(self, track: TrackedObjects, snapshot: TrackedObjects, frame_index: int, click: Click) -> None:
-        """Makes a click on a frame that was tracked in an earlier pass; from now on the frame conditions the track.
+        """Clicks on a frame that was tracked in an earlier pass, which makes it a conditioning frame of the track.
 
         snapshot: the one object's track as it was when that frame was tracked (`TrackedObjects.snapshot`).
         """
@@ -214,11 +217,11 @@ class TrackingSession:
         if before is not None and before.points is not None:
             points = before.points.with_more(points)
         with torch.no_grad(), self._autocast:
-            answer = self.inference.prompted(
+            prediction = self.inference.predict_prompted(
                 frame_index, features, points, self.num_frames, last=snapshot.last, memory=snapshot.memory
             )
-            entry = self.inference.remember(features, answer)
-        track.conditioning[frame_index] = Conditioned(answer, entry, points)
+            memory = self.inference.encode_memory(features, prediction, is_conditioning=True)
+        track.conditioning[frame_index] = ConditioningFrame(prediction, memory, points)
 
     def _mask_input(self, mask: Mask) -> Tensor:
         """The mask at the network's size, float32 [1, 1, S, S] of 0 and 1."""

@@ -21,12 +21,7 @@ import torch
 from torch import Tensor
 
 from sam2_training.vos.config import PromptsConfig
-
-LABEL_PADDING = -1
-LABEL_NEGATIVE = 0
-LABEL_POSITIVE = 1
-LABEL_TOP_LEFT = 2
-LABEL_BOTTOM_RIGHT = 3
+from sam2_training.vos.sam2.points import LABEL_BOTTOM_RIGHT, LABEL_PADDING, LABEL_TOP_LEFT, Points
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class PromptPlan:
     """Conditioning frames whose first prompt is a box instead of a click."""
     corrected_frames: frozenset[int] = frozenset()
     """Frames that get correction clicks."""
-    clicks_from_truth: Mapping[int, tuple[bool, ...]] | None = None
+    clicks_from_ground_truth: Mapping[int, tuple[bool, ...]] | None = None
     """For each corrected frame, click by click: drawn from the true mask instead of from the error region."""
 
     @property
@@ -93,7 +88,7 @@ def plan_prompts(config: PromptsConfig, num_frames: int, rng: np.random.Generato
         plan,
         box_frames=box_frames,
         corrected_frames=corrected,
-        clicks_from_truth=_draw_click_sources(config, plan, corrected, rng),
+        clicks_from_ground_truth=_draw_click_sources(config, plan, corrected, rng),
     )
 
 
@@ -117,20 +112,6 @@ def _draw_click_sources(
         for t in plan.processing_order
         if t in corrected
     }
-
-
-@dataclass
-class Points:
-    """Clicks and box corners on one frame."""
-
-    coords: Tensor
-    """float32 [O, P, 2]: x, y in pixels of the network input."""
-    labels: Tensor
-    """int32 [O, P]: 1 positive, 0 negative, 2 and 3 box corners, -1 padding."""
-
-    def with_more(self, points: Points) -> Points:
-        """These points followed by `points`."""
-        return Points(torch.cat([self.coords, points.coords], 1), torch.cat([self.labels, points.labels], 1))
 
 
 @torch.no_grad()

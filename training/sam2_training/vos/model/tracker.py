@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from sam2_training.vos.batch import FrameOutput, PredictionStep, VideoBatch
 from sam2_training.vos.config import PromptsConfig, TransformsConfig
-from sam2_training.vos.model.prompts import Points, PromptPlan, plan_prompts, sample_box, sample_click
-from sam2_training.vos.sam2.adapter import Decoded, DecoderInput, ImageFeatures, MemoryBank, Sam2Border
+from sam2_training.vos.model.prompts import PromptPlan, plan_prompts, sample_box, sample_click
+from sam2_training.vos.sam2.adapter import DecoderInput, ImageFeatures, MaskPrediction, MemoryBank, SAM2Adapter
+from sam2_training.vos.sam2.points import Points
 
 
-class TrainableSAM2(Sam2Border):
+class TrainableSAM2(SAM2Adapter):
     """A SAM 2.1 network whose forward pass is a training clip. Build it with `build_network`.
 
     Parameters have stock's names and shapes. Parts without a trainable parameter stay in eval mode whatever `train`
@@ -34,8 +35,8 @@ class TrainableSAM2(Sam2Border):
     def forward(self, batch: VideoBatch, prompt_rng: np.random.Generator) -> list[FrameOutput]:
         """Predictions for every frame of the batch's clips, in time order.
 
-        prompt_rng: decides what is prompted; equal on all ranks. Clicks, box noise and dropout come from torch's
-        global generator.
+        prompt_rng: decides which frames are prompted and how; equal on all ranks. Clicks, box noise and dropout come
+        from torch's global generator.
         """
         plan = plan_prompts(self.prompts, batch.num_frames, prompt_rng)
         return self.track(batch, plan.restricted(*batch.frame_facts()))
@@ -54,49 +55,55 @@ class TrainableSAM2(Sam2Border):
     ) -> FrameOutput:
         is_conditioning = t in plan.conditioning_frames
         is_corrected = t in plan.corrected_frames
-        truth = batch.masks(t) if is_conditioning or is_corrected else None
+        ground_truth = batch.masks(t) if is_conditioning or is_corrected else None
         points, masks = None, None
-        if truth is not None and is_conditioning:
-            points, masks = self._first_prompt(t, truth, batch.labeled[t], plan)
-        answer, decoder_input = self.first_answer(
+        if ground_truth is not None and is_conditioning:
+            points, masks = self._first_prompt(t, ground_truth, batch.labeled[t], plan)
+        prediction, step, decoder_input = self.decode_first(
             t, is_conditioning, features, batch.num_objects, points, masks, memory, plan.num_frames
         )
-        answers = [answer]
-        if truth is not None and is_corrected:
-            points = self._correct(t, truth, batch.labeled[t], plan, points, answers, decoder_input)
-        as_conditioning = is_conditioning or (is_corrected and self.prompts.add_all_frames_to_correct_as_cond)
-        if t != plan.processing_order[-1]:  # nobody looks back at the last one
-            self.remember(memory, t, as_conditioning, features, answers[-1], has_points=points is not None)
-        return FrameOutput(t, [_prediction(one) for one in answers], answers[-1].high_res)
+        steps = [step]
+        if ground_truth is not None and is_corrected:
+            labeled = batch.labeled[t]
+            points, prediction, more_steps = self._correct(
+                t, ground_truth, labeled, plan, points, prediction, decoder_input
+            )
+            steps += more_steps
+        if t != plan.processing_order[-1]:  # no later frame uses the memory of the last one
+            entry = self.encode_memory(features, prediction, has_points=points is not None)
+            as_conditioning = is_conditioning or (is_corrected and self.prompts.add_all_frames_to_correct_as_cond)
+            (memory.conditioning if as_conditioning else memory.tracked)[t] = entry
+        return FrameOutput(t, steps, prediction.full_size)
 
     def _first_prompt(
-        self, t: int, truth: Tensor, labeled: Tensor, plan: PromptPlan
+        self, t: int, ground_truth: Tensor, labeled: Tensor, plan: PromptPlan
     ) -> tuple[Points | None, Tensor | None]:
         """(points, masks) of a conditioning frame; one of them is None."""
         if not plan.use_points:
-            return None, truth
+            return None, ground_truth
         if t in plan.box_frames:
-            return sample_box(truth, labeled, self.prompts.box_noise, self.prompts.box_noise_bound_px), None
-        return sample_click(truth, None, labeled), None
+            return sample_box(ground_truth, labeled, self.prompts.box_noise, self.prompts.box_noise_bound_px), None
+        return sample_click(ground_truth, None, labeled), None
 
     def _correct(
         self,
         t: int,
-        truth: Tensor,
+        ground_truth: Tensor,
         labeled: Tensor,
         plan: PromptPlan,
         points: Points | None,
-        answers: list[Decoded],
+        prediction: MaskPrediction,
         decoder_input: DecoderInput,
-    ) -> Points | None:
-        """All points on the frame after its corrections; appends the answer to each click to `answers`."""
-        for from_truth in (plan.clicks_from_truth or {}).get(t, ()):
-            predicted = None if from_truth else answers[-1].high_res[:, 0] > 0
-            click = sample_click(truth, predicted, labeled)
+    ) -> tuple[Points | None, MaskPrediction, list[PredictionStep]]:
+        """Corrects a frame click by click: (all points, the last prediction, the step after each click)."""
+        steps = []
+        for from_ground_truth in (plan.clicks_from_ground_truth or {}).get(t, ()):
+            predicted = None if from_ground_truth else prediction.full_size[:, 0] > 0
+            click = sample_click(ground_truth, predicted, labeled)
             points = click if points is None else points.with_more(click)
-            is_conditioning = t in plan.conditioning_frames
-            answers.append(self.next_answer(decoder_input, is_conditioning, points, answers[-1].low_res))
-        return points
+            prediction, step = self.decode_next(decoder_input, t in plan.conditioning_frames, points, prediction)
+            steps.append(step)
+        return points, prediction, steps
 
     def train(self, mode: bool = True) -> TrainableSAM2:
         """Sets training mode (or eval mode), except in parts that are entirely frozen: those stay in eval mode."""
@@ -126,12 +133,3 @@ def _features_of_frame(features: ImageFeatures, batch: VideoBatch, t: int) -> Im
     if batch.frames.shape[0] == 1:
         return features.select(slice(t, t + 1))
     return features.select(batch.object_clip * batch.num_frames + t)
-
-
-def _prediction(answer: Decoded) -> PredictionStep:
-    return PredictionStep(
-        low_res_masks=answer.candidates,
-        ious=answer.ious,
-        object_score_logits=answer.object_score_logits,
-        high_res_masks=answer.high_res_candidates,
-    )

@@ -1,33 +1,38 @@
-"""The border to the package sam2: the only place that calls its private methods, and the only one where types are Any.
+"""A typed wrapper around SAM2Base: the calls into sam2's private methods that training and inference share.
 
-Everything here follows stock SAM2Base step by step, so results equal stock's; what differs is what is not computed:
-position encodings that nobody reads, copies of a frame's features for each object, and full-size logits of candidate
-masks that are not chosen. tests/vos/model/test_sam2_border.py checks the signatures that this relies on.
+Follows stock SAM2Base step by step, so results equal stock's. Leaves out what is not needed: position encodings that
+nobody reads, copies of a frame's features for each object, and full-size logits of candidate masks that are not chosen.
+relies_on.py lists what this needs of sam2.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from torch import Tensor
 
-from sam2_training.vos.model.prompts import Points
+from sam2_training.vos.batch import PredictionStep
 from sam2_training.vos.sam2.dropout import use_bit_dropout
 from sam2_training.vos.sam2.neck import encode_merged, is_mergeable
+from sam2_training.vos.sam2.points import Points
 from sam2_training.vos.sam2.shared_attention import share_first_self_attention
-from sam2_training.vos.sam2.windows import skip_window_padding
+from sam2_training.vos.sam2.windows import restore_window_padding, skip_window_padding
+
+DecoderOutputs = tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor, Tensor, Tensor]
+"""As `_forward_sam_heads` returns them: candidates, the same at full size, predicted IoUs, the chosen candidate, the
+same at full size, object pointer, logits of the object's presence."""
 
 
 @dataclass
 class ImageFeatures:
-    """What the image encoder says of some images."""
+    """The image encoder's output for some images."""
 
     maps: list[Tensor]
-    """Feature maps [images, C, H, W], finest first; the last is what memory attention and mask decoder work on."""
+    """Feature maps [images, C, H, W], finest first; the last is the input of memory attention and mask decoder."""
     position: Tensor
     """Position encoding of the last map, [H * W, 1, C]."""
 
@@ -39,6 +44,7 @@ class ImageFeatures:
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
+        """(H, W) of each map."""
         return [(level.shape[-2], level.shape[-1]) for level in self.maps]
 
     def sequences(self, num_objects: int | None = None) -> list[Tensor]:
@@ -49,51 +55,66 @@ class ImageFeatures:
         return flat
 
 
+class MemoryEntry(TypedDict, total=False):
+    """The memory of one frame under sam2's keys; the maps are missing where only the pointer is still needed."""
+
+    maskmem_features: Tensor
+    """[O, C, h, w]"""
+    maskmem_pos_enc: list[Tensor]
+    """One position encoding of the same shape."""
+    obj_ptr: Tensor
+    """[O, C]"""
+
+
 @dataclass
 class MemoryBank:
-    """What has been remembered of the clip's frames so far; sam2's own dictionaries inside."""
+    """The memory of the frames processed so far, by frame index."""
 
-    entries: dict[str, dict[int, Any]] = field(
-        default_factory=lambda: {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
-    )
+    conditioning: dict[int, MemoryEntry] = field(default_factory=dict)
+    """Conditioning frames: those with a prompt."""
+    tracked: dict[int, MemoryEntry] = field(default_factory=dict)
+    """All other frames."""
 
-    def remember(self, frame_index: int, entry: dict[str, Any], conditioning: bool) -> None:
-        self.entries["cond_frame_outputs" if conditioning else "non_cond_frame_outputs"][frame_index] = entry
+    def as_output_dict(self) -> dict[str, dict[int, MemoryEntry]]:
+        """The memory as sam2's `output_dict`."""
+        return {"cond_frame_outputs": self.conditioning, "non_cond_frame_outputs": self.tracked}
 
 
-@dataclass
-class Decoded:
-    """One answer of the mask decoder."""
+@dataclass(frozen=True)
+class MaskPrediction:
+    """The mask decoder's prediction for O objects on one frame: of its candidate masks, the chosen one."""
 
-    candidates: Tensor
-    """Logits of the M candidate masks, [O, M, H/4, W/4]."""
-    high_res_candidates: Tensor | None
-    """The same at full size, [O, M, H, W], where they were an input (mask prompts); else None."""
-    ious: Tensor
-    """[O, M]"""
     low_res: Tensor
-    """Logits of the chosen candidate, [O, 1, H/4, W/4]."""
-    high_res: Tensor
-    """Logits of the chosen candidate, [O, 1, H, W]."""
+    """Mask logits, float32 [O, 1, S/4, S/4]."""
+    object_score_logits: Tensor
+    """Logit of "the object is in this frame", [O, 1]."""
     object_pointer: Tensor
     """[O, C]"""
-    object_score_logits: Tensor
-    """[O, 1]"""
+    high_res: Tensor | None = None
+    """Mask logits at full size, [O, 1, S, S]; None once no memory is made from them any more."""
+
+    @property
+    def full_size(self) -> Tensor:
+        """`high_res`. Raises ValueError if it has been dropped."""
+        if self.high_res is None:
+            raise ValueError("the full-size logits of this prediction have been dropped")
+        return self.high_res
 
 
 @dataclass
 class DecoderInput:
-    """What stays the same over the decoder's passes on one frame."""
+    """The decoder's input that stays the same over its passes on one frame."""
 
     pixels: Tensor
     """Image features with memory, [O, C, H/16, W/16]."""
     high_res_features: list[Tensor] | None
 
 
-class Sam2Border(SAM2Base):  # type: ignore[misc]
-    """SAM2Base with typed doors; parameter names and shapes are SAM2Base's own."""
+class SAM2Adapter(SAM2Base):  # type: ignore[misc]
+    """SAM2Base with typed methods; parameter names and shapes are SAM2Base's own."""
 
     def __init__(self, parts: dict[str, Any]) -> None:
+        """parts: the arguments of SAM2Base, modules built."""
         super().__init__(**parts)
         self._merge_fine_levels = self.use_high_res_features_in_sam and is_mergeable(self.image_encoder)
         skip_window_padding(self.image_encoder.trunk)
@@ -101,18 +122,26 @@ class Sam2Border(SAM2Base):  # type: ignore[misc]
         share_first_self_attention(self.memory_attention)
         self._dense_position: Tensor | None = None
 
+    def use_stock_image_encoder(self) -> None:
+        """Puts stock's own layers back into the image encoder, in place: its results then equal stock's bit for bit."""
+        self._merge_fine_levels = False
+        restore_window_padding(self.image_encoder.trunk)
+
     def encode_images(self, images: Tensor) -> ImageFeatures:
         """Features of normalized images [N, 3, S, S]; no graph is kept of an encoder that is frozen."""
-        if self._merge_fine_levels:
-            maps = encode_merged(self.image_encoder, self.sam_mask_decoder, images)
-        else:
-            maps = list(self.forward_image(images)["backbone_fpn"][-self.num_feature_levels :])
+        maps = self.encode_maps(images)
         with torch.no_grad():
             position = self.image_encoder.neck.position_encoding(maps[-1][:1]).flatten(2).permute(2, 0, 1)
             self._dense_position = self.sam_prompt_encoder.get_dense_pe()
         return ImageFeatures(maps, position)
 
-    def first_answer(
+    def encode_maps(self, images: Tensor) -> list[Tensor]:
+        """`ImageFeatures.maps` alone, for images whose position encodings are known already."""
+        if self._merge_fine_levels:
+            return encode_merged(self.image_encoder, self.sam_mask_decoder, images)
+        return list(self.forward_image(images)["backbone_fpn"][-self.num_feature_levels :])
+
+    def decode_first(
         self,
         frame_index: int,
         is_conditioning: bool,
@@ -122,8 +151,8 @@ class Sam2Border(SAM2Base):  # type: ignore[misc]
         masks: Tensor | None,
         memory: MemoryBank,
         num_frames: int,
-    ) -> tuple[Decoded, DecoderInput]:
-        """The decoder's answer to a frame's first prompt, or to none.
+    ) -> tuple[MaskPrediction, PredictionStep, DecoderInput]:
+        """Decodes a frame with its first prompt, or without any.
 
         features: of one image for all objects, or of `num_objects` images. masks: bool [O, H, W].
         """
@@ -133,48 +162,42 @@ class Sam2Border(SAM2Base):  # type: ignore[misc]
             current_vision_feats=features.sequences(num_objects),
             current_vision_pos_embeds=[features.position],
             feat_sizes=features.sizes,
-            point_inputs=_as_dict(points),
+            point_inputs=None if points is None else points.as_inputs(),
             mask_inputs=None if masks is None else masks[:, None],
-            output_dict=memory.entries,
+            output_dict=memory.as_output_dict(),
             num_frames=num_frames,
             track_in_reverse=False,
             prev_sam_mask_logits=None,
         )
-        return Decoded(*outputs), DecoderInput(pixels, high_res_features)
+        return *_unpacked(outputs), DecoderInput(pixels, high_res_features)
 
-    def next_answer(self, given: DecoderInput, is_conditioning: bool, points: Points, last: Tensor) -> Decoded:
-        """The decoder's answer after one more click. last: low-res logits of the answer before, [O, 1, H/4, W/4]."""
-        point_inputs = _as_dict(points)
+    def decode_next(
+        self, given: DecoderInput, is_conditioning: bool, points: Points, last: MaskPrediction
+    ) -> tuple[MaskPrediction, PredictionStep]:
+        """Decodes the same frame again after one more click. points: all so far; last: the prediction before it."""
+        point_inputs = points.as_inputs()
         outputs = self._forward_sam_heads(
             backbone_features=given.pixels,
             point_inputs=point_inputs,
-            mask_inputs=last,
+            mask_inputs=last.low_res,
             high_res_features=given.high_res_features,
             multimask_output=self._use_multimask(is_conditioning, point_inputs),
         )
-        return Decoded(*outputs)
+        return _unpacked(outputs)
 
-    def remember(
-        self,
-        memory: MemoryBank,
-        frame_index: int,
-        as_conditioning: bool,
-        features: ImageFeatures,
-        answer: Decoded,
-        has_points: bool,
-    ) -> None:
-        """Encodes a frame's final answer and puts it into the memory bank."""
-        entry: dict[str, Any] = {"obj_ptr": answer.object_pointer}
+    def encode_memory(self, features: ImageFeatures, prediction: MaskPrediction, has_points: bool) -> MemoryEntry:
+        """The memory of a frame with its final prediction."""
+        entry = MemoryEntry(obj_ptr=prediction.object_pointer)
         self._encode_memory_in_output(
             current_vision_feats=features.sequences(),
             feat_sizes=features.sizes,
             point_inputs={} if has_points else None,
             run_mem_encoder=True,
-            high_res_masks=answer.high_res,
-            object_score_logits=answer.object_score_logits,
+            high_res_masks=prediction.full_size,
+            object_score_logits=prediction.object_score_logits,
             current_out=entry,
         )
-        memory.remember(frame_index, entry, as_conditioning)
+        return entry
 
     def _forward_sam_heads(
         self,
@@ -183,8 +206,8 @@ class Sam2Border(SAM2Base):  # type: ignore[misc]
         mask_inputs: Tensor | None = None,
         high_res_features: list[Tensor] | None = None,
         multimask_output: bool = False,
-    ) -> tuple[Any, ...]:
-        """Stock's seven results in stock's order, but None for the full-size logits of all candidates."""
+    ) -> DecoderOutputs:
+        """Stock's results in stock's order, but None for the full-size logits of all candidates."""
         num_objects, device = backbone_features.shape[0], backbone_features.device
         if point_inputs is None:
             coords = torch.zeros(num_objects, 1, 2, device=device)
@@ -205,9 +228,9 @@ class Sam2Border(SAM2Base):  # type: ignore[misc]
             repeat_image=False,
             high_res_features=high_res_features,
         )
-        appears = scores > 0
+        is_present = scores > 0
         if self.pred_obj_scores:
-            low_res = torch.where(appears[:, None, None], low_res, NO_OBJ_SCORE)
+            low_res = torch.where(is_present[:, None, None], low_res, NO_OBJ_SCORE)
         low_res = low_res.float()
         chosen, token = low_res, tokens[:, 0]
         if multimask_output:
@@ -217,26 +240,31 @@ class Sam2Border(SAM2Base):  # type: ignore[misc]
             token = tokens[rows, best] if tokens.shape[1] > 1 else token
         size = (self.image_size, self.image_size)
         high_res = F.interpolate(chosen, size=size, mode="bilinear", align_corners=False)
-        return low_res, None, ious, chosen, high_res, self._pointer(token, scores, appears), scores
+        return low_res, None, ious, chosen, high_res, self._pointer(token, scores, is_present), scores
 
     def _mask_prompt(self, mask_inputs: Tensor | None) -> Tensor | None:
-        """A mask prompt at the size that the prompt encoder takes."""
+        """A mask prompt, resized to what the prompt encoder takes."""
         size = self.sam_prompt_encoder.mask_input_size
         if mask_inputs is None or tuple(mask_inputs.shape[-2:]) == tuple(size):
             return mask_inputs
         return F.interpolate(mask_inputs.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
 
-    def _pointer(self, token: Tensor, scores: Tensor, appears: Tensor) -> Tensor:
+    def _pointer(self, token: Tensor, scores: Tensor, is_present: Tensor) -> Tensor:
         """The object pointer of a decoder token: replaced by a learned one where the object is predicted absent."""
         pointer: Tensor = self.obj_ptr_proj(token)
         if not self.pred_obj_scores:
             return pointer
-        presence = scores.sigmoid() if self.soft_no_obj_ptr else appears.float()
+        presence = scores.sigmoid() if self.soft_no_obj_ptr else is_present.float()
         if self.fixed_no_obj_ptr:
             pointer = presence * pointer
         no_object: Tensor = self.no_obj_ptr
         return pointer + (1 - presence) * no_object
 
 
-def _as_dict(points: Points | None) -> dict[str, Tensor] | None:
-    return None if points is None else {"point_coords": points.coords, "point_labels": points.labels}
+def _unpacked(outputs: DecoderOutputs) -> tuple[MaskPrediction, PredictionStep]:
+    """The chosen mask, and the candidates as the loss takes them."""
+    candidates, full_size_candidates, ious, low_res, high_res, pointer, scores = outputs
+    return (
+        MaskPrediction(low_res, scores, pointer, high_res),
+        PredictionStep(candidates, ious, scores, full_size_candidates),
+    )

@@ -1,4 +1,4 @@
-"""Dropout that draws its random bits faster on a CPU."""
+"""Dropout with cheaper random numbers on a CPU."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 LEVELS = 1 << 16
-"""Probabilities are multiples of 1 / LEVELS: each element takes 16 random bits, instead of a float of its own."""
+"""Probabilities are multiples of 1 / LEVELS: each element takes 16 random bits instead of a float."""
 
 
 class BitDropout(nn.Dropout):

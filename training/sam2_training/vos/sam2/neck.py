@@ -1,24 +1,24 @@
-"""The image encoder's feature pyramid, with the two fine levels made at their final width at once.
+"""The image encoder's feature pyramid, with the two fine levels computed directly at their final width.
 
 Stock maps a fine level of the trunk to d_model channels and then, in the mask decoder's conv_s0 or conv_s1, to 32 or
-64. Nothing lies between the two 1x1 convolutions, so one with the product of their weights gives the same to rounding,
-without the wide maps: at 1024 px and 8 frames those of the finest level are 512 MiB in float32, and as much for their
-gradient.
+64. Nothing lies between the two 1x1 convolutions, so one convolution with the product of their weights gives the same
+result up to rounding, without the wide maps: at 1024 px and 8 frames those of the finest level are 512 MiB in float32,
+and as much for their gradient.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
+from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
+from sam2.modeling.sam.mask_decoder import MaskDecoder
 from torch import Tensor, nn
 
 FINE_LEVELS = 2
 
 
-def is_mergeable(encoder: Any) -> bool:
-    """Whether the fine levels of a sam2 ImageEncoder are plain 1x1 convolutions of the trunk's, as published."""
+def is_mergeable(encoder: ImageEncoder) -> bool:
+    """Whether the fine levels are plain 1x1 convolutions of the trunk's, as published."""
     neck = encoder.neck
     num_levels = len(neck.convs)
     convolutions = [neck.convs[num_levels - 1 - level].conv for level in range(FINE_LEVELS)]
@@ -31,11 +31,11 @@ def is_mergeable(encoder: Any) -> bool:
     )
 
 
-def encode_merged(encoder: Any, decoder: Any, images: Tensor) -> list[Tensor]:
+def encode_merged(encoder: ImageEncoder, decoder: MaskDecoder, images: Tensor) -> list[Tensor]:
     """Feature maps of images [N, 3, S, S]: 32 channels at stride 4, 64 at stride 8, d_model at stride 16.
 
-    (With d_model = 256; a quarter and an eighth of it elsewhere.) encoder: a sam2 ImageEncoder that `is_mergeable`;
-    decoder: the MaskDecoder whose conv_s0 and conv_s1 take the fine levels.
+    (With d_model = 256; a quarter and an eighth of it elsewhere.) encoder: one that `is_mergeable`; decoder: the one
+    whose conv_s0 and conv_s1 take the fine levels.
     """
     levels = encoder.trunk(images)
     neck = encoder.neck
@@ -51,7 +51,7 @@ def encode_merged(encoder: Any, decoder: Any, images: Tensor) -> list[Tensor]:
     return [*fine, coarse] if coarse is not None else fine
 
 
-def _with_top_down(lateral: Tensor, coarser: Tensor | None, neck: Any) -> Tensor:
+def _with_top_down(lateral: Tensor, coarser: Tensor | None, neck: FpnNeck) -> Tensor:
     """A level plus the enlarged one below it, as sam2's FpnNeck adds them."""
     if coarser is None:
         return lateral

@@ -1,12 +1,10 @@
-"""Memory attention that does what is the same for all objects of a clip only once.
+"""Memory attention that computes only once what is the same for all objects of a clip.
 
-Before a layer has looked into the memories, an image's features are the same for every object: so are the first
-layer's norm and self-attention. Stock computes them for each object. Results are equal to rounding.
+Before the first cross-attention to memory, an image's features are the same for every object, and so are the first
+layer's norm and self-attention. Stock computes them for each object. Results are equal up to rounding.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
 from sam2.modeling.sam.transformer import RoPEAttention
@@ -14,13 +12,13 @@ from torch import Tensor, nn
 
 
 class SharedStartAttention(MemoryAttention):  # type: ignore[misc]
-    """MemoryAttention; parameters and results are its own."""
+    """MemoryAttention with the same parameters and results."""
 
     def forward(
         self,
-        curr: Any,
+        curr: Tensor | list[Tensor],
         memory: Tensor,
-        curr_pos: Any = None,
+        curr_pos: Tensor | list[Tensor] | None = None,
         memory_pos: Tensor | None = None,
         num_obj_ptr_tokens: int = 0,
     ) -> Tensor:
@@ -55,7 +53,7 @@ class SharedStartAttention(MemoryAttention):  # type: ignore[misc]
         return one_image and bool(self.batch_first) and not (attention.training and attention.dropout_p > 0)
 
 
-def _first_self_attention(layer: Any, one: Tensor, position: Tensor, num_objects: int) -> Tensor:
+def _first_self_attention(layer: MemoryAttentionLayer, one: Tensor, position: Tensor, num_objects: int) -> Tensor:
     """The first layer's self-attention [O, H * W, C] of one image's features [1, H * W, C]."""
     normed = layer.norm1(one)
     query = normed + position if layer.pos_enc_at_attn else normed
@@ -65,7 +63,7 @@ def _first_self_attention(layer: Any, one: Tensor, position: Tensor, num_objects
 
 
 def share_first_self_attention(memory_attention: nn.Module) -> None:
-    """Turns sam2's memory attention into a `SharedStartAttention`, in place; any other module is left alone."""
+    """Turns sam2's memory attention into a `SharedStartAttention`, in place; any other module stays as it is."""
     layers = getattr(memory_attention, "layers", [])
     if type(memory_attention) is MemoryAttention and all(type(layer) is MemoryAttentionLayer for layer in layers):
         memory_attention.__class__ = SharedStartAttention

@@ -1,13 +1,11 @@
-"""Hiera's windowed attention without work on padding.
+"""Hiera's windowed attention without computing on padding.
 
 Where a feature map does not divide into windows, stock pads it with zeros first and then projects every padded token
 too: 1.7 times the tokens of sam2.1_hiera_t's third stage at 512 px, 1.2 times at 1024. A padded token's projection is
-the bias, so here only real tokens are projected, and padding is filled in afterwards. Results are equal to rounding.
+the bias, so here only real tokens are projected, and padding is filled in afterwards. Results are equal up to rounding.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch.nn.functional as F
 from sam2.modeling.backbones.hieradet import MultiScaleBlock, do_pool
@@ -16,7 +14,7 @@ from torch import Tensor, nn
 
 
 class UnpaddedBlock(MultiScaleBlock):  # type: ignore[misc]
-    """A block of the trunk; parameters and results are MultiScaleBlock's own."""
+    """A block of the trunk with the parameters and results of MultiScaleBlock."""
 
     def forward(self, x: Tensor) -> Tensor:
         """The block's output [B, H', W', C'] for x [B, H, W, C]; H' = H / 2 where the block pools."""
@@ -26,11 +24,11 @@ class UnpaddedBlock(MultiScaleBlock):  # type: ignore[misc]
         shortcut, normed = x, self.norm1(x)
         if self.dim != self.dim_out:
             shortcut = do_pool(self.proj(normed), self.pool)
-        x = shortcut + self.drop_path(self._windowed_attention(normed, shortcut.shape[1:3]))
+        x = shortcut + self.drop_path(self._windowed_attention(normed, (shortcut.shape[1], shortcut.shape[2])))
         output: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return output
 
-    def _windowed_attention(self, x: Tensor, size_after: Any) -> Tensor:
+    def _windowed_attention(self, x: Tensor, size_after: tuple[int, int]) -> Tensor:
         """Attention inside windows, [B, H', W', C']. size_after: (H', W')."""
         attention, window = self.attn, self.window_size
         projected, _ = window_partition(F.linear(x, attention.qkv.weight), window)  # [windows, w, w, 3 C']
@@ -50,7 +48,14 @@ class UnpaddedBlock(MultiScaleBlock):  # type: ignore[misc]
 
 
 def skip_window_padding(trunk: nn.Module) -> None:
-    """Turns every block of a Hiera trunk into a `UnpaddedBlock`, in place."""
+    """Turns every block of a Hiera trunk into an `UnpaddedBlock`, in place."""
     for module in trunk.modules():
         if type(module) is MultiScaleBlock:
             module.__class__ = UnpaddedBlock
+
+
+def restore_window_padding(trunk: nn.Module) -> None:
+    """Undoes `skip_window_padding`."""
+    for module in trunk.modules():
+        if type(module) is UnpaddedBlock:
+            module.__class__ = MultiScaleBlock
