@@ -95,6 +95,7 @@ serve(lambda: loss(model(batch), batch.masks)["core_loss"], model)
 OURS = (
     COMMON
     + """
+from sam2_training.engine.task import StepContext
 from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig
 from sam2_training.vos.batch import BatchInfo, VideoBatch
 from sam2_training.vos.model.build import build_network
@@ -111,7 +112,7 @@ batch = VideoBatch(
     object_clip=torch.zeros(O, dtype=torch.long), object_bit=torch.arange(O), object_ids=torch.arange(O),
     info=BatchInfo(sources=("generated",), loss_weight=O), batch_size=[],
 )
-serve(lambda: step(batch, float(O), np.random.default_rng(0))["total"], step)
+serve(lambda: step(batch, float(O), StepContext(0, 0, 0, 0))["total"], step)
 """
 )
 

@@ -97,6 +97,7 @@ measure(step, model)
 OURS = (
     COMMON
     + """
+from sam2_training.engine.task import StepContext
 from sam2_training.vos.config import LossConfig, ModelConfig
 from sam2_training.vos.batch import BatchInfo, VideoBatch
 from sam2_training.vos.model.build import build_network
@@ -111,7 +112,7 @@ batch = VideoBatch(
     object_clip=torch.zeros(O, dtype=torch.long), object_bit=torch.arange(O), object_ids=torch.arange(O),
     info=BatchInfo(("generated",), (), O, (True,) * T, (True,) * T), batch_size=[],
 )
-measure(lambda n: module(batch.to("cuda", non_blocking=True), float(O), np.random.default_rng(n))["total"], module)
+measure(lambda n: module(batch.to("cuda", non_blocking=True), float(O), StepContext(0, n, 0, 0))["total"], module)
 """
 )
 

@@ -27,7 +27,7 @@ SOURCES = [
 MAX_FILE_LINES = 350
 MAX_FUNCTION_LINES = 60
 MAX_REPOSITORY_BYTES = 20_000_000
-RANK_AWARE = ("core/ranks.py", "engine/logging/run_log.py", "engine/checkpoint/store.py")
+RANK_AWARE = ("core/ranks.py", "engine/logging/run_log.py", "engine/checkpoint/store.py", "engine/reporting.py")
 """Modules that may ask which rank they are on."""
 
 

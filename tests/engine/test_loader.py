@@ -60,8 +60,8 @@ class ToyDataset:
         noise = rng_for(0, "sample", key.epoch, key.position).random(3)
         return torch.tensor([key.epoch, key.position, key.index, *noise])
 
-    def collate(self, samples: Sequence[torch.Tensor]) -> ToyBatch:
-        return ToyBatch(torch.stack(list(samples)))
+    def batch(self, keys: Sequence[SampleKey]) -> ToyBatch:
+        return ToyBatch(torch.stack([self[key] for key in keys]))
 
 
 class SelfExamining(ToyDataset):

@@ -72,13 +72,15 @@ def test_steps_of_an_epoch_can_be_limited() -> None:
 
 
 class Watched:
-    """Stands for a wing's validation of 8 frames and for the log that hears of it."""
+    """Stands for a task's validation of 8 frames and for the log that hears of it."""
+
+    unit = "frames"
 
     def __init__(self) -> None:
         self.said: list[str] = []
         self.lives = 0
 
-    def num_frames(self) -> int:
+    def num_units(self) -> int:
         return 8
 
     def measure(self, model: Any, step: int, precision: Any, heartbeat: Any) -> dict[str, float]:

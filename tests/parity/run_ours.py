@@ -15,9 +15,9 @@ import cases  # noqa: E402
 import torch  # noqa: E402
 from sam2_training.vos.batch import BatchInfo, VideoBatch  # noqa: E402
 from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
+from sam2_training.vos.losses import clip_loss  # noqa: E402
 from sam2_training.vos.model import tracker  # noqa: E402
 from sam2_training.vos.model.build import build_network  # noqa: E402
-from sam2_training.vos.model.step import ClipStep  # noqa: E402
 from sam2_training.vos.model.weights import load_weights  # noqa: E402
 from sam2_training.vos.sam2.points import Points  # noqa: E402
 
@@ -60,9 +60,9 @@ def run_case(case: cases.Case, folder: Path, recorded: list[tuple[torch.Tensor, 
     load_weights(model, str(folder / "weights.pt"))
     cases.silence_dropout(model)
     cases.set_presence(model, case)
-    step = ClipStep(model, LossConfig()).train()
+    model.train()
     batch = make_batch(case)
-    losses = step(batch, float(batch.num_objects), cases.structure_rng(case))
+    losses = clip_loss(model(batch, cases.structure_rng(case)), batch, LossConfig(), float(batch.num_objects))
     losses["total"].backward()
     return {**cases.summary(losses, model), "clicks": clicks}
 

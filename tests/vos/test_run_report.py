@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sam2_training.engine.task import RunFacts
+from sam2_training.engine.task import RunSummary
 from sam2_training.report.data import ReportData
 from sam2_training.tasks import load_config
 from sam2_training.vos.evaluation.result import ClipResult, EvaluationResult
@@ -30,13 +30,13 @@ class Measured:
         return EvaluationResult("mask", "davis", (ClipResult("surf", 3, (score,)),))
 
 
-def facts(best_step: int | None, *steps: int, **changes: Any) -> RunFacts:
+def facts(best_step: int | None, *steps: int, **changes: Any) -> RunSummary:
     history = [{"step": step, "val_j_and_f": 0.5} for step in steps]
-    made = RunFacts("running", "", max(steps, default=0), 9, 3, history, [], best_step, {})
+    made = RunSummary("running", "", max(steps, default=0), 9, 3, history, [], best_step, {})
     return replace(made, **changes)
 
 
-def shown(measured: dict[str, Any], known: RunFacts) -> ReportData:
+def shown(measured: dict[str, Any], known: RunSummary) -> ReportData:
     return report_data("demo", CONFIG, measured, [], known)
 
 
@@ -79,8 +79,8 @@ def test_why_there_is_no_comparison_is_said() -> None:
 
 def test_only_a_running_training_reloads_its_page() -> None:
     assert shown({}, facts(None)).reload_seconds
-    assert shown({}, facts(None, state="failed", note="loss is not finite")).reload_seconds is None
-    assert shown({}, facts(None, state="failed", note="loss is not finite")).state_note == "loss is not finite"
+    assert shown({}, facts(None, status="failed", note="loss is not finite")).reload_seconds is None
+    assert shown({}, facts(None, status="failed", note="loss is not finite")).state_note == "loss is not finite"
 
 
 def test_time_is_that_of_all_steps_together() -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[2] / "training"), str(HERE.parents[2])]
 
-import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from sam2_training.engine.task import StepContext  # noqa: E402
 from sam2_training.vos.batch import VideoBatch  # noqa: E402
 from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
 from sam2_training.vos.model import tracker  # noqa: E402
@@ -59,7 +59,7 @@ def share(batch: VideoBatch, rank: int) -> VideoBatch:
 
 def gradients(module: nn.Module, step: ClipStep, batch: VideoBatch, normalizer: float) -> dict[str, Tensor]:
     module.zero_grad()
-    module(batch, normalizer, np.random.default_rng(4))["total"].backward()
+    module(batch, normalizer, StepContext(4, 0, 0, 0))["total"].backward()
     return {
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in step.model.named_parameters()
     }

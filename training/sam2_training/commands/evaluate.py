@@ -91,8 +91,8 @@ def run_shared(
     requirements: list[Requirement],
 ) -> int:
     """Starts the processes that share the videos, or, in one of them, does its part; the exit code."""
-    from sam2_training.commands.launch import check_devices
     from sam2_training.engine.processes import die_with_parent, run_workers, write_status
+    from sam2_training.engine.run import check_devices
 
     status_path = arguments.output / "run_status.json"
     if "RANK" not in os.environ:

@@ -63,8 +63,9 @@ def main(argv: list[str] | None = None) -> int:
 def run(loaded: LoadedConfig[RunConfig], argv: list[str]) -> int:
     """Trains here, or in as many processes as the configuration asks for; the exit code."""
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
-    from sam2_training.commands.launch import check_devices, check_log_dir, train_in_this_process
+    from sam2_training.commands.launch import train_in_this_process
     from sam2_training.engine.processes import run_workers
+    from sam2_training.engine.run import check_devices, check_log_dir
 
     inside_torchrun = "RANK" in os.environ
     launcher = loaded.config.launcher

@@ -5,8 +5,13 @@ An error message says what was found, what was expected, where, and what to do a
 
 from __future__ import annotations
 
+from typing import Literal
+
 EXIT_FINISHED = 0
 EXIT_PREEMPTED = 75
+
+RunStatus = Literal["running", "finished", "stopped", "failed"]
+"""What a report says of a run; stopped: on request, to be continued."""
 
 
 class TrainingError(Exception):

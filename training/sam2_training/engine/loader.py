@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch.utils.data import DataLoader, Sampler
@@ -25,13 +25,13 @@ from sam2_training.engine.config import PREFETCHED_BATCHES
 from sam2_training.engine.plan import Order
 from sam2_training.engine.preemption import STOP_SIGNALS
 from sam2_training.engine.processes import die_with_parent
-from sam2_training.engine.task import Batch, SampleDataset, SampleKey
+from sam2_training.engine.task import Batch, BatchT, SampleDataset, SampleKey
 
 CLOSE_SECONDS = 2.0
 """Time for workers to leave by themselves before they are killed."""
 
 
-class StepLoader:
+class StepLoader(Generic[BatchT]):
     """The batches of one rank: use it as a context manager, or call `close` at the end.
 
     num_workers processes load ahead (0: this process loads, when asked); results do not depend on their number.
@@ -41,7 +41,7 @@ class StepLoader:
 
     def __init__(
         self,
-        dataset: SampleDataset,
+        dataset: SampleDataset[BatchT],
         order: Order,
         rank: int,
         batch_size: int,
@@ -58,9 +58,9 @@ class StepLoader:
         self.prefetch = prefetch
         self.wait_seconds = 0.0
         """Time spent waiting for batches since this loader was made, seconds."""
-        self._stream: _Stream | None = None
+        self._stream: _Stream[BatchT] | None = None
 
-    def from_step(self, step: int, last_step: int) -> Iterator[list[Batch]]:
+    def from_step(self, step: int, last_step: int) -> Iterator[list[BatchT]]:
         """For each step from `step` up to, not including, `last_step`: its micro-batches, in order.
 
         Each has at most batch_size samples; the last of a step may have fewer. Workers live from the first step to the
@@ -88,7 +88,7 @@ class StepLoader:
             self._stream.close()
             self._stream = None
 
-    def __enter__(self) -> StepLoader:
+    def __enter__(self) -> StepLoader[BatchT]:
         return self
 
     def __exit__(
@@ -97,10 +97,10 @@ class StepLoader:
         self.close()
 
 
-class _Stream:
+class _Stream(Generic[BatchT]):
     """One pass of a DataLoader over the micro-batches of a range of steps, with the worker processes it started."""
 
-    def __init__(self, owner: StepLoader, step: int, last_step: int) -> None:
+    def __init__(self, owner: StepLoader[BatchT], step: int, last_step: int) -> None:
         has_workers = owner.num_workers > 0
         loader: DataLoader[Any] = DataLoader(
             _Fetcher(owner.dataset),  # type: ignore[arg-type]  # duck-typed: torch asks only for __getitems__
@@ -121,7 +121,7 @@ class _Stream:
         # SIGTERM, which workers ignore, and then joins them. Handlers run last in, first out, so this one comes first.
         atexit.register(self.close)
 
-    def next(self) -> Batch:
+    def next(self) -> BatchT:
         try:
             result = next(self._iterator)
         except Exception as error:  # RuntimeError, EOFError or ConnectionResetError: it depends on the moment of death
@@ -131,7 +131,7 @@ class _Stream:
             raise explanation from error
         if isinstance(result, _Failure):
             raise result.error
-        batch: Batch = result
+        batch: BatchT = result
         return batch
 
     def close(self) -> None:
@@ -196,15 +196,15 @@ class _Failure:
         self.error = error
 
 
-class _Fetcher:
+class _Fetcher(Generic[BatchT]):
     """Collated batches by list of keys. Errors are returned: the DataLoader would rewrite a raised one's message."""
 
-    def __init__(self, dataset: SampleDataset) -> None:
+    def __init__(self, dataset: SampleDataset[BatchT]) -> None:
         self._dataset = dataset
 
-    def __getitems__(self, keys: Sequence[SampleKey]) -> Batch | _Failure:
+    def __getitems__(self, keys: Sequence[SampleKey]) -> BatchT | _Failure:
         try:
-            return self._dataset.collate([self._dataset[key] for key in keys])
+            return self._dataset.batch(keys)
         except Exception as error:
             return _Failure(error)
 
@@ -226,7 +226,7 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _set_up_worker(dataset: SampleDataset, parent_pid: int | None, worker_id: int) -> None:
+def _set_up_worker(dataset: SampleDataset[Batch], parent_pid: int | None, worker_id: int) -> None:
     """Worker setup: ignore stop signals, exit with the parent."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -1,13 +1,22 @@
-"""The protocol between the loop and a wing: all that the engine knows of what is trained."""
+"""The contract between the engine and a task: all that the engine knows of what is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, Protocol, Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor, nn
+
+from sam2_training.core.columns import ColumnKind
+from sam2_training.core.errors import RunStatus
+from sam2_training.core.rng import rng_for
+from sam2_training.core.shared_work import HeartbeatCallback
 
 
 @dataclass(frozen=True)
@@ -21,7 +30,11 @@ class SampleKey:
     """Index of the sample in the dataset, 0 <= index < len(dataset)."""
 
 
-class Info(Protocol):
+Picture = npt.NDArray[np.uint8]
+"""RGB, [H, W, 3]."""
+
+
+class BatchInfo(Protocol):
     """The part of a batch that stays on the CPU."""
 
     @property
@@ -36,127 +49,203 @@ class Info(Protocol):
 
     @property
     def loss_weight(self) -> int:
-        """What the loss is divided by (objects); 0 if every sample of the batch was left out."""
+        """What the loss is divided by, such as the number of samples; 0 if every sample of the batch was left out."""
         ...
 
 
 class Batch(Protocol):
     """A collated batch, on the CPU as the loader gives it, or on the device."""
 
-    info: Any
-    """`Info`."""
+    @property
+    def info(self) -> BatchInfo: ...
 
-    def to(self, device: Any, non_blocking: bool = ...) -> Batch: ...
+    def to(self, device: torch.device, *, non_blocking: bool = ...) -> Self: ...
 
-    def pin_memory(self) -> Batch: ...
+    def pin_memory(self) -> Self: ...
 
 
-class SampleDataset(Protocol):
+BatchT = TypeVar("BatchT", bound=Batch)
+BatchT_co = TypeVar("BatchT_co", bound=Batch, covariant=True)
+ModelT = TypeVar("ModelT", bound=nn.Module)
+ModelT_contra = TypeVar("ModelT_contra", bound=nn.Module, contravariant=True)
+
+
+class SampleDataset(Protocol[BatchT_co]):
     """Samples by key; must be picklable, since loader workers hold it."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, key: SampleKey) -> Any: ...
-
-    def collate(self, samples: Sequence[Any]) -> Batch: ...
-
-
-class StepModule(Protocol):
-    """Network and loss as one module, so that DDP sees a single forward pass."""
-
-    def __call__(self, batch: Any, normalizer: float, prompt_rng: np.random.Generator) -> dict[str, Tensor]: ...
-
-
-RunState = Literal["running", "finished", "stopped", "failed"]
+    def batch(self, keys: Sequence[SampleKey]) -> BatchT_co:
+        """The samples of these keys, collated; each depends on its key and the run's seed alone. Raises DataError."""
+        ...
 
 
 @dataclass(frozen=True)
-class RunFacts:
-    """What the loop knows of a run, for a report."""
+class StepContext:
+    """Where in the run a forward pass stands: what its random numbers are derived from."""
 
-    state: RunState
+    seed: int
+    """The run's."""
+    step: int
+    """Optimizer steps done before this one."""
+    micro_batch: int
+    """Number of the batch among those that this rank accumulates in the step, from 0."""
+    rank: int
+
+    def shared_rng(self, stream: str) -> np.random.Generator:
+        """A generator for choices that all ranks must make alike, such as which parts of the network take part."""
+        return rng_for(self.seed, stream, self.step, self.micro_batch)
+
+
+class StepModule(nn.Module, Generic[BatchT]):
+    """Network and loss as one module, so that DDP sees a single forward pass."""
+
+    def forward(self, batch: BatchT, normalizer: float, context: StepContext) -> dict[str, Tensor]:
+        """Scalar losses by name, "total" among them: the one that is differentiated, also if nothing contributes to it.
+
+        normalizer: what the summed loss is divided by, so that ranks and accumulated batches together give the mean.
+        """
+        raise NotImplementedError
+
+
+class ForwardPrecision(Protocol):
+    """The number format of forward passes."""
+
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """What autocast computes in; None: no autocast."""
+        ...
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """A context for a forward pass."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What the engine knows of a run, for its report."""
+
+    status: RunStatus
     note: str
     """A sentence on why it ended, or nothing."""
     step: int
     max_steps: int
     steps_per_epoch: int
-    history: Sequence[dict[str, Any]]
+    history: Sequence[Mapping[str, float]]
     """{"step": ..., metric: value} of every validation, in order; finite values only."""
     metrics: Sequence[Mapping[str, str]]
     """The rows of metrics.csv, a step each: {column: text}."""
     best_step: int | None
     """The step of the best validation."""
-    provenance: dict[str, Any]
+    provenance: Mapping[str, object]
+    columns: Mapping[str, ColumnKind] = field(default_factory=dict)
+    """What the values in `metrics` and `history` mean."""
 
 
-class Validation(Protocol):
-    """How a wing measures what its network is worth, on data that it does not train on.
+@dataclass(frozen=True)
+class WrittenReport:
+    """What a task made of a `RunSummary`."""
 
-    `heartbeat` is called again and again meanwhile; what it raises on one rank ends the measuring on all.
+    path: Path | None
+    """The report's file; None if the task writes none."""
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    """Pictures in it by name, for other logs."""
+
+
+class Validation(Protocol[ModelT_contra]):
+    """Measures a task's network on data that it does not train on.
+
+    `heartbeat` is called again and again meanwhile; what it raises on one rank ends the measurement on all.
     """
+
+    @property
+    def unit(self) -> str:
+        """What progress is counted in, such as "samples"."""
+        ...
+
+    def num_units(self) -> int:
+        """Units that a measurement goes through, on all ranks together; about as often `heartbeat` is called."""
+        ...
 
     def describe(self) -> list[str]:
         """Lines for the start banner."""
         ...
 
-    def num_frames(self) -> int:
-        """Frames that a measurement goes through, on all ranks together; about as often `heartbeat` is called."""
+    def measure(
+        self, model: ModelT_contra, step: int, precision: ForwardPrecision, heartbeat: HeartbeatCallback
+    ) -> dict[str, float]:
+        """{metric: value}, equal on all ranks. Details are kept in files of the run. Leaves the network as it was."""
         ...
 
-    def measure(self, model: nn.Module, step: int, precision: Any, heartbeat: Callable[[], None]) -> dict[str, float]:
-        """{metric: value}, equal on all ranks; details are kept in files of the run. Leaves the network as it was."""
-        ...
-
-    def sanity_check(self, model: nn.Module, count: int, precision: Any, heartbeat: Callable[[], None]) -> None:
-        """Measures a little and keeps nothing."""
+    def sanity_check(
+        self, model: ModelT_contra, count: int, precision: ForwardPrecision, heartbeat: HeartbeatCallback
+    ) -> None:
+        """Measures the first `count` samples and keeps nothing."""
         ...
 
     def keep_as_best(self) -> None:
-        """What the newest measurement left in files is that of the best weights; called on one rank."""
+        """Keeps the files of the newest measurement as those of the best weights; called on one rank."""
         ...
 
-    def comparison_lines(self, facts: RunFacts) -> list[str]:
+    def comparison_lines(self, summary: RunSummary) -> list[str]:
         """Lines for the end banner: before and after."""
         ...
 
 
-class Task(Protocol):
-    """A wing. The trainer builds everything it needs through these calls and knows nothing else of it."""
+class Task(Protocol[BatchT, ModelT]):
+    """A kind of training. The engine builds everything it needs through these calls and knows nothing else of it.
 
-    def describe_data(self) -> list[str]:
-        """Lines for the start banner: counts of videos, frames, objects, what was skipped."""
+    A task is opened by a `TaskFactory`, on every rank.
+    """
+
+    @property
+    def title(self) -> str:
+        """Heading of the start banner, such as "SAM 2.1 training"."""
         ...
 
-    def dataset(self) -> SampleDataset: ...
+    @property
+    def sample_noun(self) -> str:
+        """What a sample is called; its plural names the column of metrics.csv that counts samples."""
+        ...
 
-    def model(self) -> nn.Module:
+    def columns(self) -> Mapping[str, ColumnKind]:
+        """What the values mean that the step module and the validation return, by name."""
+        ...
+
+    def describe_data(self) -> list[str]:
+        """Lines for the start banner: how much data there is, what was skipped."""
+        ...
+
+    def data_fingerprint(self) -> str:
+        """SHA-256 (hex) that changes when the training data does."""
+        ...
+
+    def dataset(self) -> SampleDataset[BatchT]: ...
+
+    def model(self) -> ModelT:
         """The network with its initial weights, on the CPU, frozen where the config says so."""
         ...
 
-    def step_module(self, model: nn.Module) -> nn.Module:
-        """The module that DDP wraps: `StepModule`; it holds `model` as attribute `model`."""
+    def describe_model(self, model: ModelT) -> list[str]:
+        """Lines for the start banner: which network, from which weights, what of it learns."""
         ...
 
-    def training_picture(self, model: nn.Module, batch: Any) -> Any:
-        """What the network makes of the first clip of a batch, uint8 [H, W, 3]; leaves the network as it was."""
+    def step_module(self, model: ModelT) -> StepModule[BatchT]:
+        """The module that DDP wraps; it holds `model` as attribute `model`."""
         ...
 
-    def validation(self) -> Validation | None:
+    def training_picture(self, model: ModelT, batch: BatchT) -> Picture:
+        """What the network makes of the first sample of a batch; leaves the network as it was."""
+        ...
+
+    def validation(self) -> Validation[ModelT] | None:
         """How the network is measured while it trains; None if nothing is set aside for that."""
         ...
 
-    def write_report(self, facts: RunFacts) -> dict[str, Any]:
-        """Writes the run's report; called on one rank. {name: picture uint8 [H, W, 3]} in it, for other logs."""
-        ...
-
-    def describe_model(self, model: nn.Module) -> list[str]:
-        """Lines for the start banner: which network, from which weights, what of it learns."""
+    def write_report(self, summary: RunSummary) -> WrittenReport:
+        """Writes the run's report; called on one rank."""
         ...
 
     def usage_snippet(self, checkpoint_path: str) -> list[str]:
         """Python lines that load the result, for the end banner."""
-        ...
-
-    def data_fingerprint(self) -> str:
-        """SHA-256 (hex) of what the dataset index says: names, counts, ids; changes when the data does."""
         ...

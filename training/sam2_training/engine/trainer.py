@@ -7,15 +7,15 @@ import inspect
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sam2_training.core.errors import EXIT_FINISHED, EXIT_PREEMPTED, DataError, NonFiniteError, TrainingError
+from sam2_training.core.errors import EXIT_FINISHED, EXIT_PREEMPTED, DataError, NonFiniteError, RunStatus, TrainingError
 from sam2_training.core.ranks import Ranks
-from sam2_training.core.rng import derive_seed, rng_for
+from sam2_training.core.rng import derive_seed
 from sam2_training.engine.checkpoint.policy import SavePolicy
 from sam2_training.engine.checkpoint.state import resume_or_start
 from sam2_training.engine.config import LoadedConfig, RunConfig
@@ -27,7 +27,7 @@ from sam2_training.engine.precision import GuardedStep, Precision
 from sam2_training.engine.preemption import StopRequest
 from sam2_training.engine.reporting import Reporter
 from sam2_training.engine.schedule import Schedule
-from sam2_training.engine.task import Batch, RunState, Task
+from sam2_training.engine.task import BatchT, ModelT, StepContext, StepModule, Task
 from sam2_training.engine.validation import StopInValidation, Validator
 
 
@@ -41,10 +41,10 @@ class RunResult:
     """Why it ended before its last step, if it did."""
 
 
-class Trainer:
+class Trainer(Generic[BatchT, ModelT]):
     """One training, from the newest intact checkpoint (or the initial weights) to the last step or a stop request."""
 
-    def __init__(self, loaded: LoadedConfig[RunConfig], task: Task, ranks: Ranks) -> None:
+    def __init__(self, loaded: LoadedConfig[RunConfig], task: Task[BatchT, ModelT], ranks: Ranks) -> None:
         self.loaded, self.config = loaded, loaded.config
         self.task, self.ranks = task, ranks
         config = self.config
@@ -57,7 +57,7 @@ class Trainer:
         self.guard = GuardedStep(self.optimizer, self.precision, config.trainer.gradient_clip_val, ranks)
 
         # Where the run stands, which fixes its global batch and with it the order of samples.
-        self.store, self.state = resume_or_start(loaded, task, ranks)
+        self.store, self.state = resume_or_start(loaded, task.data_fingerprint(), ranks)
         validated: dict[str, Any] | None = None
         if self.state.saved is not None:
             self.model.load_state_dict(self.state.saved["model"])
@@ -143,9 +143,9 @@ class Trainer:
 
     def close(self, result: RunResult, log: RunLog) -> list[str]:
         """Writes the last report; lines for the end banner: what the training was worth."""
-        state: RunState = "finished" if result.exit_code == EXIT_FINISHED else "stopped"
-        self.reporter.write(log, state, result.step, result.reason)
-        return self.reporter.end_summary(state, result.step)
+        status: RunStatus = "finished" if result.exit_code == EXIT_FINISHED else "stopped"
+        self.reporter.write(log, status, result.step, result.reason)
+        return self.reporter.end_summary(status, result.step)
 
     def close_failed(self, error: TrainingError, log: RunLog) -> None:
         """Writes the last report of a run that ends with an error."""
@@ -182,7 +182,7 @@ class Trainer:
             log.message(f"stopping early: {reason}")
         return None if reason is None else RunResult(EXIT_FINISHED, step, reason)
 
-    def _open_validator(self, state: dict[str, Any] | None) -> Validator | None:
+    def _open_validator(self, state: dict[str, Any] | None) -> Validator[ModelT] | None:
         """The validator of this run, where it stood; None if no data is set aside for it."""
         validation = self.task.validation()
         if validation is None or self.config.trainer.limit_val_batches == 0:
@@ -193,7 +193,7 @@ class Trainer:
             validator.load_state_dict(state)
         return validator
 
-    def _train_step(self, micro_batches: list[Batch], log: RunLog) -> tuple[dict[str, Tensor], Tensor]:
+    def _train_step(self, micro_batches: list[BatchT], log: RunLog) -> tuple[dict[str, Tensor], Tensor]:
         """One optimizer step over this rank's share of a global batch: (losses summed over it, gradient norm)."""
         step = self.state.step
         weight, bad_samples = self.ranks.sum_each(
@@ -210,10 +210,10 @@ class Trainer:
         totals: dict[str, Tensor] = {}
         for i, batch in enumerate(micro_batches):
             on_device = batch.to(self.ranks.device, non_blocking=True)
-            prompt_rng = rng_for(self.config.seed, "prompts", step, i)
+            context = StepContext(self.config.seed, step, i, self.ranks.rank)
             with self._gradient_sync(last=i == len(micro_batches) - 1):
                 with self.precision.autocast():
-                    losses = self.step_module(on_device, normalizer, prompt_rng)
+                    losses = self.step_module(on_device, normalizer, context)
                 self.precision.scale(losses["total"]).backward()  # type: ignore[no-untyped-call]
             for name, value in losses.items():
                 totals[name] = totals[name] + value.detach() if name in totals else value.detach()
@@ -221,7 +221,7 @@ class Trainer:
         grad_norm = self.guard.step(totals["total"], step + 1) if weight > 0 else torch.zeros_like(totals["total"])
         return totals, grad_norm
 
-    def _picture(self, step: int, batch: Batch, log: RunLog) -> None:
+    def _picture(self, step: int, batch: BatchT, log: RunLog) -> None:
         """Shows what the network makes of a training batch, where the configuration asks for it."""
         interval = self.config.picture_interval
         if interval and step % interval == 0:
@@ -234,7 +234,7 @@ class Trainer:
             return contextlib.nullcontext()
         return self.step_module.no_sync()
 
-    def _distribute(self, step_module: nn.Module) -> nn.Module:
+    def _distribute(self, step_module: StepModule[BatchT]) -> nn.Module:
         """The step module, wrapped in DDP when there are peers."""
         if self.ranks.world_size == 1:
             return step_module
@@ -246,7 +246,7 @@ class Trainer:
             options["device_ids"] = [self.ranks.device]
         return DistributedDataParallel(step_module, **options)
 
-    def _count_bad_samples(self, micro_batches: list[Batch], on_all_ranks: int, log: RunLog) -> None:
+    def _count_bad_samples(self, micro_batches: list[BatchT], on_all_ranks: int, log: RunLog) -> None:
         """Shows left-out samples and raises DataError when an epoch has lost more of them than allowed."""
         for message in (message for batch in micro_batches for message in batch.info.bad_samples):
             log.warning(f"left out of step {self.state.step + 1}: {message}")
@@ -296,7 +296,7 @@ def _sync_buffers_argument() -> str:
     return "forward_sync_buffers" if "forward_sync_buffers" in accepted else "broadcast_buffers"
 
 
-def end_summary(task: Task, result: RunResult, checkpoint_path: str) -> Iterator[str]:
+def end_summary(task: Task[BatchT, ModelT], result: RunResult, checkpoint_path: str) -> Iterator[str]:
     """The lines of the end banner."""
     if result.exit_code == EXIT_PREEMPTED:
         yield f"Stopped on request after step {result.step}; everything is saved. The same command continues."

@@ -6,9 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import Any, Generic
 
 from sam2_training.core.errors import EXIT_PREEMPTED, TrainingError
 from sam2_training.core.ranks import Ranks
@@ -20,7 +18,7 @@ from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.plan import Order
 from sam2_training.engine.precision import Precision
 from sam2_training.engine.preemption import StopRequest
-from sam2_training.engine.task import Validation
+from sam2_training.engine.task import ModelT, Validation
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -31,7 +29,7 @@ class StopInValidation(TrainingError):
     exit_code = EXIT_PREEMPTED
 
 
-class Validator:
+class Validator(Generic[ModelT]):
     """Measures a network on the validation set at the right steps; keeps the best weights; says when to stop early.
 
     What was measured is a pure function of the weights: a validation that was interrupted is simply done again when
@@ -41,7 +39,7 @@ class Validator:
 
     def __init__(
         self,
-        validation: Validation,
+        validation: Validation[ModelT],
         config: RunConfig,
         order: Order,
         total_steps: int,
@@ -75,7 +73,7 @@ class Validator:
         """Whether the validation of `step`, where a run starts or continues, has not been done yet."""
         return self.due(step) and (not self.history or self.history[-1]["step"] != step)
 
-    def run(self, model: nn.Module, step: int, log: RunLog, stop: StopRequest) -> None:
+    def run(self, model: ModelT, step: int, log: RunLog, stop: StopRequest) -> None:
         """Validates the network as it is after `step`. Raises StopInValidation on all ranks when asked to stop."""
         values = self.validation.measure(model, step, self.precision, self._heartbeat(step, log, stop))
         self.history.append({"step": step, **values})
@@ -87,7 +85,7 @@ class Validator:
             self.ranks.on_main(self.validation.keep_as_best)
         log.validation(step, values, leading)
 
-    def sanity_check(self, model: nn.Module, log: RunLog, stop: StopRequest) -> None:
+    def sanity_check(self, model: ModelT, log: RunLog, stop: StopRequest) -> None:
         """Evaluates a few videos before the first step, so that wrong data is found now and not in an hour."""
         count = self.config.trainer.num_sanity_val_steps
         if count and not self.config.trainer.validate_initial_weights:
@@ -126,11 +124,11 @@ class Validator:
         return next(iter(self.config.checkpointing.monitor), None)
 
     def _heartbeat(self, step: int, log: RunLog, stop: StopRequest) -> Callable[[], None]:
-        progress = _Progress(log, step, max(1, self.validation.num_frames() // self.ranks.world_size))
+        progress = _Progress(log, step, self.validation.num_units() // self.ranks.world_size, self.validation.unit)
 
         def heartbeat() -> None:
             log.beat(step)
-            progress.frame()
+            progress.advance()
             if stop.requested:
                 raise StopInValidation(f"stopped during the validation of step {step}")
 
@@ -140,16 +138,17 @@ class Validator:
 class _Progress:
     """Says now and then how far a validation is; nothing if it takes no longer than SECONDS_BETWEEN_LINES."""
 
-    def __init__(self, log: RunLog, step: int, num_frames: int) -> None:
-        self.log, self.step, self.num_frames = log, step, num_frames
+    def __init__(self, log: RunLog, step: int, num_units: int, unit: str) -> None:
+        self.log, self.step, self.num_units, self.unit = log, step, max(1, num_units), unit
         self.done = 0
         self.began = self.said = time.monotonic()
 
-    def frame(self) -> None:
-        self.done = min(self.done + 1, self.num_frames)
+    def advance(self) -> None:
+        self.done = min(self.done + 1, self.num_units)
         now = time.monotonic()
         if now - self.said < SECONDS_BETWEEN_LINES:
             return
         self.said = now
-        left = duration((now - self.began) / self.done * (self.num_frames - self.done))
-        self.log.message(f"validating after step {self.step}: {self.done:,} of {self.num_frames:,} frames, {left} left")
+        left = duration((now - self.began) / self.done * (self.num_units - self.done))
+        reached = f"{self.done:,} of {self.num_units:,} {self.unit}"
+        self.log.message(f"validating after step {self.step}: {reached}, {left} left")

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-RunState = Literal["running", "finished", "stopped", "failed"]
+from sam2_training.core.errors import RunStatus
+
 StripPlace = Literal["best", "median", "worst"]
 
 
@@ -137,7 +138,7 @@ class ReportData:
 
     title: str
     """The configuration's name."""
-    state: RunState
+    state: RunStatus
     step: int
     """Optimizer steps done."""
     written: str

@@ -49,9 +49,7 @@ class DemoEvaluation:
         )
         self._training_config = config
         dataset = SyntheticDataset(self.config)
-        self.batches: list[VideoBatch] = [
-            dataset.collate([dataset[SampleKey(0, position, position)]]) for position in range(num_clips)
-        ]
+        self.batches: list[VideoBatch] = [dataset.batch([SampleKey(0, number, number)]) for number in range(num_clips)]
         self._predictions: list[list[FrameMasks]] = []
         """For each scored network, for each clip: frames of objects' masks, run-length encoded."""
 

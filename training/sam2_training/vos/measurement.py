@@ -16,7 +16,7 @@ from sam2_training.core.files import write_text
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.rng import derive_seed, rng_for
 from sam2_training.core.shared_work import HeartbeatCallback
-from sam2_training.engine.task import SampleKey
+from sam2_training.engine.task import ForwardPrecision, SampleKey
 from sam2_training.pictures.mask_png import write_masks_png
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.config import VosConfig
@@ -47,7 +47,7 @@ class SetMeasurement:
         self._said = False
 
     def measure(
-        self, model: TrainableSAM2, step: int, precision: Any, heartbeat: Callable[[], None]
+        self, model: TrainableSAM2, step: int, precision: ForwardPrecision, heartbeat: HeartbeatCallback
     ) -> dict[str, float]:
         """{j_and_f, j, f, iou, dice, presence_accuracy, loss, loss_<term>} as far as they can be computed."""
         masks = self.folder / "masks" / (INITIAL if step == 0 else NEWEST)
@@ -63,8 +63,8 @@ class SetMeasurement:
     def evaluate(
         self,
         model: TrainableSAM2,
-        precision: Any,
-        heartbeat: Callable[[], None],
+        precision: ForwardPrecision,
+        heartbeat: HeartbeatCallback,
         masks: Path | None = None,
         count: int | None = None,
     ) -> EvaluationResult:
@@ -113,7 +113,9 @@ class SetMeasurement:
     def _path(self, step: int) -> Path:
         return self.folder / f"step_{step:08d}.json"
 
-    def _losses(self, model: TrainableSAM2, precision: Any, heartbeat: Callable[[], None]) -> dict[str, float]:
+    def _losses(
+        self, model: TrainableSAM2, precision: ForwardPrecision, heartbeat: HeartbeatCallback
+    ) -> dict[str, float]:
         """{loss, loss_<term>}: as in training, per object, over one fixed clip of each video; {} without clips.
 
         Prompts and clicks are the same in every validation. Summed in the clips' order, whatever the number of ranks.
@@ -136,7 +138,9 @@ class SetMeasurement:
         sums = {name: sum(merged[number][1][name] for number in sorted(merged)) for name in names}
         return {("loss" if name == "total" else name): value / weight for name, value in sums.items()}
 
-    def _clip_loss(self, model: TrainableSAM2, number: int, precision: Any) -> tuple[float, dict[str, float]]:
+    def _clip_loss(
+        self, model: TrainableSAM2, number: int, precision: ForwardPrecision
+    ) -> tuple[float, dict[str, float]]:
         """(number of objects, each loss term summed over them) of one clip."""
         torch.manual_seed(derive_seed(self.config.seed, "validation", number))  # says where simulated clicks lie
         batch = self.batches[number]().to(self.ranks.device)
@@ -160,7 +164,7 @@ def loss_batches(dataset: Any, count: int) -> LossBatches:
     numbers = [number for number in range(count) if _has_clip(dataset, number)]
 
     def reader(number: int) -> Callable[[], VideoBatch]:
-        return lambda: dataset.collate([dataset[SampleKey(0, number, number)]])
+        return lambda: dataset.batch([SampleKey(0, number, number)])
 
     return [reader(number) for number in numbers]
 

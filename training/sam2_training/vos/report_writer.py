@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sam2_training.data.index import VideoIndex
+from sam2_training.engine.task import RunSummary, WrittenReport
 from sam2_training.report.data import DatasetSummary
 from sam2_training.report.page import write_report
 from sam2_training.vos.config import VosConfig
@@ -31,21 +31,22 @@ class ReportWriter:
         self.training_index, self.sets = training_index, sets
         self._datasets: list[DatasetSummary] | None = None
 
-    def write(self, facts: Any) -> dict[str, Any]:
-        """Writes report.html; the film strips in it. facts: `sam2_training.engine.task.RunFacts`."""
+    def write(self, summary: RunSummary) -> WrittenReport:
+        """Writes report.html; its film strips also go into other logs."""
         if self._datasets is None:
             self._datasets = describe_datasets(self.training_index, self.sets)
-        data = report_data(self.name, self.config, self.sets, self._datasets, facts)
-        write_report(self.log_dir / "report.html", data)
-        if self._gif_due(facts):
-            write_gif(self.config, self.sets["validation"], facts, self.log_dir / "visualization")
-        return {f"validation/{strip.place}": strip.picture for strip in data.strips}
+        data = report_data(self.name, self.config, self.sets, self._datasets, summary)
+        path = self.log_dir / "report.html"
+        write_report(path, data)
+        if self._gif_due(summary):
+            write_gif(self.config, self.sets["validation"], summary, self.log_dir / "visualization")
+        return WrittenReport(path, {f"validation/{strip.place}": strip.picture for strip in data.strips})
 
-    def _gif_due(self, facts: Any) -> bool:
+    def _gif_due(self, summary: RunSummary) -> bool:
         """Whether this is the first report after visualization.val_first_batch_every_n_epochs more epochs."""
         wanted = self.config.visualization
-        every = wanted.val_first_batch_every_n_epochs * facts.steps_per_epoch
-        if not (wanted.enabled and every and facts.state == "running" and facts.history):
+        every = wanted.val_first_batch_every_n_epochs * summary.steps_per_epoch
+        if not (wanted.enabled and every and summary.status == "running" and summary.history):
             return False
-        former = facts.history[-2]["step"] if len(facts.history) > 1 else -every
-        return bool(facts.step // every > former // every)
+        former = summary.history[-2]["step"] if len(summary.history) > 1 else -every
+        return bool(summary.step // every > former // every)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 
+from sam2_training.engine.task import RunSummary
 from sam2_training.pictures.strips import StripRow, comparison_strip, film_strip, spread_frames, strided_frames
 from sam2_training.pictures.video import write_overlay_gif
 from sam2_training.report.data import ReportStrip, StripPlace
@@ -26,9 +26,10 @@ from sam2_training.vos.model.tracker import TrainableSAM2
 GIF_FRAMES_PER_SECOND = 5.0
 
 
-def film_strips(config: VosConfig, videos: SetMeasurement, facts: Any) -> list[ReportStrip]:
+def film_strips(config: VosConfig, videos: SetMeasurement, summary: RunSummary) -> list[ReportStrip]:
     """Film strips of the best, the median and the worst video by J&F of the weights that the table shows as after."""
-    after_step = facts.best_step if facts.best_step is not None else (facts.history[-1]["step"] if facts.history else 0)
+    newest_step = summary.history[-1]["step"] if summary.history else 0
+    after_step = newest_step if summary.best_step is None else summary.best_step
     after, before = videos.result_of(int(after_step)), videos.result_of(0)
     if after is None:
         return []
@@ -110,10 +111,10 @@ def _j_at(clip: ClipResult | None, frame_index: int) -> Sequence[float | None] |
     return found if any(j is not None for j in found) else None
 
 
-def write_gif(config: VosConfig, videos: SetMeasurement, facts: Any, folder: Path) -> None:
+def write_gif(config: VosConfig, videos: SetMeasurement, summary: RunSummary, folder: Path) -> None:
     """<folder>/step_<n>.gif: the first video with the masks predicted last; nothing where no masks are kept."""
     clip = videos.clips[0]
-    newest = videos.masks_folder(NEWEST if facts.step else INITIAL) / clip.name
+    newest = videos.masks_folder(NEWEST if summary.step else INITIAL) / clip.name
     if not newest.is_dir():
         newest = videos.masks_folder(BEST) / clip.name  # the newest are the best, and have moved
     chosen = strided_frames(clip.num_frames, config.visualization.stride, config.visualization.max_length)
@@ -124,7 +125,7 @@ def write_gif(config: VosConfig, videos: SetMeasurement, facts: Any, folder: Pat
     nothing = np.zeros((len(clip.object_ids), *frames[0].shape[:2]), np.bool_)
     shown = [nothing if found is None else found for found in masks]
     folder.mkdir(parents=True, exist_ok=True)
-    write_overlay_gif(folder / f"step_{facts.step:08d}.gif", frames, shown, clip.object_ids, GIF_FRAMES_PER_SECOND)
+    write_overlay_gif(folder / f"step_{summary.step:08d}.gif", frames, shown, clip.object_ids, GIF_FRAMES_PER_SECOND)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from iopath.common.file_io import g_pathmgr
 from PIL import Image
 
 from sam2_training.data.index import VideoIndex
+from sam2_training.engine.task import RunSummary
 from sam2_training.report.curves import training_charts
 from sam2_training.report.data import (
     DatasetSummary,
@@ -40,32 +41,32 @@ def report_data(
     config: VosConfig,
     sets: Mapping[str, SetMeasurement],
     datasets: Sequence[DatasetSummary],
-    facts: Any,
+    summary: RunSummary,
 ) -> ReportData:
-    """Everything the report shows now. datasets: of `describe_datasets`; facts: `engine.task.RunFacts`."""
-    metrics = facts.metrics
-    comparison = score_table("validation", sets["validation"], facts) if "validation" in sets else None
-    guard = score_table("guard", sets["guard"], facts) if "guard" in sets else None
+    """Everything the report shows now. datasets: of `describe_datasets`."""
+    metrics = summary.metrics
+    comparison = score_table("validation", sets["validation"], summary) if "validation" in sets else None
+    guard = score_table("guard", sets["guard"], summary) if "guard" in sets else None
     warnings = [line for table in (comparison, guard) if table is not None for line in worse_warnings(table)]
     seconds = sum(float(row["step_seconds"]) for row in metrics) if metrics else None
-    running = facts.state == "running"
+    running = summary.status == "running"
     pictured = config.visualization.enabled and "validation" in sets
     return ReportData(
         title=name,
-        state=facts.state,
-        step=facts.step,
+        state=summary.status,
+        step=summary.step,
         written=datetime.now(UTC).isoformat(timespec="seconds"),
-        state_note=facts.note,
-        max_steps=facts.max_steps,
+        state_note=summary.note,
+        max_steps=summary.max_steps,
         elapsed_seconds=seconds,
         comparison=comparison,
         comparison_missing=_why_no_comparison(config, sets),
         guard=guard,
         warnings=warnings,
-        strips=film_strips(config, sets["validation"], facts) if pictured else (),
-        charts=training_charts(metrics, facts.history),
+        strips=film_strips(config, sets["validation"], summary) if pictured else (),
+        charts=training_charts(metrics, summary.history),
         datasets=datasets,
-        provenance=facts.provenance,
+        provenance=summary.provenance,
         reload_seconds=RELOAD_SECONDS if running else None,
     )
 
@@ -81,12 +82,12 @@ def _why_no_comparison(config: VosConfig, sets: Mapping[str, SetMeasurement]) ->
     return "No validation has run yet."
 
 
-def score_table(name: str, videos: SetMeasurement, facts: Any) -> ScoreTable | None:
+def score_table(name: str, videos: SetMeasurement, summary: RunSummary) -> ScoreTable | None:
     """The starting weights beside the best (before the first step: beside themselves); None without both."""
-    if not facts.history:
+    if not summary.history:
         return None
-    last_step = int(facts.history[-1]["step"])
-    after_step = facts.best_step if facts.best_step is not None else last_step
+    last_step = int(summary.history[-1]["step"])
+    after_step = summary.best_step if summary.best_step is not None else last_step
     before, after = videos.result_of(0), videos.result_of(after_step)
     if after is None:
         return None
@@ -105,7 +106,7 @@ def score_table(name: str, videos: SetMeasurement, facts: Any) -> ScoreTable | N
         after=_mean(after.mean()),
         protocol=_protocol(after, len(rows)),
         before_name="starting weights",
-        after_name=f"{'best' if facts.best_step is not None else 'newest'}, step {after_step:,}",
+        after_name=f"{'best' if summary.best_step is not None else 'newest'}, step {after_step:,}",
     )
 
 

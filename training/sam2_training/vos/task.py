@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from torch import nn
-
+from sam2_training.core.columns import ColumnKind
 from sam2_training.core.ranks import Ranks
 from sam2_training.data.index import VideoIndex
+from sam2_training.engine.task import Picture, RunSummary, WrittenReport
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.clips.dataset import ClipDataset, SyntheticDataset, training_index
+from sam2_training.vos.columns import column_kinds
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.freezing import freeze, trainable_table
@@ -30,6 +31,9 @@ class VosTask:
     Opening it builds (or finds) the dataset index, so wrong data is found before the network is built.
     """
 
+    title = "SAM 2.1 training"
+    sample_noun = "clip"
+
     def __init__(self, config: VosConfig, ranks: Ranks, log_dir: Path, name: str = "training") -> None:
         """name: the recipe's, for the report's title."""
         self.config = config
@@ -47,6 +51,9 @@ class VosTask:
         sets = self._validation.sets if self._validation is not None else {}
         self._report = ReportWriter(config, name, log_dir, index, sets)
 
+    def columns(self) -> Mapping[str, ColumnKind]:
+        return column_kinds()
+
     def describe_data(self) -> list[str]:
         lines = self._dataset.describe()
         if self._held_out is not None:
@@ -60,15 +67,14 @@ class VosTask:
             return [*lines, "nothing is validated: dataset.val_fraction or val_dataset would tell what this is worth"]
         return lines + self._validation.describe()
 
-    def training_picture(self, model: nn.Module, batch: VideoBatch) -> Any:
-        assert isinstance(model, TrainableSAM2)
+    def training_picture(self, model: TrainableSAM2, batch: VideoBatch) -> Picture:
         return training_strip(model, batch, self.config.visualization.max_length)
 
     def validation(self) -> VosValidation | None:
         return self._validation
 
-    def write_report(self, facts: Any) -> dict[str, Any]:
-        return self._report.write(facts)
+    def write_report(self, summary: RunSummary) -> WrittenReport:
+        return self._report.write(summary)
 
     @property
     def _dataset_videos(self) -> int:
@@ -89,12 +95,10 @@ class VosTask:
         freeze(model, self.config.model.trainable_modules)
         return model
 
-    def step_module(self, model: nn.Module) -> ClipStep:
-        if not isinstance(model, TrainableSAM2):
-            raise TypeError(f"expected the network that model() returned, found {type(model).__name__}")
+    def step_module(self, model: TrainableSAM2) -> ClipStep:
         return ClipStep(model, self.config.loss)
 
-    def describe_model(self, model: nn.Module) -> list[str]:
+    def describe_model(self, model: TrainableSAM2) -> list[str]:
         network = resolve_network(self.config.model.name)
         weights = self._initial_weights or "random weights"
         return [f"{network.key} at {self.config.scratch.resolution} px from {weights}", *trainable_table(model)]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from torch import nn
 
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.rng import derive_seed
 from sam2_training.core.shared_work import HeartbeatCallback
 from sam2_training.data.index import VideoIndex, build_index
+from sam2_training.engine.task import ForwardPrecision, RunSummary
 from sam2_training.report.data import worse_warnings
 from sam2_training.vos.clips.dataset import ClipDataset, SyntheticDataset
 from sam2_training.vos.config import AffineConfig, ColorJitterConfig, TransformsConfig, VosConfig, VosDatasetConfig
@@ -31,6 +28,8 @@ class VosValidation:
     guard set's with guard_ in front. The guard set is measured whenever the validation set is.
     """
 
+    unit = "frames"
+
     def __init__(self, config: VosConfig, validation: SetMeasurement, guard: SetMeasurement | None) -> None:
         self.config = config
         self.sets = {VALIDATION: validation} | ({GUARD: guard} if guard is not None else {})
@@ -45,11 +44,12 @@ class VosValidation:
             )
         return lines
 
-    def num_frames(self) -> int:
+    def num_units(self) -> int:
         return sum(clip.num_frames for videos in self.sets.values() for clip in videos.clips)
 
-    def measure(self, model: nn.Module, step: int, precision: Any, heartbeat: Callable[[], None]) -> dict[str, float]:
-        assert isinstance(model, TrainableSAM2)
+    def measure(
+        self, model: TrainableSAM2, step: int, precision: ForwardPrecision, heartbeat: HeartbeatCallback
+    ) -> dict[str, float]:
         values: dict[str, float] = {}
         for name, videos in self.sets.items():
             prefix = "val" if name == VALIDATION else name
@@ -57,18 +57,19 @@ class VosValidation:
             values.update({f"{prefix}_{metric}": value for metric, value in found.items()})
         return values
 
-    def sanity_check(self, model: nn.Module, count: int, precision: Any, heartbeat: Callable[[], None]) -> None:
-        assert isinstance(model, TrainableSAM2)
+    def sanity_check(
+        self, model: TrainableSAM2, count: int, precision: ForwardPrecision, heartbeat: HeartbeatCallback
+    ) -> None:
         self.sets[VALIDATION].evaluate(model, precision, heartbeat, count=count)
 
     def keep_as_best(self) -> None:
         for videos in self.sets.values():
             videos.keep_as_best()
 
-    def comparison_lines(self, facts: Any) -> list[str]:
+    def comparison_lines(self, summary: RunSummary) -> list[str]:
         lines: list[str] = []
         for name, videos in self.sets.items():
-            table = score_table(name, videos, facts)
+            table = score_table(name, videos, summary)
             if table is not None:
                 lines += comparison_lines(table)
                 lines += [f"WARNING: {sentence}" for sentence in worse_warnings(table)]

@@ -11,14 +11,13 @@ from sam2_training.core.schema import as_dict
 from sam2_training.engine.checkpoint.store import CheckpointStore
 from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.engine.former_sections import differences
-from sam2_training.engine.task import Task
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
 
 
 @dataclass
-class RunState:
+class TrainState:
     """The few values that change while training and are not tensors of the network or the optimizer."""
 
     config: dict[str, Any]
@@ -66,7 +65,9 @@ class RunState:
         return [line for at, lines in self._unchecked if at == step for line in lines]
 
 
-def resume_or_start(loaded: LoadedConfig[RunConfig], task: Task, ranks: Ranks) -> tuple[CheckpointStore, RunState]:
+def resume_or_start(
+    loaded: LoadedConfig[RunConfig], data_fingerprint: str, ranks: Ranks
+) -> tuple[CheckpointStore, TrainState]:
     """The run's checkpoints and its state: from checkpoint.resume_from, else the newest intact one, else fresh.
 
     Raises CheckpointError when checkpoints exist but none is intact, and ConfigError when the run was made with
@@ -78,7 +79,7 @@ def resume_or_start(loaded: LoadedConfig[RunConfig], task: Task, ranks: Ranks) -
     )
     own_batch = config.scratch.train_batch_size * config.trainer.accumulate_grad_batches * ranks.world_size
     world_size = ranks.world_size
-    state = RunState(as_dict(config), task.data_fingerprint(), own_batch, world_size, world_size)
+    state = TrainState(as_dict(config), data_fingerprint, own_batch, world_size, world_size)
     chosen = _choose(store, config.checkpoint.resume_from)
     if chosen is None:
         state.notes.append("fresh start: the run's folder holds no checkpoint")
@@ -114,7 +115,7 @@ def _choose(store: CheckpointStore, resume_from: str | None) -> tuple[str, dict[
     return None if resume_from is None else (resume_from, store.load_file(resume_from))
 
 
-def _compare(saved: dict[str, Any], state: RunState, allowed: bool, origin: str) -> None:
+def _compare(saved: dict[str, Any], state: TrainState, allowed: bool, origin: str) -> None:
     """Lists what differs from the checkpoint's configuration and data; refuses what changes the mathematics."""
     matter, harmless = differences(saved["config"], state.config)
     if saved["data_fingerprint"] != state.data_fingerprint:

@@ -10,12 +10,25 @@ from typing import TYPE_CHECKING
 
 from iopath.common.file_io import g_pathmgr
 
+from sam2_training.core.columns import ColumnKind
 from sam2_training.core.errors import DataError
 
 if TYPE_CHECKING:
     import pandas
 
 FILE_NAME = "metrics.csv"
+
+ENGINE_COLUMNS: dict[str, ColumnKind] = {
+    "step": "step",
+    "epoch": "step",
+    "total": "loss",
+    "grad_norm": "gradient",
+    "lr": "rate",
+    "step_seconds": "time",
+    "data_wait_seconds": "time",
+    "memory_mib": "memory",
+}
+"""The columns that every run has. The task names the others: its losses, and the number of its samples in a step."""
 
 
 class MetricsTable:

@@ -50,6 +50,10 @@ class ClipDataset:
             raise
         return apply_transforms(sample, self.config.transforms, self.config.scratch.resolution, rng)
 
+    def batch(self, keys: Sequence[SampleKey]) -> VideoBatch:
+        """One batch of the clips at these keys: see `collate_clips`."""
+        return self.collate([self[key] for key in keys])
+
     def collate(self, samples: Sequence[VideoSample | BadSample]) -> VideoBatch:
         """One batch of the samples: see `collate_clips`."""
         return collate_clips(samples, self.config.scratch.num_frames, self.config.scratch.resolution)
@@ -96,6 +100,10 @@ class SyntheticDataset:
             frame_names=tuple(f"{t:05d}" for t in plan.frame_indices),
         )
         return apply_transforms(sample, self.config.transforms, self.config.scratch.resolution, rng)
+
+    def batch(self, keys: Sequence[SampleKey]) -> VideoBatch:
+        """One batch of the clips at these keys: see `collate_clips`."""
+        return self.collate([self[key] for key in keys])
 
     def collate(self, samples: Sequence[VideoSample]) -> VideoBatch:
         """One batch of the samples: see `collate_clips`."""

@@ -9,7 +9,7 @@ from typing import Any
 from sam2_training.vos.metrics.scores import MeanScore, ObjectScore, mean_score
 
 Row = dict[str, str | int | float | None]
-_NUMBERS = ("j", "f", "j_and_f", "iou", "dice", "presence_accuracy")
+SCORE_NAMES = ("j", "f", "j_and_f", "iou", "dice", "presence_accuracy")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class EvaluationResult:
     def numbers(self) -> dict[str, float]:
         """The means that exist, by name: j, f, j_and_f, iou, dice, presence_accuracy."""
         mean = self.mean()
-        found = {name: getattr(mean, name) for name in _NUMBERS}
+        found = {name: getattr(mean, name) for name in SCORE_NAMES}
         return {name: value for name, value in found.items() if value is not None}
 
     def to_json(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class EvaluationResult:
 
 def _row(video: str, score: ObjectScore) -> Row:
     row: Row = {"video": video, "object": score.object_id, "frames": len(score.frames)}
-    row.update({name: getattr(score, name) for name in _NUMBERS})
+    row.update({name: getattr(score, name) for name in SCORE_NAMES})
     return {**row, "reason": score.reason}
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
+from sam2_training.engine.task import StepContext, StepModule
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.config import LossConfig
 from sam2_training.vos.losses import clip_loss
 from sam2_training.vos.model.tracker import TrainableSAM2
 
 
-class ClipStep(nn.Module):
+class ClipStep(StepModule[VideoBatch]):
     """Batch in, losses out; what DDP wraps (find_unused_parameters=True: which parts take part depends on prompts)."""
 
     def __init__(self, model: TrainableSAM2, loss: LossConfig) -> None:
@@ -19,13 +19,13 @@ class ClipStep(nn.Module):
         self.model = model
         self.loss = loss
 
-    def forward(self, batch: VideoBatch, normalizer: float, prompt_rng: np.random.Generator) -> dict[str, Tensor]:
+    def forward(self, batch: VideoBatch, normalizer: float, context: StepContext) -> dict[str, Tensor]:
         """The losses of `clip_loss`; "total" can always be differentiated.
 
-        normalizer: number of objects that the loss is divided by (mean over ranks, at least 1). prompt_rng: equal on
-        all ranks.
+        normalizer: number of objects that the loss is divided by (mean over ranks, at least 1).
         """
-        losses = clip_loss(self.model(batch, prompt_rng), batch, self.loss, normalizer)
+        outputs = self.model(batch, context.shared_rng("prompts"))
+        losses = clip_loss(outputs, batch, self.loss, normalizer)
         if not losses["total"].requires_grad:
             losses["total"] = losses["total"] + self._nothing()
         return losses

@@ -1,0 +1,181 @@
+"""One rank's run: joins the other ranks, trains, and leaves a status that says how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import torch
+
+from sam2_training.core.errors import ConfigError, HangError, TrainingError
+from sam2_training.core.files import why_not_writable
+from sam2_training.core.ranks import Ranks, process_group, ranks_from_environment
+from sam2_training.core.schema import fingerprint
+from sam2_training.engine.config import LoadedConfig, RunConfig
+from sam2_training.engine.logging.run_log import RunLog
+from sam2_training.engine.optimizer import describe_groups
+from sam2_training.engine.preemption import StopRequest
+from sam2_training.engine.processes import die_with_parent, is_torchrun_worker, write_status
+from sam2_training.engine.provenance import provenance, write_provenance
+from sam2_training.engine.task import BatchT, ModelT, Task
+from sam2_training.engine.trainer import RunResult, Trainer, end_summary
+
+ConfigT = TypeVar("ConfigT", bound=RunConfig)
+TaskFactory = Callable[[ConfigT, Ranks, Path, str], Task[BatchT, ModelT]]
+"""Opens a task from the configuration, the ranks, the run's folder and the recipe's name."""
+
+
+def check_devices(config: RunConfig) -> None:
+    """Raises ConfigError when this machine has fewer GPUs than processes were asked for; on a CPU any number runs."""
+    if config.trainer.accelerator == "cpu":
+        return
+    num_gpus = torch.cuda.device_count()
+    wanted = config.launcher.gpus_per_node
+    if num_gpus == 0 and config.trainer.accelerator == "auto":
+        cores = os.cpu_count() or 1
+        if wanted > cores:
+            raise ConfigError(
+                f"--num-gpus {wanted}: this machine has no GPU, and {cores} CPU cores for {wanted} training processes. "
+                f"Ask for at most {cores}."
+            )
+        return
+    if wanted > num_gpus:
+        raise ConfigError(
+            f"--num-gpus {wanted}: this machine has {num_gpus} usable GPU(s). Ask for at most {max(num_gpus, 1)}, "
+            "or train on the CPU with trainer.accelerator=cpu."
+        )
+
+
+def check_log_dir(log_dir: Path) -> None:
+    """Makes the run's folder; raises ConfigError when this user may not write there."""
+    reason = why_not_writable(log_dir)
+    if reason is not None:
+        raise ConfigError(
+            f"the run's folder {log_dir} cannot be written by user {os.getuid()}: {reason}. "
+            "Change its owner, or set launcher.experiment_log_dir to a folder of this user"
+        )
+
+
+def run_rank(loaded: LoadedConfig[ConfigT], open_task: TaskFactory[ConfigT, BatchT, ModelT]) -> int:
+    """Trains as one rank (the only one, or one that torchrun started); the exit code, also in run_status.json."""
+    if is_torchrun_worker():
+        die_with_parent()
+    # The first rank to fail has the reason; the others only notice that it is gone.
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    status_path = loaded.log_dir / "run_status.json"
+    _remove_former(status_path)
+    record = functools.partial(write_status, status_path, keep_first=several)
+    try:
+        result = _train(loaded, open_task)
+    except TrainingError as error:
+        record(error.exit_code, f"{error.kind}: {error}")
+        raise
+    except Exception as error:
+        expected = _lost_each_other(error)
+        if expected is None:
+            record(1, traceback.format_exc(limit=-3))
+            raise
+        record(expected.exit_code, str(expected))
+        raise expected from error
+    record(result.exit_code, f"step {result.step}")
+    return result.exit_code
+
+
+def _remove_former(status_path: Path) -> None:
+    """Removes the status of an earlier start, by its age: a peer that failed at once may have written this start's."""
+    with contextlib.suppress(FileNotFoundError):
+        if status_path.stat().st_mtime < psutil.Process().create_time():
+            status_path.unlink()
+
+
+def _lost_each_other(error: Exception) -> TrainingError | None:
+    """The sentence for an exchange between ranks that failed, None for any other error."""
+    text = str(error).splitlines()[0] if str(error) else ""
+    if isinstance(error, torch.distributed.DistBackendError) or "timed out" in text.lower():
+        return HangError(f"an exchange between the ranks timed out: {text}")
+    if "closed by peer" in text.lower() or "connection reset" in text.lower():
+        return TrainingError("another rank ended; its own error says why")
+    return None
+
+
+def _train(loaded: LoadedConfig[ConfigT], open_task: TaskFactory[ConfigT, BatchT, ModelT]) -> RunResult:
+    config = loaded.config
+    ranks = ranks_from_environment(config.trainer.accelerator)
+    torch.use_deterministic_algorithms(config.trainer.deterministic)
+    with StopRequest() as stop, process_group(ranks, config.trainer.collective_timeout_minutes * 60):
+        task = open_task(config, ranks, loaded.log_dir, loaded.name)
+        trainer = Trainer(loaded, task, ranks)
+        with contextlib.closing(_open_log(loaded, task, trainer)) as log:
+            log.banner(list(_start_summary(loaded, task, trainer)))
+            try:
+                result = trainer.fit(log, stop)
+            except TrainingError as error:
+                trainer.close_failed(error, log)
+                raise
+            checkpoint_path = str(loaded.log_dir / "checkpoints" / "checkpoint.pt")
+            log.end_banner(
+                [
+                    *end_summary(task, result, checkpoint_path),
+                    f"memory      {_resident_text()}",
+                    *trainer.close(result, log),
+                ]
+            )
+        # Whoever is faster waits, so that no rank takes the connection from under another one.
+        ranks.barrier()
+    return result
+
+
+def _open_log(loaded: LoadedConfig[ConfigT], task: Task[BatchT, ModelT], trainer: Trainer[BatchT, ModelT]) -> RunLog:
+    """The run's log, with the configuration and the provenance written beside it."""
+    config, ranks, folder = loaded.config, trainer.ranks, loaded.log_dir
+    log = RunLog(
+        folder,
+        ranks,
+        config.trainer,
+        total_steps=trainer.total_steps,
+        steps_per_epoch=trainer.order.steps_per_epoch,
+        start_step=trainer.state.step,
+    )
+    log.write_once(folder / "config.yaml", loaded.composed_yaml)
+    log.write_once(folder / "config_resolved.yaml", loaded.resolved_yaml())
+    made_by = provenance(fingerprint(config), task.data_fingerprint(), config.seed, ranks)
+    ranks.on_main(lambda: write_provenance(folder / "provenance.json", made_by))
+    return log
+
+
+def _start_summary(
+    loaded: LoadedConfig[ConfigT], task: Task[BatchT, ModelT], trainer: Trainer[BatchT, ModelT]
+) -> Iterator[str]:
+    """The lines of the start banner; "# " marks a heading."""
+    ranks, config = trainer.ranks, loaded.config
+    yield f"# {task.title}: {loaded.name}"
+    yield from trainer.state.notes
+    yield "# device"
+    name = torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else f"{_cores()} CPU core(s)"
+    yield f"{ranks.world_size} process(es) on {name}, precision {trainer.precision.name}, {_resident_text()}"
+    yield "# data"
+    yield from task.describe_data()
+    yield "# network"
+    yield from task.describe_model(trainer.model)
+    yield "# optimizer"
+    yield from describe_groups(trainer.optimizer)
+    yield (
+        f"{trainer.total_steps} steps ({trainer.order.steps_per_epoch} per epoch), batch {trainer.state.global_batch} "
+        f"({config.scratch.train_batch_size} per device at once)"
+    )
+    yield "# where things go"
+    yield f"{loaded.log_dir}/  checkpoints/  metrics.csv  tensorboard/  logs/  config_resolved.yaml"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _resident_text() -> str:
+    return f"resident memory {psutil.Process().memory_info().rss / 2**20:.0f} MiB"
