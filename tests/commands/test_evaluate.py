@@ -15,9 +15,9 @@ from PIL import Image
 from sam2_training.commands.evaluate import main
 from sam2_training.data.images import read_mask
 from sam2_training.pictures.palette import davis_palette
-from sam2_training.vos.commands import network
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.metrics.scores import boundary_accuracy, region_similarity
+from sam2_training.vos.model import weights as weights_module
 
 from tests.tiny_checkpoint import CPU, SETTINGS, run_script, save_tiny
 
@@ -337,7 +337,7 @@ def test_a_safetensors_file_without_its_package_is_explained(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(network, "find_spec", lambda name: None)
+    monkeypatch.setattr(weights_module, "find_spec", lambda name: None)
     assert call(tmp_path / "x.safetensors", *made({"a": {1: [20, 20, 20]}})) == 2
     assert "pip install safetensors" in capsys.readouterr().err
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from sam2_training.commands.export import main
-from sam2_training.vos.commands import export, network
-from sam2_training.vos.commands.stock_comparison import comparison_clip, track_with_stock
+from sam2_training.vos.export import export_weights
+from sam2_training.vos.export.stock_comparison import comparison_clip, track_with_stock
+from sam2_training.vos.model import weights as weights_module
 from sam2_training.vos.model.names import resolve_network
 
 from tests.tiny_checkpoint import CPU, SETTINGS, run_script, save_tiny
@@ -80,7 +81,7 @@ def test_a_file_that_was_written_wrong_gets_no_name(
         name = "image_encoder.trunk.patch_embed.proj.weight"
         torch.save({"model": {**weights, name: weights[name] * 1.01}}, path)
 
-    monkeypatch.setattr(export, "_write", write_wrong)
+    monkeypatch.setattr(export_weights, "_write", write_wrong)
     (tmp_path / "out").mkdir()
     assert call(checkpoint, tmp_path / "out" / "slim.pt") == 4
     assert "does not give the same masks" in capsys.readouterr().err
@@ -93,7 +94,7 @@ def test_a_file_that_lacks_a_weight_gets_no_name(
     def write_short(path: Path, weights: dict[str, torch.Tensor], safetensors: bool) -> None:
         torch.save({"model": dict(list(weights.items())[1:])}, path)
 
-    monkeypatch.setattr(export, "_write", write_short)
+    monkeypatch.setattr(export_weights, "_write", write_short)
     assert call(checkpoint, tmp_path / "slim.pt") == 4
     assert "stock sam2 does not load the exported file" in capsys.readouterr().err
     assert not (tmp_path / "slim.pt").exists()
@@ -136,7 +137,7 @@ def test_what_cannot_be_exported_is_said(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(export, "require_safetensors", lambda what: None)
+    monkeypatch.setattr(export_weights, "require_safetensors", lambda what: None)
     content = checkpoint.read_bytes()
     assert call(checkpoint, checkpoint.parent / name, *more) == code
     assert message in capsys.readouterr().err
@@ -151,7 +152,7 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path, capsys: pytest.CaptureFix
 def test_without_the_package_safetensors_its_name_is_said(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network, "find_spec", lambda name: None)
+    monkeypatch.setattr(weights_module, "find_spec", lambda name: None)
     assert call(checkpoint, tmp_path / "slim.safetensors", "--safetensors") == 2
     assert "pip install safetensors" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ from PIL import Image
 from sam2_training.commands.predict import main
 from sam2_training.data.images import read_mask
 from sam2_training.pictures.video import write_mp4
-from sam2_training.vos.commands import prediction
+from sam2_training.vos.prediction import predict
 
 from tests.tiny_checkpoint import CPU, SETTINGS, run_script, save_tiny
 
@@ -140,13 +140,13 @@ def test_few_frames_wait_in_memory_whatever_the_length(
 ) -> None:
     write_mp4(tmp_path / "long.mp4", made_frames(80), 10.0)
     waiting = []
-    original = prediction.KeptFrames.take
+    original = predict.KeptFrames.take
 
-    def take(self: prediction.KeptFrames, frame_index: int) -> np.ndarray:
+    def take(self: predict.KeptFrames, frame_index: int) -> np.ndarray:
         waiting.append(len(self._waiting))
         return original(self, frame_index)
 
-    monkeypatch.setattr(prediction.KeptFrames, "take", take)
+    monkeypatch.setattr(predict.KeptFrames, "take", take)
     assert call(checkpoint, tmp_path / "long.mp4", tmp_path / "out", *BOX) == 0
     assert len(waiting) == 80
     assert max(waiting) <= 5

@@ -18,7 +18,7 @@ from tests.places import SCRIPTS
 PACKAGE = SCRIPTS / "sam2_training"
 ALLOWED_OUTSIDE = {
     "vos/model/build.py": {"sam2.modeling.sam2_base.SAM2Base"},
-    "vos/commands/stock_comparison.py": {"sam2.build_sam.build_sam2_video_predictor"},
+    "vos/export/stock_comparison.py": {"sam2.build_sam.build_sam2_video_predictor"},
 }
 """Imports from sam2 outside vos/sam2/: the class that is instantiated, and a public function."""
 

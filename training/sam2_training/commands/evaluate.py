@@ -13,9 +13,9 @@ from sam2_training.core.places import PACKAGE
 from sam2_training.core.schema import fingerprint
 from sam2_training.engine.config import LoadedConfig
 from sam2_training.tasks import load_config
-from sam2_training.vos.commands.comparison import Requirement
 from sam2_training.vos.commands.failures import check_output_folder, report_failure
 from sam2_training.vos.config import VosConfig
+from sam2_training.vos.evaluation.comparison import Requirement
 from sam2_training.vos.evaluation.prompts import PromptSpec
 
 EXIT_REQUIREMENT = 1
@@ -117,8 +117,13 @@ def run(
     from sam2_training.core.ranks import process_group, ranks_from_environment
     from sam2_training.engine.precision import Precision
     from sam2_training.engine.provenance import provenance
-    from sam2_training.vos.commands.evaluation import EvaluationRequest, report_lines, run_evaluation, write_results
-    from sam2_training.vos.commands.evaluation_data import open_evaluation_set
+    from sam2_training.vos.evaluation.evaluate_checkpoint import (
+        EvaluationRequest,
+        report_lines,
+        run_evaluation,
+        write_results,
+    )
+    from sam2_training.vos.evaluation.evaluation_set import open_evaluation_set
 
     config, output = loaded.config, arguments.output
     ranks = ranks_from_environment(config.trainer.accelerator)

@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace, loaded: LoadedConfig[VosConfig]) -> int:
     """Writes and verifies the file, and says what it is; the exit code."""
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
-    from sam2_training.vos.commands.export import check_format, export_weights
+    from sam2_training.vos.export.export_weights import check_format, export_weights
 
     check_format(arguments.checkpoint, arguments.output, arguments.safetensors)
     check_output_folder(arguments.output.parent)

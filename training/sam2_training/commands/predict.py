@@ -10,8 +10,8 @@ from sam2_training.core.errors import EXIT_FINISHED, ConfigError, TrainingError
 from sam2_training.engine.config import LoadedConfig
 from sam2_training.tasks import load_config
 from sam2_training.vos.commands.failures import check_output_folder, report_failure
-from sam2_training.vos.commands.object_prompts import BOX_FORM, POINT_FORM, PromptArguments
 from sam2_training.vos.config import VosConfig
+from sam2_training.vos.prediction.object_prompts import BOX_FORM, POINT_FORM, PromptArguments
 
 DEFAULT_FRAMES_PER_SECOND = 24.0
 
@@ -83,9 +83,10 @@ def run(
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
     from sam2_training.core.ranks import choose_device
     from sam2_training.engine.precision import Precision
-    from sam2_training.vos.commands.network import load_checkpoint, unloaded_network
-    from sam2_training.vos.commands.prediction import open_video, predict
     from sam2_training.vos.evaluation.tracker import VideoTracker
+    from sam2_training.vos.model.build import build_for_inference
+    from sam2_training.vos.model.weights import load_weights
+    from sam2_training.vos.prediction.predict import open_video, predict
 
     config, output = loaded.config, arguments.output
     device = choose_device(config.trainer.accelerator, 0)
@@ -94,8 +95,8 @@ def run(
         height, width = video.read_frame(0).shape[:2]
         prompts = given.prompts(video.frame_name(0), (height, width))
         check_output_folder(output)
-        network = unloaded_network(config)
-        load_checkpoint(network, arguments.checkpoint)
+        network = build_for_inference(config)
+        load_weights(network, arguments.checkpoint)
         print(
             f"Tracking {len(prompts)} object(s) through {video.num_frames} frames of {width}x{height}, "
             f"on {device.type}, precision {precision.name}",

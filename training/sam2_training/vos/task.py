@@ -20,8 +20,8 @@ from sam2_training.vos.model.published import initial_checkpoint
 from sam2_training.vos.model.step import ClipStep
 from sam2_training.vos.model.tracker import TrainableSAM2
 from sam2_training.vos.model.weights import load_weights
-from sam2_training.vos.report_writer import ReportWriter
-from sam2_training.vos.run_pictures import training_strip
+from sam2_training.vos.reporting.pictures import training_strip
+from sam2_training.vos.reporting.writer import ReportWriter
 from sam2_training.vos.validation import VosValidation, open_validation
 
 

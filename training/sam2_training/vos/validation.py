@@ -14,9 +14,9 @@ from sam2_training.report.data import worse_warnings
 from sam2_training.vos.clips.dataset import ClipDataset, SyntheticDataset
 from sam2_training.vos.config import AffineConfig, ColorJitterConfig, TransformsConfig, VosConfig, VosDatasetConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip, folder_clips, open_clips
-from sam2_training.vos.measurement import SetMeasurement, loss_batches
+from sam2_training.vos.evaluation.measured_set import MeasuredSet, loss_batches
 from sam2_training.vos.model.tracker import TrainableSAM2
-from sam2_training.vos.run_report import comparison_lines, score_table
+from sam2_training.vos.reporting.sections import comparison_lines, score_table
 
 VALIDATION, GUARD = "validation", "guard"
 
@@ -30,7 +30,7 @@ class VosValidation:
 
     unit = "frames"
 
-    def __init__(self, config: VosConfig, validation: SetMeasurement, guard: SetMeasurement | None) -> None:
+    def __init__(self, config: VosConfig, validation: MeasuredSet, guard: MeasuredSet | None) -> None:
         self.config = config
         self.sets = {VALIDATION: validation} | ({GUARD: guard} if guard is not None else {})
 
@@ -106,7 +106,7 @@ def _open_set(
     ranks: Ranks,
     log_dir: Path,
     heartbeat: HeartbeatCallback,
-) -> SetMeasurement:
+) -> MeasuredSet:
     assert dataset is not None
     if dataset.dataset_type == "video":
         index = build_index(replace(dataset, short_videos="repeat_last"), 1, log_dir, heartbeat)
@@ -114,15 +114,15 @@ def _open_set(
     seed = unseen_seed(config.seed, name)
     clips = _limited(config, open_clips(dataset, seed, None))
     measured = SyntheticDataset(replace(_plain(config, dataset), seed=seed))
-    return SetMeasurement(config, ranks, clips, loss_batches(measured, len(clips)), _folder(log_dir, name))
+    return MeasuredSet(config, ranks, clips, loss_batches(measured, len(clips)), _folder(log_dir, name))
 
 
 def _set_of_index(
     config: VosConfig, dataset: VosDatasetConfig, index: VideoIndex, name: str, ranks: Ranks, log_dir: Path
-) -> SetMeasurement:
+) -> MeasuredSet:
     clips = _limited(config, folder_clips(index))
     batches = loss_batches(ClipDataset(_plain(config, dataset), index), len(clips))
-    return SetMeasurement(config, ranks, clips, batches, _folder(log_dir, name))
+    return MeasuredSet(config, ranks, clips, batches, _folder(log_dir, name))
 
 
 def unseen_seed(seed: int, name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -16,7 +17,7 @@ from yaml import YAMLError
 
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.schema import nearest
-from sam2_training.vos.config import ModelConfig, PromptsConfig, TransformsConfig
+from sam2_training.vos.config import ModelConfig, PromptsConfig, TransformsConfig, VosConfig
 from sam2_training.vos.model.names import Network, resolve_network
 from sam2_training.vos.model.tracker import TrainableSAM2
 
@@ -47,6 +48,17 @@ def build_network(
     if config.compile:
         model.compile_parts()
     return model
+
+
+def build_for_inference(config: VosConfig) -> TrainableSAM2:
+    """The configured network in eval mode, with random weights, on the CPU.
+
+    Not compiled: every video would compile it anew for its number of objects.
+    """
+    model = replace(config.model, compile=False)
+    network = build_network(model, config.scratch.resolution, config.prompts, config.transforms)
+    network.eval()
+    return network
 
 
 def read_architecture(network: Network) -> DictConfig:

@@ -1,20 +1,23 @@
-"""Weights in and out: strict loading of SAM 2 checkpoints, safely unpickled, and names that stock code reads."""
+"""Weights in and out: strict, safe loading of SAM 2 checkpoints, and the names that stock code reads."""
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from iopath.common.file_io import g_pathmgr
 from torch import Tensor, nn
 
-from sam2_training.core.errors import CheckpointError
+from sam2_training.core.errors import CheckpointError, ConfigError
+from sam2_training.core.files import sha256_of
 from sam2_training.core.safe_load import load_safely
 from sam2_training.core.text import some
 from sam2_training.vos.model.names import PUBLISHED
 from sam2_training.vos.model.published import download_command, published_files
 
+SAFETENSORS_SUFFIX = ".safetensors"
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 """What DistributedDataParallel and torch.compile put into parameter names."""
 
@@ -28,11 +31,13 @@ _SHOWN = 3
 def load_weights(model: nn.Module, path: str) -> None:
     """Loads a checkpoint into `model`: every name and shape must match, and every number must be finite.
 
-    path: anything iopath can open; holds {"model": {name: tensor}}, as published, or the bare {name: tensor}.
-    Raises CheckpointError for a missing file, a file that is no checkpoint, one that would run code when unpickled,
-    weights of another network, and weights that are not finite. `model` is unchanged then.
+    path: anything iopath can open: a published file, a checkpoint of a run, an exported file. It holds {"model": {name:
+    tensor}} or the bare {name: tensor}; .safetensors or whatever torch.save wrote.
+    Raises CheckpointError for a missing file, a file that is not a checkpoint, one that would run code when unpickled,
+    weights of another network, and weights that are not finite; ConfigError for safetensors without the package.
+    `model` is unchanged then.
     """
-    weights = _tensors_of(_read(path), path)
+    weights = read_weights(path)
     expected = clean_state_dict(model)
     if weights.keys() != expected.keys() or any(weights[name].shape != expected[name].shape for name in expected):
         raise CheckpointError(_mismatch(weights, expected, path))
@@ -61,17 +66,9 @@ def _clean(name: str) -> str:
     return name
 
 
-def _read(path: str) -> Any:
-    """What torch.load makes of the file, without running any code that the file names."""
-    if not g_pathmgr.isfile(path):
-        name, folder = Path(path).name, Path(path).parent
-        cure = f"Download it:\n  {download_command(name, folder)}" if name in published_files() else "Check the path."
-        raise CheckpointError(f"the checkpoint {path} does not exist. {cure}")
-    return load_safely(Path(g_pathmgr.get_local_path(path)), path)
-
-
-def _tensors_of(content: Any, path: str) -> dict[str, Tensor]:
-    """{bare name: tensor} of a checkpoint's content."""
+def read_weights(path: str) -> dict[str, Tensor]:
+    """{name: tensor} of a checkpoint, names as in `clean_state_dict`. Raises as `load_weights`."""
+    content = _read_safetensors(path) if path.endswith(SAFETENSORS_SUFFIX) else load_safely(_local(path), path)
     weights = content.get("model", content) if isinstance(content, dict) else content
     if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
         keys = f"a dictionary with keys {sorted(map(str, content))[:6]}" if isinstance(content, dict) else type(content)
@@ -79,6 +76,40 @@ def _tensors_of(content: Any, path: str) -> dict[str, Tensor]:
             f"{path} holds no network weights: expected {{'model': {{name: tensor}}}} or {{name: tensor}}, found {keys}"
         )
     return {_clean(str(name)): tensor for name, tensor in weights.items()}
+
+
+def file_sha256(path: str) -> str:
+    """SHA-256 (hex) of a checkpoint's bytes. Raises CheckpointError if there is no such file."""
+    return sha256_of(_local(path))
+
+
+def require_safetensors(what: str) -> None:
+    """Raises ConfigError, which begins with `what`, when the package safetensors is not installed."""
+    if find_spec("safetensors") is None:
+        raise ConfigError(
+            f"{what}, and the package safetensors is not installed: install it "
+            "(pip install safetensors), or use a .pt file"
+        )
+
+
+def _local(path: str) -> Path:
+    """The file on this machine. Raises CheckpointError if there is none."""
+    if not g_pathmgr.isfile(path):
+        name, folder = Path(path).name, Path(path).parent
+        cure = f"Download it:\n  {download_command(name, folder)}" if name in published_files() else "Check the path."
+        raise CheckpointError(f"the checkpoint {path} does not exist. {cure}")
+    return Path(g_pathmgr.get_local_path(path))
+
+
+def _read_safetensors(path: str) -> dict[str, Tensor]:
+    # Not torch.load: torch 2.11, which this project still supports, does not read this format.
+    require_safetensors(f"{path} is a safetensors file")
+    safetensors = import_module("safetensors")
+    try:
+        weights: dict[str, Tensor] = import_module("safetensors.torch").load_file(_local(path))
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged, or is not a safetensors file ({error}). Copy it again.") from error
+    return weights
 
 
 def _mismatch(weights: dict[str, Tensor], expected: dict[str, Tensor], path: str) -> str:

@@ -11,7 +11,7 @@ from sam2_training.report.data import ReportData
 from sam2_training.tasks import load_config
 from sam2_training.vos.evaluation.result import ClipResult, EvaluationResult
 from sam2_training.vos.metrics.scores import ObjectScore
-from sam2_training.vos.run_report import comparison_lines, report_data, score_table
+from sam2_training.vos.reporting.sections import comparison_lines, report_data, score_table
 
 CONFIG = load_config("sam2.1_training/demo", ["visualization.enabled=false"]).config
 

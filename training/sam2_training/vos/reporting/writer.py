@@ -10,9 +10,9 @@ from sam2_training.engine.task import RunSummary, WrittenReport
 from sam2_training.report.data import DatasetSummary
 from sam2_training.report.page import write_report
 from sam2_training.vos.config import VosConfig
-from sam2_training.vos.measurement import SetMeasurement
-from sam2_training.vos.run_pictures import write_gif
-from sam2_training.vos.run_report import describe_datasets, report_data
+from sam2_training.vos.evaluation.measured_set import MeasuredSet
+from sam2_training.vos.reporting.pictures import write_gif
+from sam2_training.vos.reporting.sections import describe_datasets, report_data
 
 
 class ReportWriter:
@@ -24,7 +24,7 @@ class ReportWriter:
         name: str,
         log_dir: Path,
         training_index: VideoIndex | None,
-        sets: Mapping[str, SetMeasurement],
+        sets: Mapping[str, MeasuredSet],
     ) -> None:
         """name: the recipe's, for the title. sets: {"validation": ..., "guard": ...}, as far as there are any."""
         self.config, self.name, self.log_dir = config, name, log_dir

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from sam2_training.core.errors import ConfigError, DataError
-from sam2_training.vos.commands.boxes import read_boxes
-from sam2_training.vos.commands.object_prompts import PromptArguments
 from sam2_training.vos.evaluation.prompts import Click
+from sam2_training.vos.prediction.boxes import read_boxes
+from sam2_training.vos.prediction.object_prompts import PromptArguments
 
 SIZE = (48, 64)
 

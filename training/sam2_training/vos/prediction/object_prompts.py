@@ -12,8 +12,8 @@ import numpy as np
 from sam2_training.core.errors import ConfigError, DataError
 from sam2_training.data.images import read_mask
 from sam2_training.pictures.mask_png import LARGEST_ID
-from sam2_training.vos.commands.boxes import Box, read_boxes
 from sam2_training.vos.evaluation.prompts import Click, Prompt
+from sam2_training.vos.prediction.boxes import Box, read_boxes
 
 BOX_FORM = '"id:left,top,right,bottom" in pixels, such as "1:10,20,110,90"'
 POINT_FORM = '"id:x,y,+" for a point on the object and "id:x,y,-" for one beside it, such as "1:60,45,+"'

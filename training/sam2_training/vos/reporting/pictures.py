@@ -18,15 +18,15 @@ from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.eval_mode import eval_mode, preserved_rng
 from sam2_training.vos.evaluation.clips import EvaluationClip
+from sam2_training.vos.evaluation.measured_set import BEST, INITIAL, NEWEST, MeasuredSet
 from sam2_training.vos.evaluation.result import ClipResult
-from sam2_training.vos.measurement import BEST, INITIAL, NEWEST, SetMeasurement
 from sam2_training.vos.model.prompts import mask_plan
 from sam2_training.vos.model.tracker import TrainableSAM2
 
 GIF_FRAMES_PER_SECOND = 5.0
 
 
-def film_strips(config: VosConfig, videos: SetMeasurement, summary: RunSummary) -> list[ReportStrip]:
+def film_strips(config: VosConfig, videos: MeasuredSet, summary: RunSummary) -> list[ReportStrip]:
     """Film strips of the best, the median and the worst video by J&F of the weights that the table shows as after."""
     newest_step = summary.history[-1]["step"] if summary.history else 0
     after_step = newest_step if summary.best_step is None else summary.best_step
@@ -54,7 +54,7 @@ def _strip(
     clip: EvaluationClip,
     after: ClipResult,
     before: ClipResult | None,
-    videos: SetMeasurement,
+    videos: MeasuredSet,
     which: str,
 ) -> ReportStrip:
     chosen = _chosen_frames(clip, config.visualization.max_length, config.visualization.stride)
@@ -111,7 +111,7 @@ def _j_at(clip: ClipResult | None, frame_index: int) -> Sequence[float | None] |
     return found if any(j is not None for j in found) else None
 
 
-def write_gif(config: VosConfig, videos: SetMeasurement, summary: RunSummary, folder: Path) -> None:
+def write_gif(config: VosConfig, videos: MeasuredSet, summary: RunSummary, folder: Path) -> None:
     """<folder>/step_<n>.gif: the first video with the masks predicted last; nothing where no masks are kept."""
     clip = videos.clips[0]
     newest = videos.masks_folder(NEWEST if summary.step else INITIAL) / clip.name

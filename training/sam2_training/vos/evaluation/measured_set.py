@@ -36,7 +36,7 @@ LossBatches = Sequence[Callable[[], VideoBatch]]
 """One fixed clip of each validation video, read when it is asked for."""
 
 
-class SetMeasurement:
+class MeasuredSet:
     """Measures a network on one set of videos and keeps the details in a folder: step_<n>.json, masks/."""
 
     def __init__(

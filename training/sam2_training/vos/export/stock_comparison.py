@@ -27,11 +27,11 @@ from sam2_training.core.errors import CheckpointError
 from sam2_training.data.config import SyntheticConfig
 from sam2_training.data.formats.synthetic import synthetic_video
 from sam2_training.data.images import read_image
-from sam2_training.vos.commands.network import SAFETENSORS_SUFFIX, read_safetensors
 from sam2_training.vos.evaluation.prompts import Prompt, PromptSpec, prompt_from_truth
 from sam2_training.vos.evaluation.tracker import VideoTracker
 from sam2_training.vos.model.names import Network, register_aliases
 from sam2_training.vos.model.tracker import TrainableSAM2
+from sam2_training.vos.model.weights import SAFETENSORS_SUFFIX, read_weights
 
 CLIP = SyntheticConfig(num_videos=1, num_frames=3, size=128, num_objects=2)
 """What both track: a given frame, one that follows it, and one that follows a tracked one."""
@@ -120,7 +120,7 @@ def _stock_predictor(path: Path, network: Network, resolution: int) -> Any:
             hydra_overrides_extra=[f"++model.image_size={resolution}"],
         )
         if is_safetensors:
-            predictor.load_state_dict(read_safetensors(str(path)), strict=True)
+            predictor.load_state_dict(read_weights(str(path)), strict=True)
     except (RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else "names that it does not expect or misses"
         raise CheckpointError(f"stock sam2 does not load the exported file: {reason}") from error

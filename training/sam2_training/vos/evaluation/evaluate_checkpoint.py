@@ -13,9 +13,13 @@ import torch
 
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.text import some
-from sam2_training.vos.commands.comparison import Requirement, compared_rows, means, table_lines, worse_objects
-from sam2_training.vos.commands.evaluation_data import EvaluationSet
-from sam2_training.vos.commands.evaluation_files import (
+from sam2_training.vos.commands.progress import Progress
+from sam2_training.vos.config import VosConfig
+from sam2_training.vos.evaluation.clips import EvaluationClip
+from sam2_training.vos.evaluation.comparison import Requirement, compared_rows, means, table_lines, worse_objects
+from sam2_training.vos.evaluation.evaluation_set import EvaluationSet
+from sam2_training.vos.evaluation.evaluator import OnMasks, divide, evaluate
+from sam2_training.vos.evaluation.files import (
     MASKS,
     SCORES_CSV,
     SCORES_JSON,
@@ -24,16 +28,13 @@ from sam2_training.vos.commands.evaluation_files import (
     write_scores_csv,
     write_scores_json,
 )
-from sam2_training.vos.commands.network import file_sha256, load_checkpoint, unloaded_network
-from sam2_training.vos.commands.progress import Progress
-from sam2_training.vos.config import VosConfig
-from sam2_training.vos.evaluation.clips import EvaluationClip
-from sam2_training.vos.evaluation.evaluator import OnMasks, divide, evaluate
 from sam2_training.vos.evaluation.prompts import PromptSpec
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.evaluation.tracker import FrameMasks
 from sam2_training.vos.metrics.scores import Protocol
+from sam2_training.vos.model.build import build_for_inference
 from sam2_training.vos.model.tracker import TrainableSAM2
+from sam2_training.vos.model.weights import file_sha256, load_weights
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ def run_evaluation(request: EvaluationRequest) -> Evaluated:
     """
     ranks = request.ranks
     paths = {"checkpoint": request.checkpoint, **({"baseline": request.baseline} if request.baseline else {})}
-    model = unloaded_network(request.config)
+    model = build_for_inference(request.config)
     for path in reversed(paths.values()):  # a file that cannot be used is found before anything is tracked
-        load_checkpoint(model, path)
+        load_weights(model, path)
     files = {name: {"path": path, "sha256": file_sha256(path)} for name, path in paths.items()}
     ranks.on_main(lambda: remove_scores(request.output))
     model.to(ranks.device)
@@ -89,7 +90,7 @@ def run_evaluation(request: EvaluationRequest) -> Evaluated:
     with Progress(mine * len(paths), unit, stream, request.config.trainer.enable_progress_bar) as progress:
         for number, (name, path) in enumerate(paths.items()):
             if number:
-                load_checkpoint(model, path)
+                load_weights(model, path)
             write = folder.write if name == "checkpoint" else None
             results[name] = _evaluate(request, model, _Counter(progress, number * mine), write)
     return Evaluated(results["checkpoint"], results.get("baseline"), files)

@@ -12,12 +12,12 @@ from sam2_training.core.ranks import Ranks
 from sam2_training.data.config import SyntheticConfig
 from sam2_training.engine.precision import Precision
 from sam2_training.tasks import load_config
-from sam2_training.vos import measurement
 from sam2_training.vos.clips.dataset import SyntheticDataset
 from sam2_training.vos.config import VosConfig
+from sam2_training.vos.evaluation import measured_set
 from sam2_training.vos.evaluation.clips import open_clips
+from sam2_training.vos.evaluation.measured_set import LossBatches, MeasuredSet, loss_batches
 from sam2_training.vos.evaluation.result import EvaluationResult
-from sam2_training.vos.measurement import LossBatches, SetMeasurement, loss_batches
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.tracker import TrainableSAM2
 
@@ -36,9 +36,9 @@ def model(config: VosConfig) -> TrainableSAM2:
     return build_network(config.model, config.scratch.resolution, config.prompts, config.transforms)
 
 
-def opened(config: VosConfig, folder: Path) -> SetMeasurement:
+def opened(config: VosConfig, folder: Path) -> MeasuredSet:
     clips = open_clips(config.dataset, 5, None)
-    return SetMeasurement(config, Ranks(), clips, loss_batches(SyntheticDataset(config), len(clips)), folder)
+    return MeasuredSet(config, Ranks(), clips, loss_batches(SyntheticDataset(config), len(clips)), folder)
 
 
 def test_it_measures_the_same_twice_and_leaves_no_trace(config: VosConfig, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_the_loss_is_the_mean_over_the_objects_of_all_clips(
     batches = loss_batches(SyntheticDataset(config), 2)
 
     def loss_of(name: str, chosen: LossBatches) -> float:
-        videos = SetMeasurement(config, Ranks(), clips, chosen, tmp_path / name)
+        videos = MeasuredSet(config, Ranks(), clips, chosen, tmp_path / name)
         return videos.measure(model, 1, FP32, lambda: None)["loss"]
 
     both, first, second = loss_of("both", batches), loss_of("first", batches[:1]), loss_of("second", batches[1:])
@@ -100,8 +100,8 @@ def test_a_full_disk_is_said_once_and_the_numbers_are_there(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(measurement, "write_masks_png", full)
-    monkeypatch.setattr(measurement._logger, "warning", lambda *words: said.append(words))
+    monkeypatch.setattr(measured_set, "write_masks_png", full)
+    monkeypatch.setattr(measured_set._logger, "warning", lambda *words: said.append(words))
     values = opened(config, tmp_path).measure(model, 4, FP32, lambda: None)
     assert "j_and_f" in values
     assert len(said) == 1

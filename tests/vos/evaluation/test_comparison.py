@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sam2_training.core.errors import ConfigError
-from sam2_training.vos.commands.comparison import Requirement, compared_rows, means, table_lines, worse_objects
+from sam2_training.vos.evaluation.comparison import Requirement, compared_rows, means, table_lines, worse_objects
 from sam2_training.vos.evaluation.result import ClipResult, EvaluationResult
 from sam2_training.vos.metrics.scores import FrameScore, ObjectScore, score_from_frames
 

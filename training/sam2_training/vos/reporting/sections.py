@@ -25,10 +25,10 @@ from sam2_training.report.data import (
 from sam2_training.report.summary import summarize_dataset
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip, FolderClip
+from sam2_training.vos.evaluation.measured_set import MeasuredSet
 from sam2_training.vos.evaluation.result import EvaluationResult
-from sam2_training.vos.measurement import SetMeasurement
 from sam2_training.vos.metrics.scores import MeanScore, ObjectScore
-from sam2_training.vos.run_pictures import film_strips
+from sam2_training.vos.reporting.pictures import film_strips
 
 RELOAD_SECONDS = 60
 SHOWN_ROWS = 12
@@ -39,7 +39,7 @@ OPENED_VIDEOS = 500
 def report_data(
     name: str,
     config: VosConfig,
-    sets: Mapping[str, SetMeasurement],
+    sets: Mapping[str, MeasuredSet],
     datasets: Sequence[DatasetSummary],
     summary: RunSummary,
 ) -> ReportData:
@@ -71,7 +71,7 @@ def report_data(
     )
 
 
-def _why_no_comparison(config: VosConfig, sets: Mapping[str, SetMeasurement]) -> str:
+def _why_no_comparison(config: VosConfig, sets: Mapping[str, MeasuredSet]) -> str:
     if "validation" not in sets:
         return (
             "No videos were set aside: dataset.val_fraction or val_dataset would tell what this training is worth. "
@@ -82,7 +82,7 @@ def _why_no_comparison(config: VosConfig, sets: Mapping[str, SetMeasurement]) ->
     return "No validation has run yet."
 
 
-def score_table(name: str, videos: SetMeasurement, summary: RunSummary) -> ScoreTable | None:
+def score_table(name: str, videos: MeasuredSet, summary: RunSummary) -> ScoreTable | None:
     """The starting weights beside the best (before the first step: beside themselves); None without both."""
     if not summary.history:
         return None
@@ -155,7 +155,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def describe_datasets(training_index: VideoIndex | None, sets: Mapping[str, SetMeasurement]) -> list[DatasetSummary]:
+def describe_datasets(training_index: VideoIndex | None, sets: Mapping[str, MeasuredSet]) -> list[DatasetSummary]:
     """What training, validation and guard set hold. Opens a file of each video, but of no more than OPENED_VIDEOS of
     the training set: there may be tens of thousands on a slow store."""
     found = []

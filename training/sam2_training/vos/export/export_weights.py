@@ -12,22 +12,22 @@ from torch import Tensor
 
 from sam2_training.core.errors import CheckpointError, ConfigError
 from sam2_training.core.files import replacing
-from sam2_training.vos.commands.network import (
-    SAFETENSORS_SUFFIX,
-    file_sha256,
-    load_checkpoint,
-    require_safetensors,
-    unloaded_network,
-)
-from sam2_training.vos.commands.stock_comparison import (
+from sam2_training.vos.config import TransformsConfig, VosConfig
+from sam2_training.vos.export.stock_comparison import (
     Tracked,
     comparison_clip,
     track_with_ours,
     track_with_stock,
 )
-from sam2_training.vos.config import TransformsConfig, VosConfig
+from sam2_training.vos.model.build import build_for_inference
 from sam2_training.vos.model.names import resolve_network
-from sam2_training.vos.model.weights import clean_state_dict
+from sam2_training.vos.model.weights import (
+    SAFETENSORS_SUFFIX,
+    clean_state_dict,
+    file_sha256,
+    load_weights,
+    require_safetensors,
+)
 
 FP16_IOU = 0.98
 """Mean IoU with the masks of the full-precision weights that fp16 weights must reach. fp16 keeps 11 bits, a relative
@@ -68,8 +68,8 @@ def export_weights(config: VosConfig, checkpoint: str, output: Path, fp16: bool,
     ours with the same weights bit for bit. fp16 weights must besides agree with the checkpoint's masks to a mean IoU
     of `FP16_IOU`. Raises CheckpointError if they do not, and for a checkpoint that does not fit; no file is left then.
     """
-    model = unloaded_network(config)
-    load_checkpoint(model, checkpoint)
+    model = build_for_inference(config)
+    load_weights(model, checkpoint)
     model.use_stock_image_encoder()
     weights = {name: tensor.clone() for name, tensor in clean_state_dict(model).items()}
     weights = _as_fp16(weights, checkpoint) if fp16 else weights
@@ -79,7 +79,7 @@ def export_weights(config: VosConfig, checkpoint: str, output: Path, fp16: bool,
         with comparison_clip() as clip:
             ours = before = track_with_ours(model, clip)
             if fp16:  # rounded weights have masks of their own
-                load_checkpoint(model, str(unfinished))
+                load_weights(model, str(unfinished))
                 ours = track_with_ours(model, clip)
             stock = track_with_stock(unfinished, network, resolution, clip)
         _require_equal(ours, stock, config)
