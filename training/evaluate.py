@@ -1,6 +1,12 @@
-"""Command: evaluate. `python training/evaluate.py --help`."""
+"""`python training/evaluate.py ...` is `sam2-training evaluate ...`, from any working directory."""
 
-from sam2_training.cli import run_script
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # not there under PYTHONSAFEPATH and in spawned processes
+from sam2_training.cli import script
+
+main = script(__file__)
 
 if __name__ == "__main__":
-    raise SystemExit(run_script("evaluate"))
+    raise SystemExit(main())

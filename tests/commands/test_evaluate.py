@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sam2_training.commands.evaluate import main
+from sam2_training.cli import main
 from sam2_training.data.images import read_mask
 from sam2_training.pictures.palette import davis_palette
 from sam2_training.vos.evaluation.result import EvaluationResult
@@ -75,7 +75,7 @@ def made(tmp_path: Path) -> Callable[[Masks], list[str]]:
 
 
 def call(checkpoint: Path, *more: str) -> int:
-    return main([*SETTINGS, CPU, "--checkpoint", str(checkpoint), *more])
+    return main(["evaluate", *SETTINGS, CPU, "--checkpoint", str(checkpoint), *more])
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:

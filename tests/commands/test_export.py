@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from sam2_training.commands.export import main
+from sam2_training.cli import main
 from sam2_training.vos.export import export_weights
 from sam2_training.vos.export.stock_comparison import comparison_clip, track_with_stock
 from sam2_training.vos.model import weights as weights_module
@@ -26,7 +26,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(checkpoint: Path, output: Path, *more: str) -> int:
-    return main([*SETTINGS, CPU, "--checkpoint", str(checkpoint), "--output", str(output), *more])
+    return main(["export", *SETTINGS, CPU, "--checkpoint", str(checkpoint), "--output", str(output), *more])
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sam2_training.cli import main
 from sam2_training.commands import needs
 from sam2_training.tasks import load_config
 
@@ -10,7 +11,7 @@ FOLDERS = ("dataset.img_folder=images", "dataset.gt_folder=masks")
 
 
 def answer(capsys: pytest.CaptureFixture[str], *overrides: str) -> dict[str, str]:
-    assert needs.main(["-c", "sam2.1_training/custom_finetune", *FOLDERS, *overrides]) == 0
+    assert main(["needs", "-c", "sam2.1_training/custom_finetune", *FOLDERS, *overrides]) == 0
     return dict(line.split("=", 1) for line in capsys.readouterr().out.splitlines())
 
 
@@ -37,5 +38,5 @@ def test_shared_memory_grows_with_clips_workers_and_processes() -> None:
 
 
 def test_a_wrong_recipe_is_said_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert needs.main(["-c", "sam2.1_training/custom_finetune", *FOLDERS, "scratch.resolution=33"]) == 2
+    assert main(["needs", "-c", "sam2.1_training/custom_finetune", *FOLDERS, "scratch.resolution=33"]) == 2
     assert "nearest: 32 or 64" in capsys.readouterr().err

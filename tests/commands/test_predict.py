@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from sam2_training.commands.predict import main
+from sam2_training.cli import main
 from sam2_training.data.images import read_mask
 from sam2_training.pictures.video import write_mp4
 from sam2_training.vos.prediction import predict
@@ -52,7 +52,9 @@ def mp4(tmp_path: Path) -> Path:
 
 
 def call(checkpoint: Path, source: Path, output: Path, *more: str) -> int:
-    return main([*SETTINGS, CPU, "--checkpoint", str(checkpoint), str(source), "--output", str(output), *more])
+    return main(
+        ["predict", *SETTINGS, CPU, "--checkpoint", str(checkpoint), str(source), "--output", str(output), *more]
+    )
 
 
 def video_facts(path: Path) -> tuple[int, float, tuple[int, int]]:
@@ -106,9 +108,9 @@ def test_settings_may_stand_before_the_input_and_the_overlay_may_be_left_out(
     folder: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["seed=4", str(folder), *SETTINGS, CPU, "--checkpoint", str(checkpoint), *BOX]
-    assert main([*arguments, "--output", str(tmp_path / "out"), "--no-overlay"]) == 0
+    assert main(["predict", *arguments, "--output", str(tmp_path / "out"), "--no-overlay"]) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["contact_sheet.png", "masks"]
-    assert main([*arguments, str(folder), "--output", str(tmp_path / "out")]) == 2
+    assert main(["predict", *arguments, str(folder), "--output", str(tmp_path / "out")]) == 2
     assert "expected one INPUT" in capsys.readouterr().err
 
 

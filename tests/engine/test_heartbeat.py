@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sam2_training.commands import health
+from sam2_training.cli import main
 from sam2_training.engine.heartbeat import BEAT_SECONDS, Beat, Heartbeat, last_beat
 
 from tests.places import REPOSITORY
@@ -42,7 +42,7 @@ def test_health_is_the_age_of_the_last_beat(
 ) -> None:
     if age_s is not None:
         Heartbeat(tmp_path / "logs", clock=lambda: time.time() - age_s).beat(7)
-    assert health.main(["--results", str(tmp_path), "--max-age", "30"]) == code
+    assert main(["health", "--results", str(tmp_path), "--max-age", "30"]) == code
     assert ("step 7" in capsys.readouterr().out) == (age_s is not None)
 
 

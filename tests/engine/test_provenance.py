@@ -34,7 +34,7 @@ def test_r24_says_what_made_the_result(monkeypatch):
 
 def test_lock_file_is_named_by_its_hash(monkeypatch, tmp_path):
     (tmp_path / "requirements.lock").write_bytes(b"torch==1\n")
-    monkeypatch.setattr(module, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(module, "PROJECT", tmp_path)
     assert values()["lock_sha256"] == hashlib.sha256(b"torch==1\n").hexdigest()
 
 

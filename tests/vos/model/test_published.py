@@ -30,7 +30,7 @@ def test_automatic_weights_are_the_published_file_in_either_checkpoints_folder(
     (here / "checkpoints").mkdir(parents=True)
     repository.mkdir()
     monkeypatch.chdir(here)
-    monkeypatch.setattr(published, "REPOSITORY_CHECKPOINTS", repository)
+    monkeypatch.setattr(published, "PROJECT_CHECKPOINTS", repository)
     config = ModelConfig(name="b+", checkpoint="auto")
     with pytest.raises(CheckpointError, match=r"download\.sh.* sam2\.1_hiera_base_plus\.pt") as caught:
         initial_checkpoint(config)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
-from sam2_training.core.errors import TrainingError
+from sam2_training.commands.command import Command
 from sam2_training.engine.config import LoadedConfig
 from sam2_training.tasks import load_config
 from sam2_training.vos.config import VosConfig
@@ -17,15 +17,10 @@ REQUIRED_GAIN = 0.25
 NUM_TEST_CLIPS = 48
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the demo; overrides of the recipe as arguments. The exit code: 0 if the network learned."""
+def run(arguments: argparse.Namespace) -> int:
+    """Trains and examines the demo; the exit code: 0 if the network learned."""
     began = time.monotonic()
-    try:
-        loaded = load_config("sam2.1_training/demo", sys.argv[1:] if argv is None else argv, VosConfig)
-        return _run(loaded, began)
-    except TrainingError as error:
-        print(f"{error.kind}: {error}", file=sys.stderr)
-        return error.exit_code
+    return _run(load_config("sam2.1_training/demo", arguments.overrides, VosConfig), began)
 
 
 def _run(loaded: LoadedConfig[VosConfig], began: float) -> int:
@@ -72,3 +67,11 @@ def _show_report(loaded: LoadedConfig[VosConfig]) -> None:
         found = "absent" if mean.j_and_f is None else f"{mean.j_and_f:.3f}"
         print(f"  step {content['step']:>4}   {found}")
     print(f"Report: {loaded.log_dir / 'report.html'}")
+
+
+COMMAND = Command(
+    description="Train a small network on generated clips (minutes on a CPU), and show what it learned.",
+    run=run,
+    shared=("overrides",),
+    meaning_of_1="the network did not learn",
+)

@@ -1,10 +1,31 @@
-"""Starting a run of the task that the recipe names, as one rank in this process."""
+"""Starting work in this process as a rank, or in several processes of this machine."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from sam2_training.core.places import start_words
 from sam2_training.engine.config import LoadedConfig, RunConfig
-from sam2_training.engine.run import run_rank
+from sam2_training.engine.processes import STATUS, run_workers
+from sam2_training.engine.run import check_devices, run_rank
 from sam2_training.tasks import task_class
+
+
+def is_rank() -> bool:
+    """Whether this process is one of several, started by `start_ranks` or by the user's torchrun."""
+    return "RANK" in os.environ
+
+
+def start_ranks(verb: str, argv: Sequence[str], config: RunConfig, folder: Path) -> int:
+    """Runs a verb as launcher.gpus_per_node processes on this machine; the exit code, also in the folder's status.
+
+    Raises ConfigError when the machine lacks the devices.
+    """
+    check_devices(config)
+    script, *words = start_words(verb)
+    return run_workers(Path(script), [*words, *argv], config.launcher.gpus_per_node, folder / STATUS)
 
 
 def train_in_this_process(loaded: LoadedConfig[RunConfig]) -> int:

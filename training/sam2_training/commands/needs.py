@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator
 
-from sam2_training.commands.train import load, parse_arguments
-from sam2_training.core.errors import ConfigError, described
+from sam2_training.commands import train
+from sam2_training.commands.command import Command
+from sam2_training.core.errors import EXIT_FINISHED
 from sam2_training.engine.config import PREFETCHED_BATCHES
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.model.names import resolve_network
@@ -21,16 +22,10 @@ OWN_NETWORK_BYTES = 200 * MIB
 """Weights of a network of the user's own, whose size nobody has written down: that of a middling one."""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Prints the needs of the run that train.py would start with the same arguments; 2 when the recipe is wrong."""
-    try:
-        config = load(parse_arguments(sys.argv[1:] if argv is None else argv), VosConfig).config
-        lines = list(needs(config))
-    except ConfigError as error:
-        print(described(error), file=sys.stderr)
-        return error.exit_code
-    print("\n".join(lines))
-    return 0
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the needs of the run that `train` would start with the same arguments; the exit code."""
+    print("\n".join(needs(train.load(arguments, VosConfig).config)))
+    return EXIT_FINISHED
 
 
 def needs(config: VosConfig) -> Iterator[str]:
@@ -58,3 +53,12 @@ def checkpoints_mib(config: VosConfig, weights: str | None) -> int:
     name = weights or resolve_network(config.model.name).checkpoint_name
     weight_bytes = known[name].num_bytes if name else OWN_NETWORK_BYTES
     return -(-weight_bytes * STATES * (config.checkpoint.keep_last + 1) // MIB)
+
+
+COMMAND = Command(
+    description="Print what a run needs from its machine, one key=value a line: the published weights it starts from, "
+    "MiB of /dev/shm and of disk. Takes the arguments of train.",
+    run=run,
+    shared=train.COMMAND.shared,
+    add_arguments=train.add_arguments,
+)

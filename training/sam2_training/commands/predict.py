@@ -1,33 +1,23 @@
-"""Command: predict. `python training/predict.py -c RECIPE --checkpoint FILE INPUT --output DIR --mask FILE.png`."""
+"""Command: predict."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from sam2_training.core.errors import EXIT_FINISHED, ConfigError, TrainingError
+from sam2_training.commands.command import Command
+from sam2_training.commands.failures import require_writable_output
+from sam2_training.core.errors import EXIT_FINISHED, ConfigError
 from sam2_training.engine.config import LoadedConfig
 from sam2_training.tasks import load_config
-from sam2_training.vos.commands.failures import check_output_folder, report_failure
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.prediction.object_prompts import BOX_FORM, POINT_FORM, PromptArguments
 
 DEFAULT_FRAMES_PER_SECOND = 24.0
 
 
-def parse_arguments(argv: list[str]) -> argparse.Namespace:
-    """The command line as a namespace."""
-    parser = argparse.ArgumentParser(
-        prog="predict.py",
-        description="Track objects through a video from a prompt on its first frame: mask PNGs, an overlay video, a "
-        "contact sheet.",
-        epilog="Exit codes: 0 finished, 2 configuration or prompt, 3 output not finite, 4 checkpoint, 6 data.",
-    )
-    parser.add_argument("-c", "--config", required=True, help="the recipe that the weights were trained with")
-    parser.add_argument(
-        "--checkpoint", required=True, metavar="FILE", help="weights: of a training, published, or exported"
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of predict."""
     parser.add_argument("input", metavar="INPUT", help="a folder of frames, or an mp4")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
@@ -50,21 +40,15 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         help=f"frames a second of the overlay (default: the video's own, {DEFAULT_FRAMES_PER_SECOND:g} for a folder)",
     )
     parser.add_argument("--no-overlay", action="store_true", help="leave overlay.mp4 out")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, such as scratch.resolution=512")
-    return parser.parse_intermixed_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Predicts as the command line says; the exit code."""
-    arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
-    try:
-        if arguments.fps is not None and not 0 < arguments.fps < 1000:
-            raise ConfigError(f"--fps {arguments.fps:g} must be above 0 and below 1000")
-        video_path, overrides = input_and_overrides([arguments.input, *arguments.overrides])
-        given = PromptArguments.parse(arguments.mask, arguments.boxes, arguments.box, arguments.point)
-        return run(arguments, video_path, load_config(arguments.config, overrides, VosConfig), given)
-    except (TrainingError, OSError, KeyboardInterrupt) as error:
-        return report_failure(error)
+def run(arguments: argparse.Namespace) -> int:
+    """Checks the command line, tracks and writes the files; the exit code."""
+    if arguments.fps is not None and not 0 < arguments.fps < 1000:
+        raise ConfigError(f"--fps {arguments.fps:g} must be above 0 and below 1000")
+    video_path, overrides = input_and_overrides([arguments.input, *arguments.overrides])
+    given = PromptArguments.parse(arguments.mask, arguments.boxes, arguments.box, arguments.point)
+    return track(arguments, video_path, load_config(arguments.config, overrides, VosConfig), given)
 
 
 def input_and_overrides(words: list[str]) -> tuple[Path, list[str]]:
@@ -76,7 +60,7 @@ def input_and_overrides(words: list[str]) -> tuple[Path, list[str]]:
     return Path(inputs[0]), [word for word in words if word != inputs[0]]
 
 
-def run(
+def track(
     arguments: argparse.Namespace, video_path: Path, loaded: LoadedConfig[VosConfig], given: PromptArguments
 ) -> int:
     """Tracks what is prompted and writes the files; the exit code."""
@@ -94,7 +78,7 @@ def run(
     with open_video(video_path) as video:
         height, width = video.read_frame(0).shape[:2]
         prompts = given.prompts(video.frame_name(0), (height, width))
-        check_output_folder(output)
+        require_writable_output(output)
         network = build_for_inference(config)
         load_weights(network, arguments.checkpoint)
         print(
@@ -113,3 +97,12 @@ def run(
         )
     print(f"{output}/  masks/  contact_sheet.png{'' if arguments.no_overlay else '  overlay.mp4'}")
     return EXIT_FINISHED
+
+
+COMMAND = Command(
+    description="Track objects through a video from a prompt on its first frame: mask PNGs, an overlay video, a "
+    "contact sheet.",
+    run=run,
+    shared=("config", "checkpoint", "overrides"),
+    add_arguments=add_arguments,
+)

@@ -9,6 +9,28 @@ from typing import Literal
 
 EXIT_FINISHED = 0
 EXIT_PREEMPTED = 75
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, as a shell reports it."""
+
+EXIT_CODES = {
+    EXIT_FINISHED: "finished",
+    1: "failed for a reason without a code of its own",
+    2: "configuration or command line",
+    3: "a loss or an output is not finite",
+    4: "checkpoint or weights",
+    5: "hang: processes lost each other",
+    6: "data",
+    EXIT_PREEMPTED: "stopped on request; run the same command again to continue",
+    EXIT_INTERRUPTED: "interrupted; the output is incomplete",
+}
+"""What the exit code of any command means."""
+
+
+def exit_code_lines(meaning_of_1: str = "") -> list[str]:
+    """`EXIT_CODES` as lines of a table. meaning_of_1: what 1 says besides, for a command whose answer can be no."""
+    more = {1: f"{meaning_of_1}, or {EXIT_CODES[1]}"} if meaning_of_1 else {}
+    return [f"  {code:>3}  {text}" for code, text in {**EXIT_CODES, **more}.items()]
+
 
 RunStatus = Literal["running", "finished", "stopped", "failed"]
 """What a report says of a run; stopped: on request, to be continued."""

@@ -19,9 +19,11 @@ import psutil
 
 from sam2_training.core.errors import EXIT_PREEMPTED
 from sam2_training.core.files import write_text
-from sam2_training.core.places import PACKAGE
+from sam2_training.core.places import start_words
 from sam2_training.engine.preemption import SAME_REQUEST_SECONDS, stop_signals
 
+STATUS = "run_status.json"
+"""File name of the status that `write_status` leaves, in the folder of the run."""
 POLL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -103,7 +105,7 @@ def run_workers(script: Path, argv: list[str], num_processes: int, status_path: 
 def _command(script: Path, argv: list[str], num_processes: int, status_path: Path) -> list[str]:
     log_path = status_path.parent / "logs" / "torchrun.log"
     own = ["--parent-pid", str(os.getpid()), "--status-path", str(status_path.resolve()), "--log-path", str(log_path)]
-    agent = [sys.executable, str(PACKAGE.parent / "torchrun_agent.py"), *own]
+    agent = [sys.executable, *start_words("torchrun_agent"), *own]
     return [*agent, "--num-processes", str(num_processes), "--", str(script.resolve()), *argv]
 
 

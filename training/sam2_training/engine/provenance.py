@@ -19,7 +19,7 @@ from iopath.common.file_io import g_pathmgr
 
 from sam2_training import __version__
 from sam2_training.core.files import sha256_of, write_text
-from sam2_training.core.places import REPOSITORY
+from sam2_training.core.places import PROJECT
 from sam2_training.core.ranks import Ranks
 
 PACKAGES = ("torch", "torchvision", "sam2", "numpy", "opencv-python-headless", "tensordict", "hydra-core", "fvcore")
@@ -41,9 +41,9 @@ def provenance(config_fingerprint: str, data_fingerprint: str, seed: int, ranks:
         "config_sha256": config_fingerprint,
         "data_sha256": data_fingerprint,
         "seed": seed,
-        "git": git_state(REPOSITORY) or code_state_from_launcher(),
+        "git": git_state(PROJECT) or code_state_from_launcher(),
         "sam2_folder": _sam2_folder(),
-        "lock_sha256": _file_sha256(REPOSITORY / "requirements.lock"),
+        "lock_sha256": _file_sha256(PROJECT / "requirements.lock"),
         "image": {key: value for key, value in sorted(os.environ.items()) if key.startswith(IMAGE_VARIABLES)},
         "versions": _versions(),
         "machine": {

@@ -14,14 +14,13 @@ import psutil
 import torch
 
 from sam2_training.core.errors import ConfigError, HangError, TrainingError
-from sam2_training.core.files import why_not_writable
 from sam2_training.core.ranks import Ranks, process_group, ranks_from_environment
 from sam2_training.core.schema import fingerprint
 from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.optimizer import describe_groups
 from sam2_training.engine.preemption import StopRequest
-from sam2_training.engine.processes import die_with_parent, is_torchrun_worker, write_status
+from sam2_training.engine.processes import STATUS, die_with_parent, is_torchrun_worker, write_status
 from sam2_training.engine.provenance import provenance, write_provenance
 from sam2_training.engine.task import BatchT, ModelT, Task
 from sam2_training.engine.trainer import RunResult, Trainer, end_summary
@@ -52,39 +51,42 @@ def check_devices(config: RunConfig) -> None:
         )
 
 
-def check_log_dir(log_dir: Path) -> None:
-    """Makes the run's folder; raises ConfigError when this user may not write there."""
-    reason = why_not_writable(log_dir)
-    if reason is not None:
-        raise ConfigError(
-            f"the run's folder {log_dir} cannot be written by user {os.getuid()}: {reason}. "
-            "Change its owner, or set launcher.experiment_log_dir to a folder of this user"
-        )
-
-
 def run_rank(loaded: LoadedConfig[ConfigT], open_task: TaskFactory[ConfigT, BatchT, ModelT]) -> int:
     """Trains as one rank (the only one, or one that torchrun started); the exit code, also in run_status.json."""
+
+    def work() -> tuple[int, str]:
+        result = _train(loaded, open_task)
+        return result.exit_code, f"step {result.step}"
+
+    return run_as_rank(loaded.log_dir, work)
+
+
+def run_as_rank(folder: Path, work: Callable[[], tuple[int, str]]) -> int:
+    """Runs `work` as one rank, the only one or one of several; its exit code, also in <folder>/run_status.json.
+
+    work: returns the exit code and a message for the status. What it raises is recorded and raised again; but of
+    several ranks that fail, only the first knows the reason: the others end with their code and without a message.
+    """
     if is_torchrun_worker():
         die_with_parent()
-    # The first rank to fail has the reason; the others only notice that it is gone.
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    status_path = loaded.log_dir / "run_status.json"
+    status_path = folder / STATUS
     _remove_former(status_path)
     record = functools.partial(write_status, status_path, keep_first=several)
     try:
-        result = _train(loaded, open_task)
-    except TrainingError as error:
-        record(error.exit_code, f"{error.kind}: {error}")
-        raise
+        exit_code, message = work()
     except Exception as error:
-        expected = _lost_each_other(error)
+        expected = error if isinstance(error, TrainingError) else _lost_each_other(error)
         if expected is None:
-            record(1, traceback.format_exc(limit=-3))
+            record(TrainingError.exit_code, traceback.format_exc(limit=-3))
             raise
-        record(expected.exit_code, str(expected))
+        if not record(expected.exit_code, f"{expected.kind}: {expected}"):
+            return expected.exit_code
+        if expected is error:
+            raise
         raise expected from error
-    record(result.exit_code, f"step {result.step}")
-    return result.exit_code
+    record(exit_code, message)
+    return exit_code
 
 
 def _remove_former(status_path: Path) -> None:

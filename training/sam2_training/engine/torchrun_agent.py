@@ -1,6 +1,6 @@
 """torchrun as `run_workers` starts it: the same program, with its reports in a log file instead of on the screen.
 
-Run as `python training/torchrun_agent.py --num-processes 2 ... -- script.py arguments`.
+It is a command of its own: `python training/run.py torchrun_agent --num-processes 2 ... -- script.py arguments`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,17 @@ SHUTDOWN_SECONDS = 900
 that a hang is ended by its own error; supervisors (docker, SLURM) set the real limit."""
 
 
-def main() -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `run` needs to know."""
+    parser.add_argument("--parent-pid", type=int, required=True)
+    parser.add_argument("--num-processes", type=int, required=True)
+    parser.add_argument("--status-path", type=Path, required=True)
+    parser.add_argument("--log-path", type=Path, required=True)
+    parser.add_argument("command", nargs="+", help="script and its arguments, after --")
+
+
+def run(arguments: argparse.Namespace) -> int:
     """The exit code: 0, 75 after a stop request, or that of the worker that failed first (1 if it was killed)."""
-    arguments = _parse()
     die_with_parent(arguments.parent_pid)
     for number in stop_signals():
         signal.signal(number, _leave)  # until torchrun, with workers to stop, installs its own
@@ -50,30 +58,20 @@ def main() -> int:
 def _torchrun(arguments: argparse.Namespace) -> tuple[int, str]:
     """(exit code, what there is to say) after all workers have ended."""
     # Importing torch takes seconds, so the signal handlers must stand before.
-    from torch.distributed import run
+    from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     watch = _Watch()
     watch.start()
     try:
-        run.main(_torchrun_arguments(arguments, run.get_args_parser().format_help()))
+        torchrun.main(_torchrun_arguments(arguments, torchrun.get_args_parser().format_help()))
     except SignalException:
         return EXIT_PREEMPTED, ""
     except ChildFailedError as error:
         print(error, file=sys.stderr)
         return _explanation(error.failures, watch.first_pid, arguments.log_path)
     return 0, ""
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="torchrun_agent")
-    parser.add_argument("--parent-pid", type=int, required=True)
-    parser.add_argument("--num-processes", type=int, required=True)
-    parser.add_argument("--status-path", type=Path, required=True)
-    parser.add_argument("--log-path", type=Path, required=True)
-    parser.add_argument("command", nargs="+", help="script and its arguments, after --")
-    return parser.parse_args()
 
 
 def _torchrun_arguments(arguments: argparse.Namespace, known_options: str) -> list[str]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sam2_training.core.errors import CheckpointError, ConfigError
-from sam2_training.core.places import REPOSITORY
+from sam2_training.core.places import IS_CHECKOUT, PROJECT
 from sam2_training.vos.config import ModelConfig
 from sam2_training.vos.model.names import resolve_network
 
-REPOSITORY_CHECKPOINTS = REPOSITORY / "checkpoints"
+PROJECT_CHECKPOINTS = PROJECT / "checkpoints"
 CONTAINER_CHECKPOINTS = Path("/checkpoints")
 """Where the container's launcher mounts the weights."""
 
@@ -26,14 +26,14 @@ class PublishedFile:
 
 def published_files() -> dict[str, PublishedFile]:
     """{file name: what checkpoints/published.txt says about it}, smallest network first."""
-    lines = (REPOSITORY_CHECKPOINTS / "published.txt").read_text().splitlines()
+    lines = (PROJECT_CHECKPOINTS / "published.txt").read_text().splitlines()
     rows = [line.split() for line in lines if line and not line.startswith("#")]
     return {name: PublishedFile(name, int(num_bytes), sha256) for name, num_bytes, sha256 in rows}
 
 
 def checkpoint_folders() -> list[Path]:
     """Folders in which published weights are looked for, first one first."""
-    folders = [Path("checkpoints").resolve(), REPOSITORY_CHECKPOINTS]
+    folders = [Path("checkpoints").resolve(), PROJECT_CHECKPOINTS]
     if CONTAINER_CHECKPOINTS.is_dir():
         folders.append(CONTAINER_CHECKPOINTS)
     return list(dict.fromkeys(folders))
@@ -76,7 +76,12 @@ def published_name(config: ModelConfig) -> str | None:
     return network.checkpoint_name
 
 
-def download_command(name: str, folder: Path = REPOSITORY_CHECKPOINTS) -> str:
-    """The shell command that fetches a published checkpoint into `folder` and verifies it."""
-    where = "" if folder == REPOSITORY_CHECKPOINTS else f" --folder {folder}"
-    return f"{REPOSITORY_CHECKPOINTS / 'download.sh'}{where} {name}"
+def download_command(name: str, folder: Path | None = None) -> str:
+    """The shell command that fetches a published checkpoint into `folder` and verifies it.
+
+    folder: default checkpoints/, of the checkout; of the working directory when the package is installed.
+    """
+    if folder is None and not IS_CHECKOUT:
+        folder = Path("checkpoints").resolve()
+    where = "" if folder is None or folder == PROJECT_CHECKPOINTS else f" --folder {folder}"
+    return f"bash {PROJECT_CHECKPOINTS / 'download.sh'}{where} {name}"

@@ -1,0 +1,40 @@
+"""How a command reports a failure, and with which exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from sam2_training.core.errors import EXIT_INTERRUPTED, ConfigError, TrainingError, described
+from sam2_training.core.files import why_not_writable
+
+
+def report_failure(error: BaseException) -> int:
+    """Prints on standard error what went wrong; returns its exit code. Raises `error` again if it is unexpected."""
+    if isinstance(error, TrainingError):
+        print(described(error), file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        print("Interrupted; the output is incomplete.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"Writing or reading failed: {error.strerror or error}{where}", file=sys.stderr)
+        return TrainingError.exit_code
+    raise error
+
+
+def require_writable(folder: Path, name: str, cure: str) -> None:
+    """Makes the folder; raises ConfigError when this user cannot write there. Called before hours of work.
+
+    name: of the folder in the message, such as "the run's folder".
+    """
+    reason = why_not_writable(folder)
+    if reason is not None:
+        raise ConfigError(f"{name} {folder} cannot be written by user {os.getuid()}: {reason}. {cure}")
+
+
+def require_writable_output(folder: Path) -> None:
+    """`require_writable` for the folder that --output names."""
+    require_writable(folder, "--output: the folder", "Give another")
