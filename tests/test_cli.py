@@ -161,7 +161,7 @@ def test_expected_failures_of_any_verb_are_one_sentence(
     assert "no recipe or file 'no_such_recipe'" in capsys.readouterr().err
 
     def fail(error: BaseException) -> None:
-        def load(arguments: object) -> None:
+        def load(*_: object) -> None:
             raise error
 
         monkeypatch.setattr(train, "load", load)
