@@ -124,22 +124,22 @@ def test_early_stopping_ends_the_run_and_a_restart_knows(validated_run: Callable
     assert [row["step"] for row in history(run)] == [0, 3, 6, 8]
 
 
-def test_validate_only_and_a_guard_set(validated_run: Callable[..., Run], real_data: Path) -> None:
-    guard = real_data / "vos_short"
-    listed = validated_run("x").folder.parent / "guard.txt"
-    listed.write_text("\n".join(sorted(path.name for path in (guard / "JPEGImages").iterdir())[:2]))
+def test_validate_only_and_a_retention_set(validated_run: Callable[..., Run], real_data: Path) -> None:
+    retention = real_data / "vos_short"
+    listed = validated_run("x").folder.parent / "retention.txt"
+    listed.write_text("\n".join(sorted(path.name for path in (retention / "JPEGImages").iterdir())[:2]))
     run = validated_run(
         "only",
         "trainer.limit_train_batches=0",
-        f"evaluation.guard_dataset={{img_folder: {guard}/JPEGImages, gt_folder: {guard}/Annotations, "
+        f"evaluation.guard_dataset={{img_folder: {retention}/JPEGImages, gt_folder: {retention}/Annotations, "
         f"file_list_txt: {listed}}}",
     )
     ended = run.go()
     assert ended.code == 0, ended.output
     assert not (run.folder / "checkpoints" / "checkpoint.pt").exists()
-    values = json.loads((run.folder / "evaluation" / "guard" / "step_00000000.json").read_text())
+    values = json.loads((run.folder / "evaluation" / "retention" / "step_00000000.json").read_text())
     assert len(values["result"]["clips"]) == 2
-    assert "guard_j_and_f" in ended.output
+    assert "retention_j_and_f" in ended.output
 
 
 def test_two_processes_measure_what_one_does(validated_run: Callable[..., Run]) -> None:

@@ -126,9 +126,9 @@ def scores(middle: float) -> Scores:
     return Scores(middle - 0.021, middle + 0.021, middle)
 
 
-def guard() -> ScoreTable:
+def retention() -> ScoreTable:
     rows = [ScoreRow("street", 1, scores(0.911), scores(0.905)), ScoreRow("kitchen", 4, scores(0.844), scores(0.731))]
-    return ScoreTable("guard set", rows, scores(0.8775), scores(0.818), "DAVIS rules.", "sam2.1_hiera_t.pt", "best")
+    return ScoreTable("retention set", rows, scores(0.8775), scores(0.818), "DAVIS rules.", "sam2.1_hiera_t.pt", "best")
 
 
 def metrics(num_steps: int = 1200) -> list[dict[str, float]]:
@@ -176,7 +176,7 @@ def provenance() -> dict[str, object]:
 def sample_data(data: Path) -> ReportData:
     """A finished run's report with every section filled."""
     rng = np.random.default_rng(1)
-    table, guarded = comparison(), guard()
+    table, retained = comparison(), retention()
     return ReportData(
         title="sam2.1_training/custom_finetune",
         state="finished",
@@ -186,8 +186,8 @@ def sample_data(data: Path) -> ReportData:
         written="2025-05-04T09:01:02+00:00",
         elapsed_seconds=2523.0,
         comparison=table,
-        guard=guarded,
-        warnings=[*worse_warnings(table, 0.005), *worse_warnings(guarded, 0.005)],
+        retention=retained,
+        warnings=[*worse_warnings(table, 0.005), *worse_warnings(retained, 0.005)],
         strips=strips(data),
         charts=training_charts(metrics(), validations()),
         datasets=[

@@ -15,7 +15,7 @@ from sam2_training.report.inline_pictures import data_uris
 from sam2_training.report.page import MAX_ROWS, change_text, render_report, write_report
 from sam2_training.report.summary import summarize_dataset
 
-from tests.report.sample_report import HOSTILE_NAME, comparison, guard, metrics, provenance, scores, validations
+from tests.report.sample_report import HOSTILE_NAME, comparison, metrics, provenance, retention, scores, validations
 
 BLOCKS = {"p", "h1", "h2", "li", "dt", "dd", "th", "td", "time"}
 VOID = {"meta", "link", "img", "wbr", "br", "hr", "input"}
@@ -62,7 +62,7 @@ def data(**changes: object) -> ReportData:
         written="2025-05-04T09:01:02+00:00",
         elapsed_seconds=2523,
         comparison=comparison(),
-        guard=guard(),
+        retention=retention(),
         warnings=[f"worse: {HOSTILE_NAME}"],
         strips=[ReportStrip("best", HOSTILE_NAME, HOSTILE_NAME, picture, f'"quoted" {HOSTILE_NAME}')],
         charts=training_charts(metrics(30), validations(30)),
@@ -133,7 +133,9 @@ def test_unfinished_run_says_what_is_missing() -> None:
 
 def test_colors_in_tables_are_those_of_pictures() -> None:
     chips = [
-        i["style"] for i in Outline(render_report(data(guard=None))).of("i") if "background" in (i.get("style") or "")
+        i["style"]
+        for i in Outline(render_report(data(retention=None))).of("i")
+        if "background" in (i.get("style") or "")
     ]
     assert chips == [f"background:{hex_color(row.object_id)}" for row in comparison().rows]
 
@@ -152,21 +154,21 @@ def test_changes_have_signs_and_words_for_nothing() -> None:
 
 
 def test_worse_objects_are_warned_of_worst_first() -> None:
-    table = guard()
+    table = retention()
     assert worse_warnings(table) == [
-        "Guard set: mean J&F 0.877 → 0.818 (−0.059)",
-        "Guard set: kitchen, object 4: J&F 0.844 → 0.731 (−0.113)",
-        "Guard set: street, object 1: J&F 0.911 → 0.905 (−0.006)",
+        "Retention set: mean J&F 0.877 → 0.818 (−0.059)",
+        "Retention set: kitchen, object 4: J&F 0.844 → 0.731 (−0.113)",
+        "Retention set: street, object 1: J&F 0.911 → 0.905 (−0.006)",
     ]
     assert len(worse_warnings(table, tolerance=0.06)) == 1
-    assert worse_warnings(table, at_most=1)[-1] == "Guard set: 1 more objects got worse; the table shows them"
+    assert worse_warnings(table, at_most=1)[-1] == "Retention set: 1 more objects got worse; the table shows them"
     absent = replace(table, rows=[ScoreRow("a", 1, Scores(reason="x"), scores(0.1))], before=Scores(reason="x"))
     assert worse_warnings(absent) == []
 
 
 def test_many_rows_are_cut_to_the_worst_and_the_file_stays_small() -> None:
     rows = [ScoreRow(f"video_{n:05}", 1, scores(0.5), scores(0.4 + n / 20_000)) for n in range(4000, 0, -1)]
-    page = render_report(data(comparison=ScoreTable("set", rows, scores(0.5), scores(0.5)), guard=None))
+    page = render_report(data(comparison=ScoreTable("set", rows, scores(0.5), scores(0.5)), retention=None))
     assert "2,000 rows with smaller losses are not shown" in Outline(page).text
     assert page.count('<th scope="row">video') == MAX_ROWS
     assert "video_<wbr>00001" in page

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from sam2_training.vos import losses as losses_module
 from sam2_training.vos.batch import BatchInfo, FrameOutput, PredictionStep, VideoBatch
 from sam2_training.vos.config import LossConfig
-from sam2_training.vos.losses import LOSS_NAMES, clip_loss, focal_loss, mask_terms
+from sam2_training.vos.losses import clip_loss, focal_loss, mask_terms
+from sam2_training.vos.metrics.names import LOSS_NAMES
 from torch import Tensor
 
 from tests.vos.moving_clips import make_batch

@@ -60,14 +60,24 @@ def test_without_a_best_one_the_newest_are_shown_and_starting_weights_may_be_mis
 
 
 def test_what_got_worse_is_warned_of_in_both_sets() -> None:
-    sets = {"validation": Measured({0: 0.1, 3: 0.6}), "guard": Measured({0: 0.9, 3: 0.4})}
+    sets = {"validation": Measured({0: 0.1, 3: 0.6}), "retention": Measured({0: 0.9, 3: 0.4})}
     data = shown(sets, facts(3, 0, 3))
     assert data.comparison is not None
-    assert data.guard is not None
+    assert data.retention is not None
     assert data.warnings
-    assert all(line.startswith("Guard set") for line in data.warnings)
+    assert all(line.startswith("Retention set") for line in data.warnings)
     assert "0.900" in data.warnings[0]
     assert "0.400" in data.warnings[0]
+
+
+def test_a_history_from_before_the_retention_set_had_its_name_is_understood() -> None:
+    """Earlier versions called it the guard set; a checkpoint of theirs holds such rows."""
+    known = facts(3, 0, 3)
+    history = [{**row, "guard_j_and_f": 0.9, "guard_loss": 1.0} for row in known.history]
+    data = shown({"validation": Measured({0: 0.1, 3: 0.6})}, replace(known, history=history))
+    plain = shown({"validation": Measured({0: 0.1, 3: 0.6})}, known)
+    assert [chart.title for chart in data.charts] == [chart.title for chart in plain.charts]
+    assert data.comparison == plain.comparison
 
 
 def test_why_there_is_no_comparison_is_said() -> None:

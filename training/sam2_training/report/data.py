@@ -44,7 +44,7 @@ class ScoreTable:
     """A set of videos, examined with two sets of weights."""
 
     name: str
-    """Such as "validation set" or "guard set"."""
+    """Such as "validation set" or "retention set"."""
     rows: Sequence[ScoreRow]
     before: Scores
     """Over the whole set, by its protocol's way to average."""
@@ -152,7 +152,7 @@ class ReportData:
     """The validation set before and after."""
     comparison_missing: str = "No validation has run yet."
     """Why there is no comparison, while there is none."""
-    guard: ScoreTable | None = None
+    retention: ScoreTable | None = None
     """A second set, that must not get worse."""
     warnings: Sequence[str] = ()
     strips: Sequence[ReportStrip] = ()

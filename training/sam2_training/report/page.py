@@ -45,7 +45,7 @@ def render_report(data: ReportData) -> str:
             strips=strips,
             num_strips_left_out=len(data.strips) - len(strips),
             style=Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
-            tables=[table for table in (data.comparison, data.guard) if table is not None],
+            tables=[table for table in (data.comparison, data.retention) if table is not None],
         )
     )
 

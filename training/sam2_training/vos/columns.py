@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from sam2_training.core.columns import ColumnKind
-from sam2_training.vos.evaluation.result import SCORE_NAMES
-from sam2_training.vos.losses import LOSS_NAMES
+from sam2_training.vos.metrics.names import LOSS_NAMES, PREFIXES, SCORE_NAMES
 
 
 def column_kinds() -> dict[str, ColumnKind]:
-    """{name: kind} of the losses of a step, and of what a validation measures on its set (val_) and its guard_ set."""
+    """{name: kind} of the losses of a step, and of what a validation measures on each of its sets."""
     kinds: dict[str, ColumnKind] = dict.fromkeys(("total", *LOSS_NAMES), "loss")
-    for prefix in ("val", "guard"):
-        kinds |= dict.fromkeys((f"{prefix}_{name}" for name in SCORE_NAMES), "score")
-        kinds |= dict.fromkeys((f"{prefix}_{name}" for name in ("loss", *LOSS_NAMES)), "loss")
+    for prefix in PREFIXES.values():
+        kinds |= dict.fromkeys((f"{prefix}{name}" for name in SCORE_NAMES), "score")
+        kinds |= dict.fromkeys((f"{prefix}{name}" for name in ("loss", *LOSS_NAMES)), "loss")
     return kinds

@@ -8,12 +8,7 @@ from typing import ClassVar, Literal
 
 from sam2_training.data.config import DatasetConfig
 from sam2_training.engine.config import RunConfig
-
-METRICS = (
-    *("val_j_and_f", "val_j", "val_f", "val_iou", "val_dice", "val_presence_accuracy", "val_loss"),
-    "val_loss_*",
-)
-"""What a validation measures; the last stands for each term of the loss, such as val_loss_mask."""
+from sam2_training.vos.metrics.names import METRICS
 
 
 @dataclass(frozen=True)

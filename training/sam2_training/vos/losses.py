@@ -17,11 +17,10 @@ from torch import Tensor
 
 from sam2_training.vos.batch import FrameOutput, PredictionStep, VideoBatch
 from sam2_training.vos.config import LossConfig
+from sam2_training.vos.metrics.names import LOSS_NAMES
 
 CHUNK_VALUES = 1 << 16
 """Values worked on at a time on a CPU: 256 KiB a float32 map, so that the few maps of a step stay in a core's cache."""
-
-LOSS_NAMES = ("loss_mask", "loss_dice", "loss_iou", "loss_class")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Validation of a run: the validation set and the guard set, before and after."""
+"""Validation of a run: the validation set and the retention set, before and after."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from sam2_training.vos.clips.dataset import ClipDataset, SyntheticDataset
 from sam2_training.vos.config import AffineConfig, ColorJitterConfig, TransformsConfig, VosConfig, VosDatasetConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip, folder_clips, open_clips
 from sam2_training.vos.evaluation.measured_set import MeasuredSet, loss_batches
+from sam2_training.vos.metrics.names import PREFIXES, RETENTION, VALIDATION
 from sam2_training.vos.model.tracker import TrainableSAM2
 from sam2_training.vos.reporting.sections import comparison_lines, score_table
 
-VALIDATION, GUARD = "validation", "guard"
+FORMER_RETENTION = "guard"
+"""The retention set's folder in runs of earlier versions."""
 
 
 class VosValidation:
     """Implements `sam2_training.engine.task.Validation` for videos with masks.
 
-    Metrics: val_j_and_f, val_j, val_f, val_iou, val_dice, val_presence_accuracy, val_loss, val_loss_<term>, and the
-    guard set's with guard_ in front. The guard set is measured whenever the validation set is.
+    Metrics: `metrics.names.METRICS`, and the same of the retention set with retention_ in front. The retention set is
+    measured whenever the validation set is.
     """
 
     unit = "frames"
 
-    def __init__(self, config: VosConfig, validation: MeasuredSet, guard: MeasuredSet | None) -> None:
+    def __init__(self, config: VosConfig, validation: MeasuredSet, retention: MeasuredSet | None) -> None:
         self.config = config
-        self.sets = {VALIDATION: validation} | ({GUARD: guard} if guard is not None else {})
+        self.sets = {VALIDATION: validation} | ({RETENTION: retention} if retention is not None else {})
 
     def describe(self) -> list[str]:
         lines = []
@@ -40,7 +42,7 @@ class VosValidation:
             frames = sum(clip.num_frames for clip in videos.clips)
             lines.append(
                 f"{name}: {len(videos.clips)} video(s), {frames} frames, prompt {videos.spec}, "
-                f"rule {self.config.evaluation.protocol}"
+                f"protocol {self.config.evaluation.protocol}"
             )
         return lines
 
@@ -52,9 +54,8 @@ class VosValidation:
     ) -> dict[str, float]:
         values: dict[str, float] = {}
         for name, videos in self.sets.items():
-            prefix = "val" if name == VALIDATION else name
             found = videos.measure(model, step, precision, heartbeat)
-            values.update({f"{prefix}_{metric}": value for metric, value in found.items()})
+            values.update({f"{PREFIXES[name]}{metric}": value for metric, value in found.items()})
         return values
 
     def sanity_check(
@@ -92,11 +93,15 @@ def open_validation(
     else:
         assert held_out is not None
         validation = _set_of_index(config, config.dataset, held_out, VALIDATION, ranks, log_dir)
-    guard_config = config.evaluation.guard_dataset
-    guard = None
-    if guard_config is not None:
-        guard = ranks.main_first(lambda heartbeat: _open_set(config, guard_config, GUARD, ranks, log_dir, heartbeat))
-    return VosValidation(config, validation, guard)
+    retention_config = config.evaluation.guard_dataset
+    retention = None
+    if retention_config is not None:
+        retention = ranks.main_first(
+            lambda heartbeat: _open_set(config, retention_config, RETENTION, ranks, log_dir, heartbeat)
+        )
+        if ranks.is_main:
+            _adopt_former_folder(log_dir)
+    return VosValidation(config, validation, retention)
 
 
 def _open_set(
@@ -113,7 +118,7 @@ def _open_set(
         return _set_of_index(config, dataset, index, name, ranks, log_dir)
     seed = unseen_seed(config.seed, name)
     clips = _limited(config, open_clips(dataset, seed, None))
-    measured = SyntheticDataset(replace(_plain(config, dataset), seed=seed))
+    measured = SyntheticDataset(replace(_without_augmentation(config, dataset), seed=seed))
     return MeasuredSet(config, ranks, clips, loss_batches(measured, len(clips)), _folder(log_dir, name))
 
 
@@ -121,17 +126,24 @@ def _set_of_index(
     config: VosConfig, dataset: VosDatasetConfig, index: VideoIndex, name: str, ranks: Ranks, log_dir: Path
 ) -> MeasuredSet:
     clips = _limited(config, folder_clips(index))
-    batches = loss_batches(ClipDataset(_plain(config, dataset), index), len(clips))
+    batches = loss_batches(ClipDataset(_without_augmentation(config, dataset), index), len(clips))
     return MeasuredSet(config, ranks, clips, batches, _folder(log_dir, name))
 
 
 def unseen_seed(seed: int, name: str) -> int:
-    """The seed of generated videos (VALIDATION or GUARD) in a run with `seed`: others than those of training."""
-    return derive_seed(seed, "unseen", (VALIDATION, GUARD).index(name)) % 2**31
+    """The seed of a set's generated videos in a run with `seed`: others than those of training."""
+    return derive_seed(seed, "unseen", tuple(PREFIXES).index(name)) % 2**31
 
 
 def _folder(log_dir: Path, name: str) -> Path:
     return log_dir / "evaluation" / name
+
+
+def _adopt_former_folder(log_dir: Path) -> None:
+    """Renames the retention set's folder of a run that an earlier version started."""
+    former, folder = _folder(log_dir, FORMER_RETENTION), _folder(log_dir, RETENTION)
+    if former.is_dir() and not folder.exists():
+        former.rename(folder)
 
 
 def _limited(config: VosConfig, clips: list[EvaluationClip]) -> list[EvaluationClip]:
@@ -141,11 +153,11 @@ def _limited(config: VosConfig, clips: list[EvaluationClip]) -> list[EvaluationC
     return clips[: max(1, count)]
 
 
-def _plain(config: VosConfig, dataset: VosDatasetConfig) -> VosConfig:
-    """The configuration of clips for a validation loss: not augmented, forwards, short videos filled up."""
+def _without_augmentation(config: VosConfig, dataset: VosDatasetConfig) -> VosConfig:
+    """The configuration of clips for a validation loss: not augmented, forward in time, short videos padded."""
     none = ColorJitterConfig()
-    plain = TransformsConfig(0.0, AffineConfig(0.0, 0.0), none, 0.0, none)
-    calm = replace(
+    transforms = TransformsConfig(0.0, AffineConfig(0.0, 0.0), none, 0.0, none)
+    dataset = replace(
         dataset,
         short_videos="repeat_last",
         reverse_time_prob=0.0,
@@ -153,4 +165,4 @@ def _plain(config: VosConfig, dataset: VosDatasetConfig) -> VosConfig:
         on_bad_sample="error",
         val_fraction=0.0,
     )
-    return replace(config, dataset=calm, transforms=plain)
+    return replace(config, dataset=dataset, transforms=transforms)

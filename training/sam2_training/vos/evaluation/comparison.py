@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from sam2_training.core.errors import ConfigError
 from sam2_training.vos.evaluation.result import EvaluationResult, Row
+from sam2_training.vos.metrics.names import SCORE_NAMES
 
-METRICS = ("j", "f", "j_and_f", "iou", "dice", "presence_accuracy")
 DELTA = "delta_"
 """Prefix of a metric's difference to the baseline."""
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -34,10 +34,10 @@ class Requirement:
         """The condition that a text names; spaces do not matter. Raises ConfigError saying what is accepted."""
         found = re.fullmatch(r"\s*(\w+)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*", text)
         metric = found.group(1) if found else ""
-        if found is None or metric.removeprefix(DELTA) not in METRICS:
+        if found is None or metric.removeprefix(DELTA) not in SCORE_NAMES:
             raise ConfigError(
                 f"--require {text!r} is not a condition; write <metric><comparison><number>, such as j_and_f>=0.75; "
-                f"metrics: {', '.join(METRICS)}, and with --baseline {DELTA}<metric>; comparisons: >= > <= <"
+                f"metrics: {', '.join(SCORE_NAMES)}, and with --baseline {DELTA}<metric>; comparisons: >= > <= <"
             )
         if metric.startswith(DELTA) and not has_baseline:
             raise ConfigError(f"--require {text!r} is about a difference: give --baseline, the weights to compare with")
@@ -74,7 +74,7 @@ def compared_rows(result: EvaluationResult, baseline: EvaluationResult | None) -
         return rows
     joined: list[Row] = []
     for row, before in zip(rows, baseline.rows(), strict=True):
-        for name in METRICS:
+        for name in SCORE_NAMES:
             row[f"baseline_{name}"] = before[name]
             row[DELTA + name] = _difference(row[name], before[name])
         joined.append(row)

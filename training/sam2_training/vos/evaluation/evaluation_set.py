@@ -14,7 +14,8 @@ from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.vos.clips.dataset import training_index
 from sam2_training.vos.config import VosConfig, VosDatasetConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip, FolderClip, folder_clips, open_clips, select_clips
-from sam2_training.vos.validation import VALIDATION, unseen_seed
+from sam2_training.vos.metrics.names import VALIDATION
+from sam2_training.vos.validation import unseen_seed
 
 VAL_FRACTION = "dataset.val_fraction"
 

@@ -27,6 +27,7 @@ from sam2_training.vos.evaluation.prompts import PromptSpec
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.evaluation.tracker import FrameMasks
 from sam2_training.vos.losses import clip_loss
+from sam2_training.vos.metrics.names import most_important_first
 from sam2_training.vos.model.tracker import TrainableSAM2
 
 NEWEST, BEST, INITIAL = "newest", "best", "initial"
@@ -54,8 +55,7 @@ class MeasuredSet:
         self.ranks.on_main(lambda: shutil.rmtree(masks, ignore_errors=True))
         self.ranks.barrier()  # nobody writes before the former ones are gone
         result = self.evaluate(model, precision, heartbeat, masks if self.config.evaluation.save_masks else None)
-        found = {**result.numbers(), **self._losses(model, precision, heartbeat)}
-        values = {name: found[name] for name in sorted(found, key=_place)}
+        values = most_important_first({**result.numbers(), **self._losses(model, precision, heartbeat)})
         content = {"step": step, "values": values, "result": result.to_json()}
         self.ranks.on_main(lambda: self._try(lambda: self._keep(step, content)))
         return values
@@ -148,12 +148,6 @@ class MeasuredSet:
         with torch.no_grad(), precision.autocast():
             losses = clip_loss(model(batch, prompts), batch, self.config.loss, 1.0)
         return float(batch.info.loss_weight), {name: float(value) for name, value in losses.items()}
-
-
-def _place(metric: str) -> tuple[int, str]:
-    """Where a metric stands in a line: what matters most first."""
-    first = ("j_and_f", "loss", "j", "f", "iou", "dice", "presence_accuracy")
-    return (first.index(metric) if metric in first else len(first), metric)
 
 
 def loss_batches(dataset: Any, count: int) -> LossBatches:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from sam2_training.vos.metrics.names import SCORE_NAMES
 from sam2_training.vos.metrics.scores import MeanScore, ObjectScore, mean_score
 
 Row = dict[str, str | int | float | None]
-SCORE_NAMES = ("j", "f", "j_and_f", "iou", "dice", "presence_accuracy")
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,8 @@ def report_data(
     """Everything the report shows now. datasets: of `describe_datasets`."""
     metrics = summary.metrics
     comparison = score_table("validation", sets["validation"], summary) if "validation" in sets else None
-    guard = score_table("guard", sets["guard"], summary) if "guard" in sets else None
-    warnings = [line for table in (comparison, guard) if table is not None for line in worse_warnings(table)]
+    retention = score_table("retention", sets["retention"], summary) if "retention" in sets else None
+    warnings = [line for table in (comparison, retention) if table is not None for line in worse_warnings(table)]
     seconds = sum(float(row["step_seconds"]) for row in metrics) if metrics else None
     running = summary.status == "running"
     pictured = config.visualization.enabled and "validation" in sets
@@ -61,7 +61,7 @@ def report_data(
         elapsed_seconds=seconds,
         comparison=comparison,
         comparison_missing=_why_no_comparison(config, sets),
-        guard=guard,
+        retention=retention,
         warnings=warnings,
         strips=film_strips(config, sets["validation"], summary) if pictured else (),
         charts=training_charts(metrics, summary.history),
@@ -156,8 +156,11 @@ def _count(number: int, noun: str) -> str:
 
 
 def describe_datasets(training_index: VideoIndex | None, sets: Mapping[str, MeasuredSet]) -> list[DatasetSummary]:
-    """What training, validation and guard set hold. Opens a file of each video, but of no more than OPENED_VIDEOS of
-    the training set: there may be tens of thousands on a slow store."""
+    """Summaries of training, validation and retention set.
+
+    Opens a file of each video, but of no more than OPENED_VIDEOS of the training set: there may be tens of thousands
+    on a slow store.
+    """
     found = []
     if training_index is not None:
         areas = [training_index.table.areas_of(number) for number in range(len(training_index))]

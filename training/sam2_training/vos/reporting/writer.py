@@ -26,7 +26,7 @@ class ReportWriter:
         training_index: VideoIndex | None,
         sets: Mapping[str, MeasuredSet],
     ) -> None:
-        """name: the recipe's, for the title. sets: {"validation": ..., "guard": ...}, as far as there are any."""
+        """name: the recipe's, for the title. sets: {"validation": ..., "retention": ...}, as far as there are any."""
         self.config, self.name, self.log_dir = config, name, log_dir
         self.training_index, self.sets = training_index, sets
         self._datasets: list[DatasetSummary] | None = None
