@@ -62,18 +62,16 @@ print(json.dumps(times[2:]))
 OURS = """
 import json, sys, time
 import cv2, torch
-from sam2_training.vos.config import VosConfig
-from sam2_training.engine.former_sections import ScratchConfig
-from sam2_training.vos.config import VosDatasetConfig
+from sam2_training.vos.config import ModelConfig, TrainingSetConfig, VosConfig
 from sam2_training.engine.task import SampleKey
 from sam2_training.vos.clips.dataset import build_dataset
 
 folder, resolution, repeats, num_frames, num_objects = json.loads(sys.argv[1])
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
-scratch = ScratchConfig(resolution=resolution, num_frames=num_frames, max_num_objects=num_objects)
-data = VosDatasetConfig(img_folder=folder + "/images", gt_folder=folder + "/masks")
-dataset = build_dataset(VosConfig(scratch=scratch, dataset=data), None)
+clips = {"num_frames": num_frames, "max_num_objects": num_objects}
+data = TrainingSetConfig(img_folder=folder + "/images", gt_folder=folder + "/masks", **clips)
+dataset = build_dataset(VosConfig(model=ModelConfig(image_size=resolution), dataset=data), None)
 times = []
 for n in range(repeats + 2):
     start = time.process_time()

@@ -11,13 +11,14 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "training"))
 
-from sam2_training.engine.former_sections import FREE_KEYS  # noqa: E402
+from sam2_training.core.settings import Key, keys_of  # noqa: E402
 from sam2_training.vos.config import VosConfig  # noqa: E402
 
 PAGE = REPOSITORY / "docs" / "configuration.md"
@@ -39,6 +40,11 @@ python training/train.py -c sam2.1_training/custom_finetune scratch.resolution=5
 - `--check` prints the complete configuration and stops. `--num-gpus N` is `launcher.gpus_per_node=N`,
   `--use-cluster 0|1` is `submitit.use_cluster`.
 - The defaults below are what a key has when neither the recipe nor the command line names it.
+- Where two names of a key stand together, both mean the same, in recipes and on the command line; what the command
+  line says counts under either name.
+- A resumed run may change the keys that are marked "free on resume". Any other difference from the configuration in the
+  checkpoint affects results: the run stops with exit code 2 and lists the differences, unless
+  `checkpoint.allow_config_change=true`.
 """
 
 
@@ -56,17 +62,10 @@ def main() -> int:
 
 def page() -> str:
     """The whole page, Markdown."""
-    free = ", ".join(f"`{key}`" for key in FREE_KEYS)
-    closing = (
-        "## Keys that a resumed run may change\n\n"
-        f"{free}.\n\n"
-        "Any other difference from the configuration in the checkpoint changes the mathematics: the run stops with "
-        "exit code 2 and lists the differences, unless `checkpoint.allow_config_change=true`.\n"
-    )
-    return "\n".join([OPENING, *section(VosConfig(), ""), closing])
+    return "\n".join([OPENING, *section(VosConfig(), "", {key.path: key for key in keys_of(VosConfig)})])
 
 
-def section(defaults: Any, path: str) -> Iterator[str]:
+def section(defaults: Any, path: str, keys: dict[str, Key]) -> Iterator[str]:
     """Heading, purpose and table of one section, given with its defaults; then those of the sections inside it."""
     cls = type(defaults)
     hints, documents = get_type_hints(cls), field_documents(cls)
@@ -75,23 +74,40 @@ def section(defaults: Any, path: str) -> Iterator[str]:
     yield f"## {path or 'Top level'}\n"
     yield f"{' '.join(inspect.cleandoc(cls.__doc__ or '').split())}\n"
     if plain:
-        yield "| key | type | default | meaning |"
-        yield "|---|---|---|---|"
+        yield "| key | value | default | meaning | free on resume |"
+        yield "|---|---|---|---|---|"
     for field in plain:
         key = f"{path}.{field.name}" if path else field.name
         default = in_yaml(getattr(defaults, field.name))
-        words = [f"`{key}`", type_name(hints[field.name]), f"`{default}`", documents.get(field.name, "")]
-        yield "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |"
-    for name, hint in ((f.name, hints[f.name]) for f in plain):
+        names = ", ".join(f"`{name}`" for name in (key, *keys[key].setting.aliases))
+        words = [names, kind_of(hints[field.name], keys[key]), f"`{default}`", documents.get(field.name, "")]
+        yield "| " + " | ".join(word.replace("|", "\\|") for word in words) + f" | {'yes' if keys[key].free else ''} |"
+    for field in plain:
+        hint, where = hints[field.name], f"{path}.{field.name}" if path else field.name
         for entry in entry_classes(hint):
-            yield f"\nAn entry of `{path}.{name}` has the keys:"
-            yield from (f"- `{key}`: {text}" for key, text in field_documents(entry).items())
+            entry_documents = field_documents(entry)
+            if get_origin(hint) is tuple:
+                yield f"\nAn entry of `{where}` has the keys:"
+                yield from (f"- `{name}`: {text}" for name, text in entry_documents.items())
+            else:
+                names = ", ".join(f"`{name}`" for name in entry_documents)
+                yield f"\n`{where}` has the keys {names}, as `dataset` has."
     yield ""
     for field in inner:
         where = f"{path}.{field.name}" if path else field.name
-        yield from section(getattr(defaults, field.name), where)
+        yield from section(getattr(defaults, field.name), where, keys)
         if field.name in documents:
             yield f"`{where}`: {documents[field.name]}\n"
+
+
+def kind_of(hint: Any, key: Key) -> str:
+    """Type, unit and bounds of a key, such as "whole number (pixels), multiple of 32"."""
+    rules = key.setting
+    bounds = replace(rules, unit="").bounds_text().partition(" ")[2]
+    if rules.multiple_of is not None:
+        bounds = f"multiple of {rules.multiple_of}"
+    unit = f" ({rules.unit})" if rules.unit else ""
+    return f"{type_name(hint)}{unit}{f', {bounds}' if bounds else ''}"
 
 
 def entry_classes(hint: Any) -> Iterator[type]:
@@ -100,9 +116,11 @@ def entry_classes(hint: Any) -> Iterator[type]:
 
 
 def field_documents(cls: type) -> dict[str, str]:
-    """{field: the string literal that follows it in the source}, on one line."""
-    body = ast.parse(inspect.getsource(cls)).body[0].body  # type: ignore[attr-defined]
+    """{field: the string literal that follows it in the source}, on one line; inherited fields included."""
     found: dict[str, str] = {}
+    for base in cls.__bases__:
+        found |= field_documents(base) if dataclasses.is_dataclass(base) else {}
+    body = ast.parse(inspect.getsource(cls)).body[0].body  # type: ignore[attr-defined]
     for field, following in zip(body, [*body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and isinstance(following, ast.Expr):
             value = following.value

@@ -11,8 +11,14 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from sam2_training.engine.former_sections import ScratchConfig
-from sam2_training.vos.config import AffineConfig, ColorJitterConfig, TransformsConfig, VosConfig, VosDatasetConfig
+from sam2_training.vos.config import (
+    AffineConfig,
+    ColorJitterConfig,
+    ModelConfig,
+    TrainingSetConfig,
+    TransformsConfig,
+    VosConfig,
+)
 
 NO_JITTER = ColorJitterConfig()
 RESIZE_ONLY = TransformsConfig(
@@ -63,12 +69,12 @@ class Folders:
             if ids is not None:
                 self.mask(name, f"{t:05d}.png", squares(ids))
 
-    def config(self, **changes: Any) -> VosDatasetConfig:
-        return replace(VosDatasetConfig(img_folder=str(self.images), gt_folder=str(self.masks)), **changes)
+    def config(self, **changes: Any) -> TrainingSetConfig:
+        return replace(TrainingSetConfig(img_folder=str(self.images), gt_folder=str(self.masks)), **changes)
 
     def train_config(self, num_frames: int = 2, resolution: int = 32, **changes: Any) -> VosConfig:
-        scratch = ScratchConfig(resolution=resolution, num_frames=num_frames)
-        return VosConfig(scratch=scratch, dataset=self.config(**changes), transforms=RESIZE_ONLY)
+        dataset = self.config(num_frames=num_frames, **changes)
+        return VosConfig(model=ModelConfig(image_size=resolution), dataset=dataset, transforms=RESIZE_ONLY)
 
 
 def squares(ids: list[int], height: int = 24, width: int = 32) -> np.ndarray:

@@ -13,7 +13,7 @@ import yaml
 from omegaconf import OmegaConf
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.schema import as_dict, fingerprint, flatten
-from sam2_training.engine.former_sections import differences
+from sam2_training.core.settings import value_problems
 from sam2_training.tasks import load_config
 from sam2_training.vos.config import VosConfig
 
@@ -42,17 +42,16 @@ def own_recipe(folder: Path, text: str) -> Path:
 
 def test_custom_finetune_has_the_documented_defaults() -> None:
     config = load_config(RECIPE).config
-    scratch = config.scratch
-    assert (scratch.resolution, scratch.train_batch_size, scratch.num_train_workers) == (1024, 1, 2)
-    assert (scratch.num_frames, scratch.max_num_objects, scratch.num_epochs) == (1, 3, 10)
-    assert (scratch.base_lr, scratch.vision_lr) == (5.0e-6, 3.0e-6)
+    assert (config.model.image_size, config.loader.batch_size, config.loader.num_workers) == (1024, 1, 2)
+    assert (config.dataset.num_frames, config.dataset.max_num_objects, config.trainer.max_epochs) == (1, 3, 10)
+    assert (config.optimizer.lr, config.optimizer.vision_lr) == (5.0e-6, 3.0e-6)
     assert (config.dataset.img_folder, config.dataset.gt_folder) == (
         "/workspace/dataset/images",
         "/workspace/dataset/masks",
     )
     assert (config.loss.loss_mask, config.loss.loss_dice) == (20, 1)
     assert (config.loss.loss_iou, config.loss.loss_class) == (1, 1)
-    assert config.optimizer.lr_groups[0].lr == scratch.vision_lr
+    assert config.optimizer.lr_groups[0].lr == config.optimizer.vision_lr
     assert (config.optimizer.layer_decay, config.trainer.gradient_clip_val) == (0.9, 0.1)
     assert (config.scheduler.type, config.scheduler.end_factor) == ("cosine", 0.1)
     assert (config.launcher.gpus_per_node, config.launcher.num_nodes) == (1, 1)
@@ -71,7 +70,7 @@ def test_overrides_with_and_without_plus_mean_the_same() -> None:
     plain = load_config(RECIPE, ["scratch.resolution=512", "checkpoint.every_n_steps=7"]).config
     plus = load_config(RECIPE, ["++scratch.resolution=512", "++checkpoint.every_n_steps=7"]).config
     assert plain == plus
-    assert plain.scratch.resolution == 512
+    assert plain.model.image_size == 512
     assert plain.checkpoint.every_n_steps == 7  # a key that the recipe does not name
 
 
@@ -182,7 +181,7 @@ def test_own_yaml_may_build_on_a_recipe(tmp_path: Path) -> None:
         tmp_path, "defaults: [/sam2.1_training/custom_finetune@_here_, _self_]\nscratch: {resolution: 512}\n"
     )
     config = load_config(str(path)).config
-    assert config.scratch.resolution == 512
+    assert config.model.image_size == 512
     assert config.optimizer.layer_decay == 0.9
 
 
@@ -250,19 +249,20 @@ def test_fingerprint_changes_with_any_key() -> None:
         assert fingerprint(load_config(RECIPE, [override]).config) != fingerprint(base)
 
 
-def test_r11_differences_tell_harmless_changes_from_those_of_the_mathematics() -> None:
+def test_r11_differences_tell_changes_that_affect_results_from_others() -> None:
     old = as_dict(load_config(RECIPE).config)
     changed = ["scratch.base_lr=1", "scratch.num_train_workers=0", "checkpoint.keep_last=5", "seed=5"]
-    matter, harmless = differences(old, as_dict(load_config(RECIPE, changed).config))
+    matter, harmless = load_config(RECIPE, changed).differences_from(old)
     assert [line.split(":")[0] for line in matter] == ["scratch.base_lr", "seed"]
     assert [line.split(":")[0] for line in harmless] == ["checkpoint.keep_last", "scratch.num_train_workers"]
     assert "5e-06 -> 1.0" in matter[0]
 
 
 def test_every_default_alone_is_a_valid_value() -> None:
-    found = [problem for problem in VosConfig().problems() if not problem.startswith("dataset.")]
-    assert not found
-    assert "scratch.resolution" in flatten(as_dict(VosConfig()))
+    config = VosConfig()
+    found = [*value_problems(config), *config.problems(), *config.metric_problems()]
+    assert not [problem for problem in found if not problem.startswith("dataset.")]
+    assert "model.image_size" in flatten(as_dict(config))
 
 
 def test_r18_errors_come_within_2_seconds_without_importing_torch(

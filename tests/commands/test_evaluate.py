@@ -256,7 +256,7 @@ def test_held_out_videos_are_evaluated_if_there_are_some(
         (("--require", "j_and_f=0.7"), 2, "is not a condition"),
         (("--require", "accuracy>=0.7"), 2, "metrics: j, f, j_and_f"),
         (("--require", "delta_j>=0"), 2, "give --baseline"),
-        (("--prompt", "click:0"), 2, "accepted: mask"),
+        (("--prompt", "click:0"), 2, "must be mask"),
         (("--split", "none.txt"), 6, "--split none.txt cannot be read: No such file"),
         (("--baseline", "none.pt"), 4, "none.pt does not exist"),
         (("scratch.resolution=65",), 2, "scratch.resolution=65"),

@@ -153,7 +153,7 @@ def test_r16_damaged_masks_are_named(folders, make_squares):
 
 def clip_error(folders, **changes) -> str:
     config = folders.train_config(**changes)
-    index = build_index(config.dataset, config.scratch.num_frames, None)
+    index = build_index(config.dataset, config.dataset.num_frames, None)
     dataset = ClipDataset(config, index)
     with pytest.raises(DataError) as caught:
         dataset[SampleKey(0, 0, 0)]

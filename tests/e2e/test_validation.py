@@ -131,7 +131,7 @@ def test_validate_only_and_a_retention_set(validated_run: Callable[..., Run], re
     run = validated_run(
         "only",
         "trainer.limit_train_batches=0",
-        f"evaluation.guard_dataset={{img_folder: {retention}/JPEGImages, gt_folder: {retention}/Annotations, "
+        f"evaluation.retention_dataset={{img_folder: {retention}/JPEGImages, gt_folder: {retention}/Annotations, "
         f"file_list_txt: {listed}}}",
     )
     ended = run.go()

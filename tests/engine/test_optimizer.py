@@ -20,7 +20,7 @@ from sam2_training.engine.optimizer import (
 from tests.engine.small_network import Network
 
 CPU = torch.device("cpu")
-CONFIG = OptimizerConfig(layer_decay=0.9)
+CONFIG = OptimizerConfig(layer_decay=0.9, layer_decay_module="image_encoder.trunk")
 
 
 def train(network: Network, optimizer: torch.optim.Optimizer, steps: int, first: int = 0) -> None:

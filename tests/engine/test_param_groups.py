@@ -11,7 +11,12 @@ from sam2_training.engine.param_groups import parameter_groups
 
 from tests.engine.small_network import Network
 
-PLAIN = OptimizerConfig(weight_decay=0.1, no_weight_decay=("*bias*",), no_weight_decay_modules=("torch.nn.LayerNorm",))
+PLAIN = OptimizerConfig(
+    weight_decay=0.1,
+    no_weight_decay=("*bias*",),
+    no_weight_decay_modules=("torch.nn.LayerNorm",),
+    layer_decay_module="image_encoder.trunk",
+)
 
 
 def by_name(network: Network, config: OptimizerConfig, base_lr: float = 1.0) -> dict[str, tuple[float, float]]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import pytest
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.schema import as_dict
-from sam2_training.engine.config import mode_of
-from sam2_training.engine.former_sections import differences
+from sam2_training.engine.config import LoadedConfig, mode_of
 from sam2_training.tasks import load_config
 from sam2_training.vos.config import VosConfig
 
 FOLDERS = ("dataset.img_folder=images", "dataset.gt_folder=masks")
 
 
+def loaded(*overrides: str) -> LoadedConfig[VosConfig]:
+    return load_config("sam2.1_training/custom_finetune", [*FOLDERS, *overrides], VosConfig)
+
+
 def load(*overrides: str) -> VosConfig:
-    return load_config("sam2.1_training/custom_finetune", [*FOLDERS, *overrides]).config
+    return loaded(*overrides).config
 
 
 @pytest.mark.parametrize(
@@ -26,7 +29,7 @@ def load(*overrides: str) -> VosConfig:
         (["early_stopping.monitor=val_loss", "dataset.val_fraction=0"], "but nothing is validated"),
         (["early_stopping.monitor=val_jf", "dataset.val_fraction=0.1"], "val_jf is not measured"),
         (["checkpointing.monitor=[val_j,val_j]"], "names a metric twice"),
-        (["evaluation.prompt=click"], "must be mask, box, click:<n> or interactive:<n>"),
+        (["evaluation.prompt=click"], "must be mask, box, click:N or interactive:N"),
         (
             ["trainer.limit_train_batches=0", "dataset.val_fraction=0"],
             "trains nothing, and nothing is validated either",
@@ -66,15 +69,13 @@ def test_less_of_a_loss_and_more_of_anything_else_is_better() -> None:
 
 def test_how_a_run_is_measured_may_change_when_it_is_resumed() -> None:
     before = as_dict(load("dataset.val_fraction=0.1"))
-    after = as_dict(
-        load(
-            "dataset.val_fraction=0.1",
-            "early_stopping.patience=3",
-            "trainer.val_check_interval=7",
-            "evaluation.prompt=box",
-        )
+    after = loaded(
+        "dataset.val_fraction=0.1",
+        "early_stopping.patience=3",
+        "trainer.val_check_interval=7",
+        "evaluation.prompt=box",
     )
-    matter, harmless = differences(before, after)
+    matter, harmless = after.differences_from(before)
     assert matter == []
     assert len(harmless) == 3
-    assert differences(before, as_dict(load("dataset.val_fraction=0.2")))[0]
+    assert loaded("dataset.val_fraction=0.2").differences_from(before)[0]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar, overload
 
+from sam2_training.core.aliases import in_written_words
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.recipes import compose_recipe, find_recipe, resolve, run_name
-from sam2_training.core.schema import all_keys, parse_section
+from sam2_training.core.schema import parse_section
+from sam2_training.core.settings import alias_table, keys_of, value_problems
 from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.vos.config import VosConfig
 
@@ -52,20 +53,21 @@ def load_config(name: str, overrides: Sequence[str] = (), wanted: type[RunConfig
     the class of configurations that the caller works with; RunConfig: that of any task.
     Raises ConfigError with every problem found. Does not import torch.
     """
-    from omegaconf import OmegaConf
-
     file_path = find_recipe(name)
-    composed = compose_recipe(file_path, overrides)
-    values = resolve(composed, file_path)
-    config_class = registered(values.get("task", DEFAULT_TASK)).config_class
+    recipe = compose_recipe(file_path, overrides)
+    task = recipe.get("task", DEFAULT_TASK)
+    config_class = registered(task).config_class
     if not issubclass(config_class, wanted):
-        raise ConfigError(f"task={values.get('task')}: this command works with recipes of another task")
-    problems: list[str] = []
-    config: RunConfig = parse_section(config_class, values, "", problems, all_keys(config_class))
-    problems += [*config.problems(), *config.problems_with_metrics()] if not problems else _problems_of_sections(config)
-    if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
-    return LoadedConfig(config, run_name(file_path), OmegaConf.to_yaml(composed))
+        raise ConfigError(f"task={task}: this command works with recipes of another task")
+    keys, aliases = [key.path for key in keys_of(config_class)], alias_table(config_class)
+    values = resolve(recipe, aliases, keys)
+    found: list[str] = []
+    config: RunConfig = parse_section(config_class, values.nested, "", found, [*keys, *aliases])
+    across_sections = [] if found else config.problems()
+    found = [*values.problems, *found, *value_problems(config), *config.metric_problems(), *across_sections]
+    if found:
+        raise ConfigError(list(dict.fromkeys(in_written_words(problem, values.written) for problem in found)))
+    return LoadedConfig(config, run_name(file_path), recipe.to_yaml(), values.written)
 
 
 def registered(task: object) -> Registration:
@@ -81,16 +83,3 @@ def task_class(config: RunConfig) -> Any:
     """The class of the task that a configuration is for; imports torch."""
     module, _, name = registered(config.task).task.partition(":")
     return getattr(import_module(module), name)
-
-
-def _problems_of_sections(config: RunConfig) -> list[str]:
-    """Value problems of a config that already has type problems; sections that cannot be examined are left out."""
-    found: list[str] = []
-    for section in dataclasses.fields(config):
-        value = getattr(config, section.name)
-        if hasattr(value, "problems"):
-            try:
-                found += value.problems()
-            except TypeError:  # a field is missing; that is already among the problems
-                continue
-    return found

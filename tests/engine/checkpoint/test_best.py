@@ -10,8 +10,10 @@ import torch
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine.checkpoint import files
 from sam2_training.engine.checkpoint.best import BestWeights
-from sam2_training.engine.former_sections import CheckpointingConfig
+from sam2_training.engine.config import CheckpointConfig
 from torch import nn
+
+MONITOR = ("val_j_and_f",)
 
 
 def network(step: int) -> nn.Module:
@@ -21,7 +23,7 @@ def network(step: int) -> nn.Module:
     return module
 
 
-def after(folder: Path, config: CheckpointingConfig, *values: tuple[int, dict[str, float]]) -> BestWeights:
+def after(folder: Path, config: CheckpointConfig, *values: tuple[int, dict[str, float]]) -> BestWeights:
     best = BestWeights(folder, config, Ranks())
     for step, found in values:
         best.see(step, found, network(step))
@@ -36,7 +38,7 @@ def step_in(path: Path) -> int:
 
 
 def test_the_best_of_each_metric_is_kept_the_earliest_of_equals(tmp_path: Path) -> None:
-    config = CheckpointingConfig(monitor=("val_j_and_f", "val_loss"))
+    config = CheckpointConfig(monitor=("val_j_and_f", "val_loss"))
     found = [(1, 0.5, 3.0), (2, 0.7, 2.0), (3, 0.7, 2.5), (4, 0.6, 1.0)]
     best = after(tmp_path, config, *((s, {"val_j_and_f": j, "val_loss": loss}) for s, j, loss in found))
     assert step_in(tmp_path / "best_val_j_and_f.pt") == best.best_step("val_j_and_f") == 2
@@ -45,7 +47,7 @@ def test_the_best_of_each_metric_is_kept_the_earliest_of_equals(tmp_path: Path) 
 
 
 def test_the_best_k_are_kept_by_step_and_the_others_removed(tmp_path: Path) -> None:
-    config = CheckpointingConfig(save_top_k=2)
+    config = CheckpointConfig(monitor=MONITOR, save_top_k=2)
     after(tmp_path, config, *((s, {"val_j_and_f": j}) for s, j in [(1, 0.5), (2, 0.7), (3, 0.6), (4, 0.1)]))
     names = sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".pt")
     assert names == [
@@ -60,19 +62,23 @@ def test_the_best_k_are_kept_by_step_and_the_others_removed(tmp_path: Path) -> N
 @pytest.mark.parametrize(("save_top_k", "num_files"), [(0, 0), (-1, 4)])
 def test_none_or_all_can_be_kept(tmp_path: Path, save_top_k: int, num_files: int) -> None:
     values = [(1, 0.5), (2, 0.7), (3, 0.6)]
-    best = after(tmp_path, CheckpointingConfig(save_top_k=save_top_k), *((s, {"val_j_and_f": j}) for s, j in values))
+    best = after(
+        tmp_path,
+        CheckpointConfig(monitor=MONITOR, save_top_k=save_top_k),
+        *((s, {"val_j_and_f": j}) for s, j in values),
+    )
     assert len(list(tmp_path.glob("*.pt"))) == num_files
     assert best.best_step("val_j_and_f") == 2
 
 
 def test_a_number_that_is_missing_or_nan_is_never_best(tmp_path: Path) -> None:
-    best = after(tmp_path, CheckpointingConfig(), (1, {}), (2, {"val_j_and_f": float("nan")}))
+    best = after(tmp_path, CheckpointConfig(monitor=MONITOR), (1, {}), (2, {"val_j_and_f": float("nan")}))
     assert best.best_step("val_j_and_f") is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_resume_goes_on_with_the_same_ranking(tmp_path: Path) -> None:
-    config = CheckpointingConfig()
+    config = CheckpointConfig(monitor=MONITOR)
     first = after(tmp_path, config, (1, {"val_j_and_f": 0.5}), (2, {"val_j_and_f": 0.7}))
     continued = BestWeights(tmp_path, config, Ranks())
     continued.load_state_dict(first.state_dict())
@@ -85,7 +91,7 @@ def test_a_resume_goes_on_with_the_same_ranking(tmp_path: Path) -> None:
 def test_a_full_disk_is_said_and_the_former_best_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    best = after(tmp_path, CheckpointingConfig(), (1, {"val_j_and_f": 0.5}))
+    best = after(tmp_path, CheckpointConfig(monitor=MONITOR), (1, {"val_j_and_f": 0.5}))
 
     def full(path: Path, content: object) -> str:
         path.write_bytes(b"half")

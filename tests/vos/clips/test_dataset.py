@@ -12,13 +12,12 @@ import torch
 from sam2_training.core.errors import ConfigError, DataError
 from sam2_training.data.config import SyntheticConfig
 from sam2_training.data.images import UnreadableFileError
-from sam2_training.engine.former_sections import ScratchConfig
 from sam2_training.engine.task import SampleKey
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.clips.collate import BadSample
 from sam2_training.vos.clips.dataset import ClipDataset, SyntheticDataset, build_dataset
 from sam2_training.vos.clips.planes import unpack_planes
-from sam2_training.vos.config import TransformsConfig, VosConfig, VosDatasetConfig
+from sam2_training.vos.config import ModelConfig, TrainingSetConfig, TransformsConfig, VosConfig
 
 
 class Keyed(torch.utils.data.Dataset):
@@ -103,7 +102,7 @@ def test_more_than_eight_objects_in_16_bit_masks(folders, make_squares):
         folders.image("v", f"{t}.png", height=40)
         folders.mask("v", f"{t}.png", make_squares(ids, height=40), "I;16")
     config = folders.train_config(resolution=64)
-    config = replace(config, scratch=replace(config.scratch, max_num_objects=10))
+    config = replace(config, dataset=replace(config.dataset, max_num_objects=10))
     dataset = build_dataset(config, None)
     batch = dataset.collate([dataset[SampleKey(0, 0, 0)]])
     assert batch.mask_planes.shape == (1, 2, 2, 64, 64)
@@ -218,8 +217,8 @@ def test_batch_of_bad_clips_becomes_a_blank_clip_without_weight(folders):
 
 def synthetic_config(**changes) -> VosConfig:
     made = SyntheticConfig(num_videos=5, num_frames=4, size=48, num_objects=2)
-    dataset = replace(VosDatasetConfig(dataset_type="synthetic", synthetic=made), **changes)
-    return VosConfig(scratch=ScratchConfig(resolution=64, num_frames=3), dataset=dataset)
+    dataset = replace(TrainingSetConfig(dataset_type="synthetic", synthetic=made, num_frames=3), **changes)
+    return VosConfig(model=ModelConfig(image_size=64), dataset=dataset)
 
 
 def test_synthetic_dataset_has_the_same_interface():

@@ -9,13 +9,12 @@ import pytest
 from sam2_training.data.formats.folders import natural_key
 from sam2_training.data.images import read_mask
 from sam2_training.data.index import VideoIndex, build_index
-from sam2_training.engine.former_sections import ScratchConfig
 from sam2_training.engine.task import SampleKey
 from sam2_training.vos.clips.clip_reader import read_clip
 from sam2_training.vos.clips.dataset import ClipDataset
 from sam2_training.vos.clips.planes import unpack_planes
 from sam2_training.vos.clips.sampler import EvalSampler, RandomUniformSampler
-from sam2_training.vos.config import TransformsConfig, VosConfig, VosDatasetConfig
+from sam2_training.vos.config import ModelConfig, TrainingSetConfig, VosConfig, VosDatasetConfig
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +96,10 @@ def test_dogs_jump_planes_are_the_files_ids(index):
 
 
 def test_augmented_real_clips_batch_together(index, real_data):
-    scratch = ScratchConfig(resolution=128, num_frames=4)
     folder = real_data / "vos"
-    data = VosDatasetConfig(img_folder=str(folder / "JPEGImages"), gt_folder=str(folder / "Annotations"))
-    dataset = ClipDataset(VosConfig(scratch=scratch, dataset=data, transforms=TransformsConfig()), index)
+    images, masks = str(folder / "JPEGImages"), str(folder / "Annotations")
+    data = TrainingSetConfig(img_folder=images, gt_folder=masks, num_frames=4)
+    dataset = ClipDataset(VosConfig(model=ModelConfig(image_size=128), dataset=data), index)
     batch = dataset.collate([dataset[SampleKey(0, n, n)] for n in range(7)])
     assert batch.frames.shape == (7, 4, 128, 128, 3)
     assert set(batch.object_clip.tolist()) == set(range(7))

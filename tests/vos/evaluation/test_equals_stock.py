@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sam2_training.vos.evaluation.prompts import Click, Prompt, PromptSpec, corrective_click, prompt_from_truth
+from sam2_training.vos.evaluation.prompt_spec import PromptSpec
+from sam2_training.vos.evaluation.prompts import Click, Prompt, corrective_click, prompt_from_truth
 from sam2_training.vos.evaluation.tracker import FrameMasks, TrackingSession, VideoTracker
 from sam2_training.vos.model.tracker import TrainableSAM2
 

@@ -7,14 +7,8 @@ import pytest
 import torch
 from sam2.modeling.sam2_utils import mask_to_box, sample_one_point_from_error_center
 from sam2_training.core.errors import ConfigError, DataError
-from sam2_training.vos.evaluation.prompts import (
-    Click,
-    Prompt,
-    PromptSpec,
-    corrective_click,
-    prompt_from_truth,
-    tight_box,
-)
+from sam2_training.vos.evaluation.prompt_spec import PromptSpec
+from sam2_training.vos.evaluation.prompts import Click, Prompt, corrective_click, prompt_from_truth, tight_box
 
 
 @pytest.mark.parametrize("text", ["mask", "box", "click:1", "click:3", "interactive:8"])

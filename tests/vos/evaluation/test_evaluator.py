@@ -14,7 +14,7 @@ from sam2_training.core.ranks import Ranks
 from sam2_training.data.config import SyntheticConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip, SyntheticClip
 from sam2_training.vos.evaluation.evaluator import divide, evaluate
-from sam2_training.vos.evaluation.prompts import PromptSpec
+from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.evaluation.tracker import FrameMasks, VideoTracker
 from sam2_training.vos.metrics.scores import score_object
@@ -193,7 +193,7 @@ from sam2_training.core.ranks import process_group, ranks_from_environment
 from sam2_training.core.errors import DataError
 from sam2_training.vos.evaluation.clips import SyntheticClip
 from sam2_training.vos.evaluation.evaluator import evaluate
-from sam2_training.vos.evaluation.prompts import PromptSpec
+from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 
 class Broken(SyntheticClip):
     def read_frame(self, frame_index):

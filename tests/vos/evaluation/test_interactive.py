@@ -13,7 +13,8 @@ from sam2_training.vos.config import VosDatasetConfig
 from sam2_training.vos.evaluation.clips import FolderClip, SyntheticClip, folder_clips
 from sam2_training.vos.evaluation.evaluator import evaluate
 from sam2_training.vos.evaluation.interactive import track_interactively
-from sam2_training.vos.evaluation.prompts import Prompt, PromptSpec, corrective_click, prompt_from_truth
+from sam2_training.vos.evaluation.prompt_spec import PromptSpec
+from sam2_training.vos.evaluation.prompts import Prompt, corrective_click, prompt_from_truth
 from sam2_training.vos.evaluation.tracker import VideoTracker
 from sam2_training.vos.model.tracker import TrainableSAM2
 

@@ -43,7 +43,7 @@ def _run(loaded: LoadedConfig[VosConfig], began: float) -> int:
 
 
 def _show(config: VosConfig, before: float, after: float, picture: Path, seconds: float) -> None:
-    size = config.scratch.resolution
+    size = config.model.image_size
     print()
     print(f"Mean IoU on {NUM_TEST_CLIPS} unseen clips, first frame's masks given, {size} px, propagated frames only:")
     print(f"  untrained   {before:.3f}")

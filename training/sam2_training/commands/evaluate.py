@@ -16,7 +16,7 @@ from sam2_training.engine.config import LoadedConfig
 from sam2_training.tasks import load_config
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.comparison import Requirement
-from sam2_training.vos.evaluation.prompts import PromptSpec
+from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 
 EXIT_REQUIREMENT = 1
 """A --require does not hold."""

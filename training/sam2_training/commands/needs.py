@@ -38,12 +38,12 @@ def needs(config: VosConfig) -> Iterator[str]:
 
 def shared_memory_mib(config: VosConfig) -> int:
     """MiB of /dev/shm that loader workers and the exchange between processes fill at most."""
-    scratch = config.scratch
-    planes = -(-scratch.max_num_objects // 8)  # masks travel as bit planes, eight objects a byte
-    clip_bytes = scratch.num_frames * scratch.resolution**2 * (3 + planes)
-    waiting = scratch.num_train_workers * PREFETCHED_BATCHES + config.trainer.accumulate_grad_batches
-    batches = waiting if scratch.num_train_workers else 0
-    per_process = RESERVE_MIB + -(-batches * scratch.train_batch_size * clip_bytes // MIB)
+    loader, dataset = config.loader, config.dataset
+    planes = -(-dataset.max_num_objects // 8)  # masks travel as bit planes, eight objects a byte
+    clip_bytes = dataset.num_frames * config.model.image_size**2 * (3 + planes)
+    waiting = loader.num_workers * PREFETCHED_BATCHES + config.trainer.accumulate_grad_batches
+    batches = waiting if loader.num_workers else 0
+    per_process = RESERVE_MIB + -(-batches * loader.batch_size * clip_bytes // MIB)
     return per_process * config.launcher.gpus_per_node
 
 

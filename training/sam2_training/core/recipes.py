@@ -3,29 +3,157 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from sam2_training.core.aliases import Aliases, alias_sections, canonical, names_of
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.places import CONFIG_ROOT
+from sam2_training.core.schema import flatten
 
 
-def compose_recipe(file_path: Path, overrides: Sequence[str]) -> Any:
-    """The composed DictConfig of a YAML file, interpolations not yet resolved. Raises ConfigError."""
-    return _compose(file_path, [_with_plus(override) for override in overrides])
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe composed with overrides; `values` gives what it says."""
+
+    file_name: str
+    config: Any
+    """The DictConfig, interpolations not yet resolved."""
+    weights: dict[str, int]
+    """{key that the file itself or the command line writes: how much that counts}; what is inherited counts 0."""
+
+    def get(self, key: str, default: Any) -> Any:
+        """The value of a top-level key. Raises ConfigError if it cannot be resolved."""
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        try:
+            return OmegaConf.select(self.config, key, default=default)
+        except OmegaConfBaseException as error:
+            raise _refused(self.file_name, error) from error
+
+    def to_yaml(self) -> str:
+        """As composed, interpolations not yet resolved; a recipe in itself."""
+        from omegaconf import OmegaConf
+
+        return OmegaConf.to_yaml(self.config)
 
 
-def resolve(composed: Any, file_path: Path) -> dict[str, Any]:
-    """The nested values of a composed recipe, interpolations resolved. Raises ConfigError."""
+@dataclass(frozen=True)
+class Values:
+    """What a recipe says."""
+
+    nested: dict[str, Any]
+    """{section: {key: value}}, aliases replaced by the keys they stand for, interpolations resolved."""
+    written: dict[str, str]
+    """{key: the alias that was written for it}."""
+    problems: list[str]
+
+
+def compose_recipe(file_path: Path, overrides: Sequence[str]) -> Recipe:
+    """The YAML file composed with what it builds on and with overrides. Raises ConfigError."""
     # Hydra and OmegaConf take 0.2 s to import, and only composing needs them.
+    from omegaconf import OmegaConf
+
+    config = _compose(file_path, [_with_plus(override) for override in overrides])
+    OmegaConf.set_struct(config, False)
+    own: Any = OmegaConf.to_container(OmegaConf.load(file_path))
+    weights = dict.fromkeys(flatten(own), 1)
+    for position, override in enumerate(overrides):
+        weights.update(dict.fromkeys(_keys_written(override), 2 + position))
+    return Recipe(file_path.name, config, weights)
+
+
+def resolve(recipe: Recipe, aliases: Aliases, keys: Collection[str]) -> Values:
+    """The values of a recipe, each key under its own name. Raises ConfigError for what OmegaConf refuses.
+
+    A key may be written under any of its names: the command line counts more than the recipe, the recipe more than
+    what it builds on, and interpolations find the winner under every name that is written. Two values that count the
+    same are a problem. keys: all keys there are.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
+        raw: Any = OmegaConf.to_container(recipe.config, resolve=False)
+        winners, problems = _unify(recipe, raw, aliases)
+        resolved: Any = OmegaConf.to_container(recipe.config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{file_path.name}: {str(error).splitlines()[0]}") from error
+        raise _refused(recipe.file_name, error) from error
+    values = _leaves(raw, resolved)
+    nested: dict[str, Any] = {}
+    former_sections = alias_sections(aliases, keys)
+    # What counts most comes last, and a section after the null that it fills.
+    for name in sorted(winners, key=lambda name: (recipe.weights.get(name, 0), values[name] is not None)):
+        value = values[name]
+        if name in former_sections:
+            problems.append(f"{name} must be a section with keys, found {value!r}")
+        else:
+            _put(nested, canonical(name, aliases).split("."), value)
+    written = {canonical(name, aliases): name for name in winners if canonical(name, aliases) != name}
+    for alias, key in aliases.items():
+        if any(name.startswith(f"{alias}.") for name in written.values()):
+            written[key] = alias
+    return Values(nested, written, problems)
+
+
+def _unify(recipe: Recipe, raw: dict[str, Any], aliases: Aliases) -> tuple[list[str], list[str]]:
+    """(the name that counts of each key that is written, problems); makes the other names refer to it."""
+    from omegaconf import OmegaConf
+
+    text = recipe.to_yaml()
+    names: dict[str, list[str]] = {}
+    for name in flatten(raw):
+        names.setdefault(canonical(name, aliases), []).append(name)
+    winners, problems = [], []
+    for key, written in names.items():
+        written.sort(key=lambda name: -recipe.weights.get(name, 0))
+        winner = written[0]
+        winners.append(winner)
+        for other in written[1:]:
+            value, lost = OmegaConf.select(recipe.config, winner), OmegaConf.select(recipe.config, other)
+            if value == lost:
+                continue
+            if recipe.weights.get(winner, 0) == recipe.weights.get(other, 0):
+                problems.append(f"{winner}={value} and {other}={lost} are one setting under two names: write it once")
+            OmegaConf.update(recipe.config, other, f"${{{winner}}}", merge=False)
+        for other in names_of(key, aliases):
+            if other not in written and f"${{{other}}}" in text:
+                OmegaConf.update(recipe.config, other, f"${{{winner}}}", merge=False)
+    return winners, problems
+
+
+def _keys_written(override: str) -> Iterator[str]:
+    """The keys that an override of values (not of a group) sets."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_override(override)
+    if not parsed.is_delete() and not (CONFIG_ROOT / parsed.key_or_group).is_dir():
+        value = parsed.value()
+        yield from flatten({parsed.key_or_group: value} if value != {} else {})
+
+
+def _leaves(raw: dict[str, Any], resolved: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """{full name: resolved value} of every value that stands in `raw`, such as an interpolation of a whole section."""
+    found: dict[str, Any] = {}
+    for key, value in raw.items():
+        name = f"{path}.{key}" if path else str(key)
+        found.update(_leaves(value, resolved[key], name) if isinstance(value, dict) else {name: resolved[key]})
+    return found
+
+
+def _put(nested: dict[str, Any], path: list[str], value: Any) -> None:
+    for part in path[:-1]:
+        if not isinstance(nested.get(part), dict):
+            nested[part] = {}
+        nested = nested[part]
+    nested[path[-1]] = value
+
+
+def _refused(file_name: str, error: Exception) -> ConfigError:
+    return ConfigError(f"{file_name}: {str(error).splitlines()[0]}")
 
 
 def find_recipe(name: str) -> Path:
@@ -35,7 +163,7 @@ def find_recipe(name: str) -> Path:
         if as_path.suffix == ".yml":
             raise ConfigError(f"{name}: Hydra reads .yaml files only; rename it to {as_path.stem}.yaml")
         return as_path.resolve()
-    bare = name.removeprefix("configs/").removeprefix("sam2_configs/").removesuffix(".yaml").removesuffix(".yml")
+    bare = name.removeprefix("configs/").removeprefix(f"{CONFIG_ROOT.name}/").removesuffix(".yaml").removesuffix(".yml")
     recipes = [run_name(path) for path in sorted(CONFIG_ROOT.glob("*_training/*.yaml"))]
     for candidate in (bare, *(recipe for recipe in recipes if recipe.split("/")[1] == bare)):
         if (CONFIG_ROOT / f"{candidate}.yaml").is_file():

@@ -1,4 +1,4 @@
-"""From plain dictionaries to frozen dataclasses, with every problem named at once."""
+"""From plain dictionaries to frozen dataclasses, with every problem named at once, and back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def parse_section(cls: type, values: object, path: str, problems: list[str], kno
     for key, value in values.items():
         where = f"{path}.{key}" if path else str(key)
         if key not in fields:
-            problems.append(f"unknown key {where}{nearest(where, known_keys)}")
+            # A section that only holds aliases is known by what is in it.
+            inside = flatten({where: value}) if any(known.startswith(f"{where}.") for known in known_keys) else [where]
+            problems += [f"unknown key {name}{nearest(name, known_keys)}" for name in inside]
             continue
         try:
             parsed[key] = _convert(hints[key], value, where, problems, known_keys)
@@ -42,33 +44,13 @@ def parse_section(cls: type, values: object, path: str, problems: list[str], kno
 
 
 def nearest(key: str, known_keys: list[str]) -> str:
-    """A hint such as "; did you mean scratch.resolution?", or nothing when no known key resembles `key`."""
+    """A hint such as "; did you mean trainer.max_steps?", or nothing when no known key resembles `key`."""
     by_last = [known for known in known_keys if known.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
     close = difflib.get_close_matches(key, known_keys, n=1, cutoff=0.6) or by_last[:1]
     if not close:
         tails = {known.rsplit(".", 1)[-1]: known for known in known_keys}
         close = [tails[tail] for tail in difflib.get_close_matches(key.rsplit(".", 1)[-1], tails, n=1, cutoff=0.6)]
     return f"; did you mean {close[0]}?" if close else "; `--check` prints all keys"
-
-
-def all_keys(cls: type, path: str = "") -> list[str]:
-    """Dotted names of every field of a dataclass and of the dataclasses inside it."""
-    keys: list[str] = []
-    hints = get_type_hints(cls)
-    for f in dataclasses.fields(cls):
-        where = f"{path}.{f.name}" if path else f.name
-        inner = _without_none(hints[f.name])
-        keys.append(where)
-        if dataclasses.is_dataclass(inner):
-            keys += all_keys(inner, where)  # type: ignore[arg-type]
-    return keys
-
-
-def _without_none(hint: Any) -> Any:
-    """The type of an optional field; any other hint as it is."""
-    options = [option for option in get_args(hint) if option is not type(None)]
-    is_union = get_origin(hint) in (Union, types.UnionType)
-    return options[0] if is_union and len(options) == 1 else hint
 
 
 def _convert(hint: Any, value: Any, where: str, problems: list[str], known_keys: list[str]) -> Any:

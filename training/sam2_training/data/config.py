@@ -6,27 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sam2_training.core.settings import setting
+
 
 @dataclass(frozen=True)
 class SyntheticConfig:
-    """Generated clips (dataset.dataset_type=synthetic): textured shapes that move, cross, leave and return."""
+    """Generated videos (dataset.dataset_type=synthetic): textured shapes that move, cross, leave and return."""
 
-    num_videos: int = 256
-    """Different clips in the dataset."""
-    num_frames: int = 8
+    num_videos: int = setting(256, at_least=1)
+    """Different videos in the dataset."""
+    num_frames: int = setting(8, at_least=1)
     """Frames of each generated video."""
-    size: int = 96
-    """Side of the square frames, pixels."""
-    num_objects: int = 2
+    size: int = setting(96, at_least=32, unit="pixels")
+    """Side of the square frames."""
+    num_objects: int = setting(2, at_least=1)
     """Objects in each video."""
-
-    def problems_at(self, where: str) -> Iterator[str]:
-        """The problems of this section, which stands at `where` in the configuration."""
-        for name in ("num_videos", "num_frames", "num_objects"):
-            if getattr(self, name) < 1:
-                yield f"{where}.{name}={getattr(self, name)} must be at least 1"
-        if self.size < 32:
-            yield f"{where}.size={self.size} must be at least 32 pixels"
 
 
 @dataclass(frozen=True)
@@ -34,38 +28,31 @@ class DatasetConfig:
     """Which videos, and what happens with those that do not fit."""
 
     dataset_type: Literal["video", "synthetic"] = "video"
-    """"video": a folder of frames and a folder of masks per video; "synthetic": generated clips, no files."""
-    img_folder: str | None = None
+    """"video": a folder of frames and a folder of masks per video; "synthetic": generated videos, no files."""
+    img_folder: str | None = setting(None, free=True)
     """Folder with one folder of frames (jpg, jpeg, png, webp) per video."""
-    gt_folder: str | None = None
+    gt_folder: str | None = setting(None, free=True)
     """Folder with one folder of mask PNGs per video (palette, 8- or 16-bit gray: pixel value = object id), or, inside
     that, one folder per object."""
-    file_list_txt: str | None = None
+    file_list_txt: str | None = setting(None, free=True)
     """Text file with one video name a line: only these are used. Empty lines and lines that start
     with # are skipped."""
     on_bad_sample: Literal["error", "skip"] = "error"
-    """A clip whose files turn out wrong while training: stop, or leave it out of its batch and count it."""
-    max_bad_fraction: float = 0.01
+    """A clip whose files turn out damaged while training: stop, or leave it out of its batch and count it."""
+    max_bad_fraction: float = setting(0.01, at_least=0, at_most=1)
     """With on_bad_sample=skip: the run stops when more than this fraction of an epoch's clips was left out."""
-    val_fraction: float = 0.0
+    val_fraction: float = setting(0.0, at_least=0, below=1)
     """Without val_dataset: hold out about this fraction of the videos for validation. A hash of a video's name decides,
     so that videos stay on their side when others are added; at least one is held out and one is trained on. With
     val_dataset all videos are trained on."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
 
-    def problems(self) -> Iterator[str]:
-        yield from self.problems_at("dataset")
-
-    def problems_at(self, where: str) -> Iterator[str]:
-        """The problems of this section, which stands at `where` in the configuration."""
+    def problems(self, where: str) -> Iterator[str]:
+        """What does not go together in this section, which stands at `where` in the configuration."""
         if self.dataset_type == "video":
             for name in ("img_folder", "gt_folder"):
                 if not getattr(self, name):
                     yield f"{where}.{name} is not set: give the folder with one folder of files per video"
-        if not 0 <= self.max_bad_fraction <= 1:
-            yield f"{where}.max_bad_fraction={self.max_bad_fraction} must lie between 0 and 1"
-        if not 0 <= self.val_fraction < 1:
-            yield f"{where}.val_fraction={self.val_fraction} must lie between 0 and 1, 1 excluded"
         if self.val_fraction and where != "dataset":
             yield f"{where}.val_fraction={self.val_fraction}: only dataset.val_fraction holds videos out; remove it"
         if self.val_fraction and self.dataset_type == "synthetic":
@@ -73,4 +60,3 @@ class DatasetConfig:
                 f"{where}.val_fraction={self.val_fraction}: generated videos have no names; give a val_dataset, or "
                 "set it to 0"
             )
-        yield from self.synthetic.problems_at(f"{where}.synthetic")

@@ -268,7 +268,7 @@ def _usable(index: VideoIndex, sampler: RandomUniformSampler) -> VideoIndex:
     if short and sampler.short_videos == "error":
         raise DataError(
             f"{count(len(short), 'video')} with fewer than the {sampler.shortest_video} {frames} that a clip needs: "
-            f"{some(short)} ({index.img_folder})\nLower scratch.num_frames or dataset.frame_interval, or set "
+            f"{some(short)} ({index.img_folder})\nLower dataset.num_frames or dataset.frame_interval, or set "
             "dataset.short_videos to skip or repeat_last."
         )
     if empty:

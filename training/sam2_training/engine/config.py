@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
+from sam2_training.core.aliases import in_written_words
+from sam2_training.core.changes import differences
 from sam2_training.core.schema import as_dict
-from sam2_training.engine.former_sections import CheckpointingConfig, ScratchConfig
+from sam2_training.core.settings import setting
 
 Mode = Literal["min", "max"]
 
@@ -24,66 +25,63 @@ def mode_of(metric: str, mode: Mode | None) -> Mode:
 
 
 @dataclass(frozen=True)
+class LoaderConfig:
+    """How samples are loaded while training. Results do not depend on the number of workers."""
+
+    batch_size: int = setting(1, at_least=1, free=True, aliases=("scratch.train_batch_size",))
+    """Samples per device in one forward pass. A resumed run keeps the global batch it began with."""
+    num_workers: int = setting(2, at_least=0, free=True, aliases=("scratch.num_train_workers",))
+    """Loader processes per device; 0 loads in the training process."""
+
+
+@dataclass(frozen=True)
 class TrainerConfig:
     """The loop."""
 
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    accelerator: Literal["auto", "cpu", "cuda"] = setting("auto", free=True)
     """Where to train; auto: on a GPU if there is one."""
     precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "auto"
     """Autocast type; auto: bf16-mixed on a GPU, 32 on a CPU. 16-mixed (GPU only) adds a gradient scaler."""
-    gradient_clip_val: float | None = 0.1
+    gradient_clip_val: float | None = setting(0.1, above=0)
     """Largest L2 norm of the gradient; null: no clipping."""
-    accumulate_grad_batches: int = 1
+    accumulate_grad_batches: int = setting(1, at_least=1, free=True)
     """Batches per optimizer step. The loss is normalized over all of them, so 4 batches of 1 equal 1 batch of 4."""
-    max_steps: int | None = None
-    """Stop after this many optimizer steps; the schedule then spans them. null: scratch.num_epochs decides."""
-    log_every_n_steps: int = 10
-    """Losses stay on the device in between."""
-    enable_progress_bar: bool = True
+    max_epochs: int = setting(10, at_least=1, aliases=("scratch.num_epochs",))
+    """Passes over the training data."""
+    max_steps: int | None = setting(None, at_least=1)
+    """Stop after this many optimizer steps; the schedule then spans them. null: max_epochs decides."""
+    log_every_n_steps: int = setting(10, at_least=1, free=True)
+    """Log every n steps; losses stay on the device in between."""
+    enable_progress_bar: bool = setting(True, free=True)
     """A progress bar on a terminal; elsewhere plain lines appear every log_every_n_steps anyway."""
-    collective_timeout_minutes: float = 10.0
+    collective_timeout_minutes: float = setting(10.0, above=0, free=True, unit="minutes")
     """A rank that waits longer than this for the others ends the run with exit code 5. While they still read the
-    dataset or track videos of a validation, it counts from their last heartbeat."""
+    dataset or validate, it counts from their last heartbeat."""
     deterministic: bool = False
     """Ask torch for deterministic kernels only (GPU: slower). On CPU results are bitwise reproducible anyway."""
-    val_check_interval: float | int = 1.0
+    val_check_interval: float | int = setting(1.0, free=True)
     """When to validate: a fraction of an epoch (1.0: at its end), or, as a whole number, every so many steps."""
-    check_val_every_n_epoch: int = 1
-    """With val_check_interval as a fraction: only in every so many epochs."""
-    limit_val_batches: float | int = 1.0
-    """Videos that a validation takes: a fraction of them, or a number; 0: no validation."""
-    num_sanity_val_steps: int = 2
-    """Videos that a fresh start evaluates first, if it does not evaluate its starting weights on all of them anyway."""
+    check_val_every_n_epoch: int = setting(1, at_least=1, free=True)
+    """With val_check_interval as a fraction: validate every n epochs only."""
+    limit_val_batches: float | int = setting(1.0, free=True)
+    """How much of the validation set a validation takes: a fraction, or a number of its items; 0: no validation."""
+    num_sanity_val_steps: int = setting(2, at_least=0, free=True)
+    """Items of the validation set that a fresh start evaluates first, unless it evaluates all of them anyway."""
     limit_train_batches: float | int = 1.0
     """Steps of an epoch: a fraction, or a number; 0: train nothing, validate only."""
-    validate_initial_weights: bool = True
+    validate_initial_weights: bool = setting(True, free=True)
     """Evaluate the starting weights, so that the result can be compared with them."""
 
-    def problems(self) -> Iterator[str]:
-        if self.gradient_clip_val is not None and self.gradient_clip_val <= 0:
-            yield f"trainer.gradient_clip_val={self.gradient_clip_val} must be above 0, or null for no clipping"
-        for name in ("accumulate_grad_batches", "log_every_n_steps"):
-            if getattr(self, name) < 1:
-                yield f"trainer.{name}={getattr(self, name)} must be at least 1"
-        if self.max_steps is not None and self.max_steps < 1:
-            yield f"trainer.max_steps={self.max_steps} must be at least 1, or null"
+    def problems(self, where: str) -> Iterator[str]:
+        """What does not go together in this section, which stands at `where` in the configuration."""
         if self.precision == "16-mixed" and self.accelerator == "cpu":
-            yield "trainer.precision=16-mixed needs a GPU; use bf16-mixed or 32 with trainer.accelerator=cpu"
-        if self.collective_timeout_minutes <= 0:
-            yield f"trainer.collective_timeout_minutes={self.collective_timeout_minutes} must be above 0"
-        yield from self._interval_problems()
-
-    def _interval_problems(self) -> Iterator[str]:
+            yield f"{where}.precision=16-mixed needs a GPU; use bf16-mixed or 32 with {where}.accelerator=cpu"
         for name in ("val_check_interval", "limit_val_batches", "limit_train_batches"):
             value = getattr(self, name)
             if value < 0 or (isinstance(value, float) and value > 1):
-                yield f"trainer.{name}={value} must be a fraction from 0.0 to 1.0, or a whole number"
+                yield f"{where}.{name}={value} must be a fraction from 0.0 to 1.0, or a whole number"
         if self.val_check_interval == 0:
-            yield "trainer.val_check_interval=0: to validate never, set trainer.limit_val_batches=0"
-        if self.check_val_every_n_epoch < 1:
-            yield f"trainer.check_val_every_n_epoch={self.check_val_every_n_epoch} must be at least 1"
-        if self.num_sanity_val_steps < 0:
-            yield f"trainer.num_sanity_val_steps={self.num_sanity_val_steps} must be 0 or more"
+            yield f"{where}.val_check_interval=0: to validate never, set {where}.limit_val_batches=0"
 
 
 @dataclass(frozen=True)
@@ -91,8 +89,8 @@ class LrGroupConfig:
     """Parameters whose name matches `pattern` (a glob) start the schedule at `lr`."""
 
     pattern: str
-    """Glob of parameter names, such as image_encoder.*."""
-    lr: float
+    """Glob of parameter names, such as encoder.*."""
+    lr: float = setting(at_least=0)
     """Learning rate at the start of the schedule."""
 
 
@@ -112,33 +110,26 @@ class OptimizerConfig:
 
     type: str = "AdamW"
     """Class name in torch.optim."""
+    lr: float = setting(5.0e-6, at_least=0, aliases=("scratch.base_lr",))
+    """Learning rate at the start of the schedule, for every parameter that no entry of lr_groups matches."""
     betas: tuple[float, float] | None = (0.9, 0.999)
     """null: not passed on, for optimizers without betas."""
     eps: float | None = 1.0e-8
     """null: not passed on, for optimizers without eps."""
-    weight_decay: float = 0.1
+    weight_decay: float = setting(0.1, at_least=0)
     """Decoupled weight decay (AdamW)."""
     no_weight_decay: tuple[str, ...] = ("*bias*",)
     """Globs of parameter names without weight decay."""
     no_weight_decay_modules: tuple[str, ...] = ("torch.nn.LayerNorm",)
     """Module classes whose own parameters have no weight decay."""
     lr_groups: tuple[LrGroupConfig, ...] = ()
-    """Own learning rates by parameter name, such as the image encoder's."""
-    layer_decay: float = 1.0
-    """Each block of the trunk named below learns this factor slower than the block after it; 1: no decay."""
-    layer_decay_module: str = "image_encoder.trunk"
+    """Own learning rates by parameter name."""
+    layer_decay: float = setting(1.0, above=0, at_most=1)
+    """Each block of the module named below learns this factor slower than the block after it; 1: no decay."""
+    layer_decay_module: str = ""
     """The module whose blocks layer_decay counts."""
     layer_decay_overrides: tuple[LayerDecayOverrideConfig, ...] = ()
-    """Parameters of the trunk with a factor of their own."""
-
-    def problems(self) -> Iterator[str]:
-        if not 0 < self.layer_decay <= 1:
-            yield f"optimizer.layer_decay={self.layer_decay} must lie above 0 and at most at 1"
-        if self.weight_decay < 0:
-            yield f"optimizer.weight_decay={self.weight_decay} must not be negative"
-        for group in self.lr_groups:
-            if group.lr < 0:
-                yield f"optimizer.lr_groups: lr={group.lr} of {group.pattern!r} must not be negative"
+    """Parameters of that module with a factor of their own."""
 
 
 @dataclass(frozen=True)
@@ -147,60 +138,59 @@ class SchedulerConfig:
 
     type: Literal["cosine", "linear", "constant"] = "cosine"
     """Shape of the factor over the run."""
-    end_factor: float = 0.1
+    end_factor: float = setting(0.1, at_least=0, at_most=1)
     """Factor at the end of the run (cosine, linear)."""
-    warmup_fraction: float = 0.0
+    warmup_fraction: float = setting(0.0, at_least=0, below=1)
     """Fraction of the run over which the factor rises linearly from warmup_start_factor to 1."""
-    warmup_start_factor: float = 0.01
+    warmup_start_factor: float = setting(0.01, at_least=0, at_most=1)
     """Factor at the first step of the warm-up."""
-
-    def problems(self) -> Iterator[str]:
-        for name in ("end_factor", "warmup_start_factor"):
-            if not 0 <= getattr(self, name) <= 1:
-                yield f"scheduler.{name}={getattr(self, name)} must lie between 0 and 1"
-        if not 0 <= self.warmup_fraction < 1:
-            yield f"scheduler.warmup_fraction={self.warmup_fraction} must lie between 0 and 1"
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When the state is saved, and what a start begins from."""
+    """When the state is saved, which weights are kept besides, and what a start begins from."""
 
     resume_from: str | None = None
     """Continue from this checkpoint of a run; null: from the newest intact one in the run's own folder, if any."""
-    every_n_steps: int | None = None
-    """Save every so many steps; null: only by time, at the end of each epoch and at the end of the run."""
-    every_n_minutes: float | None = 10.0
+    every_n_steps: int | None = setting(None, at_least=1)
+    """Save every n steps; null: only by time, at the end of epochs and at the end of the run."""
+    every_n_minutes: float | None = setting(10.0, above=0, unit="minutes")
     """Save when this much time has passed since the last save; null: not by time."""
-    keep_last: int = 2
-    """Newest checkpoints to keep, at least 2: if one is damaged, the one before it is used."""
-    max_failed_saves: int = 3
-    """A save that fails (disk full) is shown and training goes on; so many in a row end the run with exit code 4."""
+    every_n_epochs: int = setting(1, at_least=1, aliases=("checkpointing.every_n_epochs",))
+    """Save every n epochs."""
+    keep_last: int = setting(2, at_least=2)
+    """Newest checkpoints to keep; two at least, because one may turn out damaged."""
+    save_last: bool = setting(False, aliases=("checkpointing.save_last",))
+    """Give the newest state also the name checkpoints/last.pt (beside checkpoint.pt)."""
+    max_failed_saves: int = setting(3, at_least=1)
+    """A failed save (full disk) is logged and training continues; so many in a row end the run with exit code 4."""
+    monitor: tuple[str, ...] = setting(("val_loss",), aliases=("checkpointing.monitor",))
+    """Metrics whose best weights are kept as checkpoints/best_<metric>.pt."""
+    mode: Mode | None = setting(None, aliases=("checkpointing.mode",))
+    """max: more is better; min: less. null: less of a loss, more of anything else."""
+    save_top_k: int = setting(1, at_least=-1, aliases=("checkpointing.save_top_k",))
+    """How many of the best weights are kept per metric; with more than one, also as best_<metric>_step_<n>.pt.
+    -1: all, 0: none."""
     allow_config_change: bool = False
-    """Continue although keys that change the mathematics differ from those the checkpoint was made with."""
+    """Continue although keys that affect results differ from those the checkpoint was made with."""
 
-    def problems(self) -> Iterator[str]:
-        if self.every_n_steps is not None and self.every_n_steps < 1:
-            yield f"checkpoint.every_n_steps={self.every_n_steps} must be at least 1, or null"
-        if self.every_n_minutes is not None and self.every_n_minutes <= 0:
-            yield f"checkpoint.every_n_minutes={self.every_n_minutes} must be above 0, or null"
-        if self.keep_last < 2:
-            yield f"checkpoint.keep_last={self.keep_last} must be at least 2: one may turn out damaged"
-        if self.max_failed_saves < 1:
-            yield f"checkpoint.max_failed_saves={self.max_failed_saves} must be at least 1"
+    def problems(self, where: str) -> Iterator[str]:
+        """What does not go together in this section, which stands at `where` in the configuration."""
+        if len(set(self.monitor)) < len(self.monitor):
+            yield f"{where}.monitor={list(self.monitor)} names a metric twice"
 
 
 @dataclass(frozen=True)
 class EarlyStoppingConfig:
-    """When validations end a training before its last step. Names and meanings as in Lightning."""
+    """When validations end a run before its last step. Names and meanings as in Lightning."""
 
     monitor: str | None = None
     """The metric that is watched; null: never stop early."""
     mode: Mode | None = None
     """max: more is better; min: less. null: less of a loss, more of anything else."""
-    patience: int = 10
-    """Validations in a row without improvement after which the training ends."""
-    min_delta: float = 0.0
+    patience: int = setting(10, at_least=1)
+    """Validations in a row without improvement after which the run ends."""
+    min_delta: float = setting(0.0, at_least=0)
     """A change of no more than this is no improvement."""
     check_finite: bool = True
     """End when the metric is NaN or infinite."""
@@ -209,29 +199,18 @@ class EarlyStoppingConfig:
     divergence_threshold: float | None = None
     """End as soon as the metric is worse than this."""
 
-    def problems(self) -> Iterator[str]:
-        if self.patience < 1:
-            yield f"early_stopping.patience={self.patience} must be at least 1"
-        if self.min_delta < 0:
-            yield f"early_stopping.min_delta={self.min_delta} must not be negative"
-
 
 @dataclass(frozen=True)
 class LauncherConfig:
     """Processes, and the run's folder."""
 
-    gpus_per_node: int = 1
+    gpus_per_node: int = setting(1, at_least=1)
     """Training processes on this machine (--num-gpus); on a CPU they share the cores."""
-    num_nodes: int = 1
+    num_nodes: int = setting(1, at_least=1)
     """Machines. With more than one, start torchrun on each yourself: docs/training.md shows the command."""
     experiment_log_dir: str | None = None
     """The run's folder: checkpoints/, logs/, tensorboard/, config.yaml, config_resolved.yaml, metrics.csv.
     null: sam2_logs/<config name>."""
-
-    def problems(self) -> Iterator[str]:
-        for name in ("gpus_per_node", "num_nodes"):
-            if getattr(self, name) < 1:
-                yield f"launcher.{name}={getattr(self, name)} must be at least 1"
 
 
 @dataclass(frozen=True)
@@ -248,20 +227,21 @@ class SubmititConfig:
     """SLURM quality of service."""
     cpus_per_task: int | None = None
     """CPU cores per training process."""
-    timeout_hour: float | None = None
-    """Time limit of the job, hours."""
+    timeout_hour: float | None = setting(None, unit="hours")
+    """Time limit of the job."""
     name: str | None = None
     """Name of the job."""
 
-    def problems(self) -> Iterator[str]:
+    def problems(self, where: str) -> Iterator[str]:
+        """Whatever is set: see above."""
         if self.use_cluster:
             yield (
-                "submitit.use_cluster=true (--use-cluster 1): submitting to SLURM is not available in this version; "
+                f"{where}.use_cluster=true (--use-cluster 1): submitting to SLURM is not available in this version; "
                 "use --use-cluster 0 inside an sbatch script"
             )
         for name in ("partition", "account", "qos", "cpus_per_task", "timeout_hour", "name"):
             if getattr(self, name) is not None:
-                yield f"submitit.{name} is set, but submitting to SLURM is not available in this version; remove it"
+                yield f"{where}.{name} is set, but submitting to SLURM is not available in this version; remove it"
 
 
 @dataclass(frozen=True)
@@ -272,18 +252,17 @@ class RunConfig:
     """Names, or globs of names, of what the task's validation measures."""
 
     task: str = ""
-    """What is trained: the name of a registered task. A recipe without it trains vos."""
-    seed: int = 123
+    """What is trained: the name of a registered task."""
+    seed: int = setting(123, at_least=0)
     """All randomness of a run derives from it."""
-    scratch: ScratchConfig = field(default_factory=ScratchConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
-    checkpointing: CheckpointingConfig = field(default_factory=CheckpointingConfig)
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    launcher: LauncherConfig = field(default_factory=LauncherConfig)
-    submitit: SubmititConfig = field(default_factory=SubmititConfig)
+    early_stopping: EarlyStoppingConfig = setting(default_factory=EarlyStoppingConfig, free=True)
+    checkpoint: CheckpointConfig = setting(default_factory=CheckpointConfig, free=True)
+    launcher: LauncherConfig = setting(default_factory=LauncherConfig, free=True)
+    submitit: SubmititConfig = setting(default_factory=SubmititConfig, free=True)
 
     @property
     def picture_interval(self) -> int:
@@ -300,13 +279,7 @@ class RunConfig:
         return ""
 
     def problems(self) -> Iterator[str]:
-        """A sentence for every value that cannot work."""
-        if self.seed < 0:
-            yield f"seed={self.seed} must be 0 or more"
-        for section in dataclasses.fields(self):
-            value = getattr(self, section.name)
-            if hasattr(value, "problems"):
-                yield from value.problems()
+        """A sentence for all that does not go together across sections."""
         missing = self.how_to_validate()
         if self.trainer.limit_train_batches == 0 and (missing or not self.trainer.limit_val_batches):
             cure = " and ".join(filter(None, [missing, "leave trainer.limit_val_batches above 0"]))
@@ -314,9 +287,9 @@ class RunConfig:
         if self.early_stopping.monitor is not None and missing:
             yield f"early_stopping.monitor={self.early_stopping.monitor}, but nothing is validated: {missing}"
 
-    def problems_with_metrics(self) -> Iterator[str]:
+    def metric_problems(self) -> Iterator[str]:
         """A sentence for every monitored metric that the task's validation does not measure."""
-        monitored = [("checkpointing.monitor", metric) for metric in self.checkpointing.monitor]
+        monitored = [("checkpoint.monitor", metric) for metric in self.checkpoint.monitor]
         if self.early_stopping.monitor is not None:
             monitored.append(("early_stopping.monitor", self.early_stopping.monitor))
         for key, metric in monitored:
@@ -336,6 +309,8 @@ class LoadedConfig(Generic[ConfigT_co]):
     """The recipe's name, such as sam2.1_training/custom_finetune; names the run's folder."""
     composed_yaml: str
     """As composed, interpolations not yet resolved."""
+    written: Mapping[str, str] = field(default_factory=dict)
+    """{key: the alias that the recipe or the command line uses for it}."""
 
     @property
     def log_dir(self) -> Path:
@@ -348,3 +323,14 @@ class LoadedConfig(Generic[ConfigT_co]):
 
         text: str = yaml.safe_dump(as_dict(self.config), sort_keys=False, allow_unicode=True, width=120)
         return text
+
+    def differences_from(self, saved: dict[str, Any]) -> tuple[list[str], list[str]]:
+        """(changes that affect results, changes that do not) from the configuration in a checkpoint, as sentences.
+
+        Keys are named as this run's user wrote them.
+        """
+        matter, harmless = differences(type(self.config), saved, as_dict(self.config))
+        return self._in_written_words(matter), self._in_written_words(harmless)
+
+    def _in_written_words(self, sentences: list[str]) -> list[str]:
+        return [in_written_words(sentence, self.written) for sentence in sentences]

@@ -162,7 +162,7 @@ class _Stream(Generic[BatchT]):
                 how = f"was killed by {signal.Signals(-process.exitcode).name}"
             return TrainingError(
                 f"a loader worker (process {process.pid}) {how}. Likely causes: out of memory (SIGKILL), or too little "
-                "shared memory (SIGBUS; in a container raise --shm-size). Fewer scratch.num_train_workers need less."
+                "shared memory (SIGBUS; in a container raise --shm-size). Fewer loader.num_workers need less."
             )
         return None
 

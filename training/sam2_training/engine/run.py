@@ -169,7 +169,7 @@ def _start_summary(
     yield from describe_groups(trainer.optimizer)
     yield (
         f"{trainer.total_steps} steps ({trainer.order.steps_per_epoch} per epoch), batch {trainer.state.global_batch} "
-        f"({config.scratch.train_batch_size} per device at once)"
+        f"({config.loader.batch_size} per device at once)"
     )
     yield "# where things go"
     yield f"{loaded.log_dir}/  checkpoints/  metrics.csv  tensorboard/  logs/  config_resolved.yaml"

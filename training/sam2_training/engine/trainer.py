@@ -52,7 +52,7 @@ class Trainer(Generic[BatchT, ModelT]):
         # The network, its initial weights the same on every rank and in every start.
         torch.manual_seed(derive_seed(config.seed, "init"))
         self.model = task.model().to(ranks.device)
-        self.optimizer = build_optimizer(self.model, config.scratch.base_lr, config.optimizer, ranks.device)
+        self.optimizer = build_optimizer(self.model, config.optimizer.lr, config.optimizer, ranks.device)
         self.precision = Precision(config.trainer.precision, ranks.device)
         self.guard = GuardedStep(self.optimizer, self.precision, config.trainer.gradient_clip_val, ranks)
 
@@ -74,7 +74,7 @@ class Trainer(Generic[BatchT, ModelT]):
             self.state.first_world_size,
             config.trainer.limit_train_batches,
         )
-        self.total_steps = config.trainer.max_steps or config.scratch.num_epochs * self.order.steps_per_epoch
+        self.total_steps = config.trainer.max_steps or config.trainer.max_epochs * self.order.steps_per_epoch
         if config.trainer.limit_train_batches == 0:
             self.total_steps = self.state.step  # validate only
         self.schedule = Schedule(config.scheduler, self.total_steps)
@@ -82,8 +82,8 @@ class Trainer(Generic[BatchT, ModelT]):
             dataset,
             self.order,
             rank=ranks.rank,
-            batch_size=config.scratch.train_batch_size,
-            num_workers=config.scratch.num_train_workers,
+            batch_size=config.loader.batch_size,
+            num_workers=config.loader.num_workers,
             pin_memory=ranks.device.type == "cuda",
         )
         self.validator = self._open_validator(validated)
@@ -99,7 +99,7 @@ class Trainer(Generic[BatchT, ModelT]):
         Raises NonFiniteError, DataError or CheckpointError, each on all ranks at the same step.
         """
         policy = SavePolicy(
-            self.config.checkpoint, self.order, self.total_steps, self.ranks, self.config.checkpointing.every_n_epochs
+            self.config.checkpoint, self.order, self.total_steps, self.ranks, self.config.checkpoint.every_n_epochs
         )
         self.step_module.train()
         ended = self._begin(policy, log, stop)
@@ -123,7 +123,7 @@ class Trainer(Generic[BatchT, ModelT]):
                     number,
                     losses,
                     grad_norm,
-                    lr=self.config.scratch.base_lr * lr_factor,
+                    lr=self.config.optimizer.lr * lr_factor,
                     num_clips=sum(len(batch.info.sources) for batch in micro_batches),
                     data_wait_seconds=self._new_wait_seconds(),
                 )
@@ -274,7 +274,7 @@ class Trainer(Generic[BatchT, ModelT]):
             f"loss or gradient is not finite at step {bad_step}; no optimizer step was taken with it.\n"
             f"  clips  {'; '.join(line for lines in sources for line in lines[:4])}\n"
             f"  list   {report}\n"
-            "Look at these clips; a lower scratch.base_lr or trainer.precision=32 helps when the data is right. "
+            "Look at these clips; a lower optimizer.lr or trainer.precision=32 helps when the data is right. "
             "Starting again continues from the last checkpoint."
         )
 

@@ -49,7 +49,7 @@ class Validator(Generic[ModelT]):
     ) -> None:
         self.validation, self.config, self.order, self.total_steps = validation, config, order, total_steps
         self.precision, self.ranks, self.log_dir = precision, ranks, log_dir
-        self.best = BestWeights(log_dir / "checkpoints", config.checkpointing, ranks)
+        self.best = BestWeights(log_dir / "checkpoints", config.checkpoint, ranks)
         self.early_stopping = EarlyStopping(config.early_stopping)
         self.history: list[dict[str, Any]] = []
         """{"step": ..., metric: value} of every validation so far, in order."""
@@ -111,7 +111,7 @@ class Validator(Generic[ModelT]):
 
     @property
     def best_step(self) -> int | None:
-        """The step of the best validation by the first of checkpointing.monitor; None if there is none (yet)."""
+        """The step of the best validation by the first of checkpoint.monitor; None if there is none (yet)."""
         return self.best.best_step(self._main_metric) if self._main_metric else None
 
     def finite_history(self) -> list[dict[str, Any]]:
@@ -121,7 +121,7 @@ class Validator(Generic[ModelT]):
     @property
     def _main_metric(self) -> str | None:
         """The metric whose best weights the report compares with the starting ones."""
-        return next(iter(self.config.checkpointing.monitor), None)
+        return next(iter(self.config.checkpoint.monitor), None)
 
     def _heartbeat(self, step: int, log: RunLog, stop: StopRequest) -> Callable[[], None]:
         progress = _Progress(log, step, self.validation.num_units() // self.ranks.world_size, self.validation.unit)

@@ -45,7 +45,7 @@ class DemoEvaluation:
             config,
             seed=derive_seed(config.seed, "unseen") % 2**31,
             transforms=plain,
-            scratch=replace(config.scratch, num_frames=num_frames),
+            dataset=replace(config.dataset, num_frames=num_frames),
         )
         self._training_config = config
         dataset = SyntheticDataset(self.config)
@@ -81,7 +81,7 @@ class DemoEvaluation:
     def _network(self, checkpoint: str | None) -> TrainableSAM2:
         config = self._training_config
         torch.manual_seed(derive_seed(config.seed, "init"))
-        network = build_network(config.model, config.scratch.resolution, config.prompts, config.transforms)
+        network = build_network(config.model, config.model.image_size, config.prompts, config.transforms)
         if checkpoint is not None:
             load_weights(network, checkpoint)
         return network

@@ -88,7 +88,7 @@ class VosTask:
 
     def model(self) -> TrainableSAM2:
         model = build_network(
-            self.config.model, self.config.scratch.resolution, self.config.prompts, self.config.transforms
+            self.config.model, self.config.model.image_size, self.config.prompts, self.config.transforms
         )
         if self._initial_weights is not None:
             load_weights(model, self._initial_weights)
@@ -101,7 +101,7 @@ class VosTask:
     def describe_model(self, model: TrainableSAM2) -> list[str]:
         network = resolve_network(self.config.model.name)
         weights = self._initial_weights or "random weights"
-        return [f"{network.key} at {self.config.scratch.resolution} px from {weights}", *trainable_table(model)]
+        return [f"{network.key} at {self.config.model.image_size} px from {weights}", *trainable_table(model)]
 
     def usage_snippet(self, checkpoint_path: str) -> list[str]:
         network = resolve_network(self.config.model.name)

@@ -93,7 +93,7 @@ def open_validation(
     else:
         assert held_out is not None
         validation = _set_of_index(config, config.dataset, held_out, VALIDATION, ranks, log_dir)
-    retention_config = config.evaluation.guard_dataset
+    retention_config = config.evaluation.retention_dataset
     retention = None
     if retention_config is not None:
         retention = ranks.main_first(
@@ -157,12 +157,12 @@ def _without_augmentation(config: VosConfig, dataset: VosDatasetConfig) -> VosCo
     """The configuration of clips for a validation loss: not augmented, forward in time, short videos padded."""
     none = ColorJitterConfig()
     transforms = TransformsConfig(0.0, AffineConfig(0.0, 0.0), none, 0.0, none)
-    dataset = replace(
-        dataset,
+    clips = replace(
+        config.dataset.clips_of(dataset),
         short_videos="repeat_last",
         reverse_time_prob=0.0,
         multiplier=1,
         on_bad_sample="error",
         val_fraction=0.0,
     )
-    return replace(config, dataset=dataset, transforms=transforms)
+    return replace(config, dataset=clips, transforms=transforms)

@@ -11,9 +11,8 @@ from torch import nn
 
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine.checkpoint import files
-from sam2_training.engine.config import Mode, mode_of
+from sam2_training.engine.config import CheckpointConfig, Mode, mode_of
 from sam2_training.engine.early_stopping import is_better
-from sam2_training.engine.former_sections import CheckpointingConfig
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ class BestWeights:
     is full is said and borne: training goes on, and the former best stays.
     """
 
-    def __init__(self, folder: Path, config: CheckpointingConfig, ranks: Ranks) -> None:
+    def __init__(self, folder: Path, config: CheckpointConfig, ranks: Ranks) -> None:
         self.folder, self.config, self.ranks = folder, config, ranks
         self.ranking: dict[str, list[tuple[float, int]]] = {metric: [] for metric in config.monitor}
         """{metric: (value, step) of the best validations, best first}; as many as files are kept, at least one."""

@@ -10,7 +10,6 @@ from sam2_training.core.ranks import Ranks
 from sam2_training.core.schema import as_dict
 from sam2_training.engine.checkpoint.store import CheckpointStore
 from sam2_training.engine.config import LoadedConfig, RunConfig
-from sam2_training.engine.former_sections import differences
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
@@ -75,9 +74,9 @@ def resume_or_start(
     """
     config = loaded.config
     store = CheckpointStore(
-        loaded.log_dir / "checkpoints", config.checkpoint.keep_last, ranks, config.checkpointing.save_last
+        loaded.log_dir / "checkpoints", config.checkpoint.keep_last, ranks, config.checkpoint.save_last
     )
-    own_batch = config.scratch.train_batch_size * config.trainer.accumulate_grad_batches * ranks.world_size
+    own_batch = config.loader.batch_size * config.trainer.accumulate_grad_batches * ranks.world_size
     world_size = ranks.world_size
     state = TrainState(as_dict(config), data_fingerprint, own_batch, world_size, world_size)
     chosen = _choose(store, config.checkpoint.resume_from)
@@ -90,7 +89,7 @@ def resume_or_start(
             f"{origin} has layout {saved.get('format')!r}, this version reads {FORMAT}; "
             "resume it with the version that wrote it"
         )
-    _compare(saved, state, config.checkpoint.allow_config_change, origin)
+    _compare(saved, state, loaded, origin)
     state.step, state.bad_samples = int(saved["step"]), int(saved["bad_samples"])
     state.global_batch, state.first_world_size = int(saved["global_batch"]), int(saved["first_world_size"])
     if saved["world_size"] != world_size:
@@ -115,9 +114,10 @@ def _choose(store: CheckpointStore, resume_from: str | None) -> tuple[str, dict[
     return None if resume_from is None else (resume_from, store.load_file(resume_from))
 
 
-def _compare(saved: dict[str, Any], state: TrainState, allowed: bool, origin: str) -> None:
-    """Lists what differs from the checkpoint's configuration and data; refuses what changes the mathematics."""
-    matter, harmless = differences(saved["config"], state.config)
+def _compare(saved: dict[str, Any], state: TrainState, loaded: LoadedConfig[RunConfig], origin: str) -> None:
+    """Lists what differs from the checkpoint's configuration and data; refuses changes that affect results."""
+    allowed = loaded.config.checkpoint.allow_config_change
+    matter, harmless = loaded.differences_from(saved["config"])
     if saved["data_fingerprint"] != state.data_fingerprint:
         matter.append("the dataset: its videos, frames or objects are not those of the checkpoint")
     state.notes += [f"changed: {line}" for line in (matter if allowed else []) + harmless]

@@ -48,7 +48,7 @@ class ClipDataset:
             if self.config.dataset.on_bad_sample == "skip":
                 return BadSample(str(error))
             raise
-        return apply_transforms(sample, self.config.transforms, self.config.scratch.resolution, rng)
+        return apply_transforms(sample, self.config.transforms, self.config.model.image_size, rng)
 
     def batch(self, keys: Sequence[SampleKey]) -> VideoBatch:
         """One batch of the clips at these keys: see `collate_clips`."""
@@ -56,7 +56,7 @@ class ClipDataset:
 
     def collate(self, samples: Sequence[VideoSample | BadSample]) -> VideoBatch:
         """One batch of the samples: see `collate_clips`."""
-        return collate_clips(samples, self.config.scratch.num_frames, self.config.scratch.resolution)
+        return collate_clips(samples, self.config.dataset.num_frames, self.config.model.image_size)
 
     def describe(self) -> list[str]:
         """Lines for the start banner."""
@@ -78,7 +78,7 @@ class SyntheticDataset:
         if made < needed and config.dataset.short_videos != "repeat_last":
             raise ConfigError(
                 f"dataset.synthetic.num_frames={made} is less than the {needed} frames that a clip spans: raise it, or "
-                "lower scratch.num_frames or dataset.frame_interval"
+                "lower dataset.num_frames or dataset.frame_interval"
             )
 
     def __len__(self) -> int:
@@ -99,7 +99,7 @@ class SyntheticDataset:
             video_name=video.name,
             frame_names=tuple(f"{t:05d}" for t in plan.frame_indices),
         )
-        return apply_transforms(sample, self.config.transforms, self.config.scratch.resolution, rng)
+        return apply_transforms(sample, self.config.transforms, self.config.model.image_size, rng)
 
     def batch(self, keys: Sequence[SampleKey]) -> VideoBatch:
         """One batch of the clips at these keys: see `collate_clips`."""
@@ -107,7 +107,7 @@ class SyntheticDataset:
 
     def collate(self, samples: Sequence[VideoSample]) -> VideoBatch:
         """One batch of the samples: see `collate_clips`."""
-        return collate_clips(samples, self.config.scratch.num_frames, self.config.scratch.resolution)
+        return collate_clips(samples, self.config.dataset.num_frames, self.config.model.image_size)
 
     def describe(self) -> list[str]:
         """Lines for the start banner."""
@@ -137,10 +137,10 @@ def training_index(
 
     Raises DataError.
     """
-    index = build_index(config.dataset, config.scratch.num_frames, cache_dir, heartbeat)
+    index = build_index(config.dataset, config.dataset.num_frames, cache_dir, heartbeat)
     fraction = config.dataset.val_fraction if config.val_dataset is None else 0.0
     return hold_out(index, fraction) if fraction else (index, None)
 
 
 def _sampler(config: VosConfig) -> RandomUniformSampler:
-    return RandomUniformSampler.of(config.dataset, config.scratch.num_frames, config.scratch.max_num_objects)
+    return RandomUniformSampler.of(config.dataset, config.dataset.num_frames, config.dataset.max_num_objects)

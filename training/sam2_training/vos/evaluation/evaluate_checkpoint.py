@@ -28,7 +28,7 @@ from sam2_training.vos.evaluation.files import (
     write_scores_csv,
     write_scores_json,
 )
-from sam2_training.vos.evaluation.prompts import PromptSpec
+from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.evaluation.tracker import FrameMasks
 from sam2_training.vos.metrics.scores import Protocol
@@ -111,7 +111,7 @@ def write_results(
         "num_videos": len(videos.clips),
         "protocol": request.protocol,
         "prompt": str(request.spec),
-        "resolution": request.config.scratch.resolution,
+        "resolution": request.config.model.image_size,
         "autocast": None if request.autocast_dtype is None else str(request.autocast_dtype).removeprefix("torch."),
         **evaluated.files,
         "mean": numbers,

@@ -14,7 +14,8 @@ from sam2_training.core.ranks import Ranks
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.vos.evaluation.clips import EvaluationClip, first_frame
 from sam2_training.vos.evaluation.interactive import track_interactively
-from sam2_training.vos.evaluation.prompts import Click, Mask, Prompt, PromptSpec, corrective_click, prompt_from_truth
+from sam2_training.vos.evaluation.prompt_spec import PromptSpec
+from sam2_training.vos.evaluation.prompts import Click, Mask, Prompt, corrective_click, prompt_from_truth
 from sam2_training.vos.evaluation.result import ClipResult, EvaluationResult
 from sam2_training.vos.evaluation.scoring import ClipScorer
 from sam2_training.vos.evaluation.tracker import FrameMasks, VideoTracker

@@ -23,7 +23,7 @@ from sam2_training.vos.config import VosConfig
 from sam2_training.vos.eval_mode import eval_mode, preserved_rng
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.evaluator import evaluate
-from sam2_training.vos.evaluation.prompts import PromptSpec
+from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.evaluation.tracker import FrameMasks
 from sam2_training.vos.losses import clip_loss

@@ -1,4 +1,4 @@
-"""Prompts for evaluation: how they are named, what they hold, and how they are made from true masks.
+"""Prompts for evaluation: what they hold, and how they are made from ground-truth masks.
 
 Everything here is deterministic. A click goes where SAM 2's own evaluation puts it: into the pixel that is farthest
 from the border of what is wrong, missed or wrongly predicted, whichever reaches deeper (Sofiiuk et al., "Reviving
@@ -7,47 +7,17 @@ Iterative Training with Mask Guidance for Interactive Segmentation", 2022, secti
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sam2_training.core.errors import ConfigError, DataError
+from sam2_training.core.errors import DataError
+from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 
 Mask = npt.NDArray[np.bool_]
 """[H, W]"""
-
-PromptKind = Literal["mask", "box", "click", "interactive"]
-_COUNTED = ("click", "interactive")
-_ACCEPTED = (
-    "mask (the true mask of an object's first frame), box (its box there), click:N (N clicks there, each on what the "
-    "ones before left wrong), interactive:N (one click there, then N rounds of a click on the worst frame)"
-)
-
-
-@dataclass(frozen=True)
-class PromptSpec:
-    """How objects are prompted."""
-
-    kind: PromptKind = "mask"
-    count: int = 1
-    """Clicks on the first frame (click), or rounds of correction (interactive); 1 otherwise."""
-
-    @classmethod
-    def parse(cls, text: str) -> PromptSpec:
-        """The prompt that a text such as "mask", "box", "click:3" or "interactive:8" names. Raises ConfigError."""
-        kind, colon, number = text.strip().partition(":")
-        if kind in ("mask", "box") and not colon:
-            return cls("mask" if kind == "mask" else "box")
-        if kind in _COUNTED and re.fullmatch(r"[1-9][0-9]{0,2}", number):
-            return cls("click" if kind == "click" else "interactive", int(number))
-        raise ConfigError(f"prompt={text!r} is not a prompt; accepted: {_ACCEPTED}; N from 1 to 999")
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.count}" if self.kind in _COUNTED else self.kind
 
 
 @dataclass(frozen=True)

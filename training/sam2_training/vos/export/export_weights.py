@@ -75,7 +75,7 @@ def export_weights(config: VosConfig, checkpoint: str, output: Path, fp16: bool,
     weights = _as_fp16(weights, checkpoint) if fp16 else weights
     with replacing(output, f".tmp{output.suffix}") as unfinished:
         _write(unfinished, weights, safetensors)
-        network, resolution = resolve_network(config.model.name), config.scratch.resolution
+        network, resolution = resolve_network(config.model.name), config.model.image_size
         with comparison_clip() as clip:
             ours = before = track_with_ours(model, clip)
             if fp16:  # rounded weights have masks of their own

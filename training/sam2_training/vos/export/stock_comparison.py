@@ -27,7 +27,8 @@ from sam2_training.core.errors import CheckpointError
 from sam2_training.data.config import SyntheticConfig
 from sam2_training.data.formats.synthetic import synthetic_video
 from sam2_training.data.images import read_image
-from sam2_training.vos.evaluation.prompts import Prompt, PromptSpec, prompt_from_truth
+from sam2_training.vos.evaluation.prompt_spec import PromptSpec
+from sam2_training.vos.evaluation.prompts import Prompt, prompt_from_truth
 from sam2_training.vos.evaluation.tracker import VideoTracker
 from sam2_training.vos.model.names import Network, register_aliases
 from sam2_training.vos.model.tracker import TrainableSAM2

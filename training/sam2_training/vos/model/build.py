@@ -56,7 +56,7 @@ def build_for_inference(config: VosConfig) -> TrainableSAM2:
     Not compiled: every video would compile it anew for its number of objects.
     """
     model = replace(config.model, compile=False)
-    network = build_network(model, config.scratch.resolution, config.prompts, config.transforms)
+    network = build_network(model, config.model.image_size, config.prompts, config.transforms)
     network.eval()
     return network
 
