@@ -18,8 +18,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from stock import stock_root
+
 REPOSITORY = Path(__file__).resolve().parents[1]
-STOCK_ROOT = Path(sys.prefix) / "stock"
+STOCK_ROOT = stock_root()
 TARGETS = {"seconds": 0.15, "kept": 110.0}
 
 COMMON = """
@@ -117,7 +119,7 @@ print(json.dumps({"full": measure(loss_of, full), "small": measure(loss_of, smal
 def run(script: str, path: Path, resolution: int, repeats: int) -> dict[str, Any]:
     """What a script prints, in a process that imports `training` from path only."""
     environment = {**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-P", "-c", script, json.dumps([resolution, repeats])]
+    command = [sys.executable, "-c", script, json.dumps([resolution, repeats])]
     ended = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
     if ended.returncode:
         raise SystemExit(f"the measured process failed:\n{ended.stderr}")
@@ -128,7 +130,7 @@ def run(script: str, path: Path, resolution: int, repeats: int) -> dict[str, Any
 def measure(repeats: int, resolution: int, stock_root: Path) -> list[dict[str, Any]]:
     """A row {"name", "stock", "ours", "unit", "target"} per quantity; stock is None if it is not installed."""
     stock = run(STOCK, stock_root, resolution, repeats) if (stock_root / "training").is_dir() else None
-    ours = run(OURS, REPOSITORY, resolution, repeats)
+    ours = run(OURS, REPOSITORY / "training", resolution, repeats)
     rows = []
     for size, words in (("full", "full-size logits"), ("small", "logits as the decoder gives them")):
         for quantity, unit in (("seconds", "s CPU"), ("kept", "MiB kept")):

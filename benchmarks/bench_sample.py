@@ -19,8 +19,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from stock import stock_root
+
 REPOSITORY = Path(__file__).resolve().parents[1]
-STOCK_ROOT = Path(sys.prefix) / "stock"
+STOCK_ROOT = stock_root()
 ROUNDS = 3
 TARGETS_MS = {512: 35.0, 1024: 70.0}
 WIDTH, HEIGHT, NUM_VIDEOS, VIDEO_FRAMES, CLIP_FRAMES, NUM_OBJECTS = 854, 480, 4, 8, 4, 3
@@ -110,7 +112,7 @@ def times_ms(script: str, path: Path, folder: Path, resolution: int, repeats: in
     arguments = json.dumps([str(folder), resolution, repeats, CLIP_FRAMES, NUM_OBJECTS])
     environment = {**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
-        [sys.executable, "-P", "-c", script, arguments],
+        [sys.executable, "-c", script, arguments],
         env=environment,
         cwd=folder,
         capture_output=True,
@@ -136,7 +138,7 @@ def measure(repeats: int, stock_root: Path) -> list[dict[str, object]]:
             for _ in range(ROUNDS):
                 if has_stock:
                     stock += times_ms(STOCK, stock_root, folder, resolution, repeats)
-                ours += times_ms(OURS, REPOSITORY, folder, resolution, repeats)
+                ours += times_ms(OURS, REPOSITORY / "training", folder, resolution, repeats)
             low, _, high = statistics.quantiles(ours, n=4)
             rows.append(
                 {

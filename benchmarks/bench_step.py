@@ -19,8 +19,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from stock import stock_root
+
 REPOSITORY = Path(__file__).resolve().parents[1]
-STOCK_ROOT = Path(sys.prefix) / "stock"
+STOCK_ROOT = stock_root()
 TARGET_SECONDS = 18.0
 
 COMMON = """
@@ -122,7 +124,7 @@ class Side:
 
     def __init__(self, script: str, path: Path, resolution: int) -> None:
         environment = {**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-P", "-c", script, str(resolution)]
+        command = [sys.executable, "-c", script, str(resolution)]
         self.process = subprocess.Popen(
             command, env=environment, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -145,7 +147,7 @@ class Side:
 
 def measure(repeats: int, resolution: int, stock_root: Path) -> list[dict[str, Any]]:
     """Rows {"name", "stock", "ours", "unit", "target"}; stock is None if it is not installed."""
-    sides = {"ours": Side(OURS, REPOSITORY, resolution)}
+    sides = {"ours": Side(OURS, REPOSITORY / "training", resolution)}
     if (stock_root / "training").is_dir():
         sides = {"stock": Side(STOCK, stock_root, resolution), **sides}
     steps: dict[str, list[dict[str, float]]] = {name: [] for name in sides}

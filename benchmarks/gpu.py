@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from run import Row, machine, table
+from stock import stock_root
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REPORT = REPOSITORY / "benchmarks" / "README.md"
@@ -121,7 +122,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=20, help="steps per median")
     parser.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data" / "vos")
-    parser.add_argument("--stock-root", type=Path, default=Path(sys.prefix) / "stock")
+    parser.add_argument("--stock-root", type=Path, default=stock_root())
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         print("no GPU here: nothing was measured", file=sys.stderr)
@@ -143,7 +144,7 @@ def step_rows(repeats: int, stock_root: Path) -> list[Row]:
     stock = measured(STOCK, stock_root, repeats, "") if (stock_root / "training").is_dir() else {}
     rows = []
     for setting in ("published", "fused", "compiled"):
-        ours = measured(OURS, REPOSITORY, repeats, setting)
+        ours = measured(OURS, REPOSITORY / "training", repeats, setting)
         for quantity, unit in (("seconds", "s"), ("peak", "MiB")):
             name = f"step of b+ at 1024, 8 frames, 3 objects, bf16, {setting}: {quantity}"
             rows.append(Row(name, unit, ours[quantity], stock.get(quantity)))
@@ -152,9 +153,9 @@ def step_rows(repeats: int, stock_root: Path) -> list[Row]:
 
 def measured(script: str, path: Path, repeats: int, setting: str) -> dict[str, float]:
     """{"seconds", "peak"} that a script prints, run in a process that finds only one package `training`."""
-    others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != str(REPOSITORY)]
+    others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(path), *others])}
-    command = [sys.executable, "-P", "-c", script, str(repeats), setting]
+    command = [sys.executable, "-c", script, str(repeats), setting]
     done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"the {setting or 'stock'} step failed:\n{done.stderr[-2000:]}")

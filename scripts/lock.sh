@@ -8,7 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 options=(--quiet --universal --generate-hashes --python-version 3.11 --no-annotate --custom-compile-command "make lock")
 export SAM2_BUILD_CUDA=0
-.venv/bin/uv pip compile "${options[@]}" "$@" --output-file requirements.lock pyproject.toml
+.venv/bin/uv pip compile "${options[@]}" "$@" --extra safetensors --extra slurm --output-file requirements.lock \
+  pyproject.toml
 .venv/bin/uv pip compile "${options[@]}" "$@" --constraint requirements.lock --all-extras \
   --output-file requirements-dev.lock pyproject.toml
 .venv/bin/uv pip compile "${options[@]}" "$@" --output-file requirements-setup.lock --group setup

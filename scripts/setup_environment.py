@@ -1,13 +1,11 @@
-"""Makes .venv beside the Makefile: exactly what the lock files name, and no package `training` of anybody else.
+"""Makes .venv beside the Makefile: exactly what the lock files name, and the command sam2-training with this code.
 
 Needs Python 3.11 to 3.13 with its venv module, and the package registry that pip is set up for. `make setup` runs it.
 """
 
 import os
-import shutil
 import subprocess
 import sys
-import sysconfig
 import time
 from pathlib import Path
 
@@ -23,10 +21,9 @@ def main() -> None:
     if not has_pip(environment):
         create(environment)
     install(environment)
-    moved = move_stock_training(environment)
+    install_command(environment)
     (environment / "setup.stamp").touch()
     print(f"environment ready: {environment} ({time.monotonic() - started:.0f} s)")
-    print(f"SAM 2's own package `training` lies in {moved}, outside every import path")
 
 
 def check_python() -> None:
@@ -70,19 +67,11 @@ def run(command: "list[str | Path]", **variables: str) -> None:
         sys.exit(finished.returncode)
 
 
-def move_stock_training(environment: Path) -> Path:
-    """<environment>/stock/training, where SAM 2's package `training` lies for parity tests and benchmarks.
-
-    In site-packages it would answer to the same name as ours.
-    """
-    base = str(environment)
-    site_packages = Path(sysconfig.get_path("purelib", "venv", vars={"base": base, "platbase": base}))
-    installed, stock = site_packages / "training", environment / "stock" / "training"
-    if installed.exists():
-        shutil.rmtree(stock, ignore_errors=True)
-        stock.parent.mkdir(exist_ok=True)
-        shutil.move(str(installed), str(stock))
-    return stock
+def install_command(environment: Path) -> None:
+    """The command sam2-training, which runs the code of this folder: changes take effect without installing again."""
+    uv, python = environment / "bin" / "uv", environment / "bin" / "python"
+    options = ["--quiet", "--no-build-isolation", "--no-deps", "--editable"]
+    run([uv, "pip", "install", "--python", python, *options, REPOSITORY])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from sam2_training.engine.optimizer import build_optimizer
 from sam2_training.engine.schedule import Schedule
 from sam2_training.tasks import load_config
 
-STOCK = Path(sys.prefix) / "stock"
+from benchmarks.stock import stock_root
+
+STOCK = stock_root()
 TOTAL_STEPS = 100
 STEPS = (0, 37, 99)
 """First, one in between, last. Progress is step / total in both; stock itself stops its schedulers before 1."""

@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.stock import stock_root
 from tests.parity.cases import CASES, Case
 from tests.waiting import WAIT_SECONDS
 
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).resolve().parent
-STOCK = Path(sys.prefix) / "stock"
+STOCK = stock_root()
 
 LOSS_TOLERANCE_FLOAT32 = 1e-6
 """Relative. Seen: at most 2e-7, but for the vanishing losses of given masks and one IoU term of 1.5e-6."""
