@@ -8,9 +8,12 @@ TEST_PROCESSES ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/setup.stamp
-SOURCES := training tests benchmarks scripts
+SOURCES := training tests benchmarks scripts setup.py
 SHELL_SCRIPTS := run_training_docker.sh .ci/run checkpoints/download.sh tests/container/make_base.sh \
   $(wildcard scripts/*.sh scripts/launcher/*.sh)
+
+# A verb of sam2-training, in the container where docker is.
+IN_CONTAINER := GPUS="$(GPUS)" CONFIG="$(CONFIG)" ARGS="$(ARGS)" scripts/launcher/run.sh
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo train evaluate predict export image shell tensorboard image-reproducible test test-unit test-container lint format bench docs lock clean
@@ -20,23 +23,23 @@ help: ## Show this list
 
 setup: $(STAMP) ## Make .venv from the lock files (does nothing when it is up to date)
 
-$(STAMP): requirements-dev.lock requirements-setup.lock scripts/setup_environment.py
+$(STAMP): requirements-dev.lock requirements-setup.lock scripts/setup_environment.py pyproject.toml setup.py
 	@$(PYTHON) scripts/setup_environment.py
 
 demo: setup ## Train a small SAM 2 on generated clips and show what it learned (minutes on a CPU)
-	@$(RUN) training/demo.py
+	@$(RUN) training/run.py demo $(ARGS)
 
 train: ## Train: make train GPUS=2 CONFIG=... ARGS="key=value ..." (in the container where docker is, else here)
-	@GPUS="$(GPUS)" CONFIG="$(CONFIG)" ARGS="$(ARGS)" scripts/launcher/run.sh train
+	@$(IN_CONTAINER) $@
 
 evaluate: ## Score weights: make evaluate ARGS="--checkpoint FILE --baseline FILE" (in the container where docker is)
-	@GPUS="$(GPUS)" CONFIG="$(CONFIG)" ARGS="$(ARGS)" scripts/launcher/run.sh evaluate
+	@$(IN_CONTAINER) $@
 
 predict: ## Track objects: make predict ARGS="INPUT --checkpoint FILE --mask FILE --output DIR" (likewise)
-	@GPUS="$(GPUS)" CONFIG="$(CONFIG)" ARGS="$(ARGS)" scripts/launcher/run.sh predict
+	@$(IN_CONTAINER) $@
 
 export: ## Write slim weights: make export ARGS="--checkpoint FILE --output FILE --safetensors" (likewise)
-	@GPUS="$(GPUS)" CONFIG="$(CONFIG)" ARGS="$(ARGS)" scripts/launcher/run.sh export
+	@$(IN_CONTAINER) $@
 
 image: ## Build the container's image (add --no-cache and the like with BUILD_ARGS=...)
 	@scripts/build_image.sh $(BUILD_ARGS)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Trains SAM 2.1 in a container: checks this machine and the data first, then runs, and ends with the run's own exit code.
+# Runs a verb of sam2-training (train, evaluate, ...) in a container: checks this machine and the data first, and ends with
+# the run's own exit code.
 # All that it does to your machine is one `docker run` (shown by --dry-run) and one `docker build` when there is no image.
 set -Eeuo pipefail
 
@@ -10,27 +11,33 @@ EXIT_SETTING=2 EXIT_CHECKPOINT=4 EXIT_DATA=6 EXIT_STOPPED=75
 
 # shellcheck source=scripts/launcher/layout.sh
 . "$REPOSITORY/scripts/launcher/layout.sh"
+# shellcheck source=scripts/launcher/verbs.sh
+. "$REPOSITORY/scripts/launcher/verbs.sh"
 # shellcheck source=scripts/launcher/checks.sh
 . "$REPOSITORY/scripts/launcher/checks.sh"
 
 usage() {
   cat <<'EOF'
-Usage: SAM2_DATASET=/path/to/data ./run_training_docker.sh [options] [-- overrides]
+Usage: SAM2_DATASET=/path/to/data ./run_training_docker.sh [options] [verb] [-- arguments of the verb]
 
-Trains SAM 2.1 on your videos and masks in a container. Ctrl-C or `docker stop` saves and ends with exit code 75;
-the same command again goes on from there. What comes after -- goes to training/train.py, for example:
+Trains SAM 2.1 on your videos and masks in a container, or runs another verb there. Ctrl-C or `docker stop` saves and ends
+with exit code 75; the same command again continues from there. What comes after -- goes to the verb, for example:
 
   SAM2_DATASET=~/clips SAM2_GPUS=4 ./run_training_docker.sh -- scratch.resolution=512 scratch.num_frames=8
+  SAM2_DATASET=~/clips ./run_training_docker.sh evaluate -- --checkpoint sam2_logs/.../best_val_j_and_f.pt
+
+Files are named as the container sees them: dataset/..., sam2_logs/..., /checkpoints/... . Without a verb it trains.
+
+Verbs
+EOF
+  list_verbs "$REPOSITORY" | while IFS=$'\t' read -r name summary; do printf '  %-11s %s\n' "$name" "$summary"; done
+  cat <<'EOF'
 
 Options
   --dry-run   do the checks and print the docker command instead of running it
-  --demo      train a small network on generated clips (minutes on a CPU; no data and no weights needed)
-  --evaluate  score weights on videos with masks; what comes after -- goes to training/evaluate.py
-  --predict   track objects through a video; what comes after -- goes to training/predict.py
-  --export    write slim weights for stock sam2; what comes after -- goes to training/export.py
-              (all name files as the container sees them: dataset/..., sam2_logs/..., /checkpoints/...)
-  --shell     open a shell in the container instead of training
+  --shell     open a shell in the container
   --help      this text
+  (--evaluate, --predict, --export and --demo are older spellings of the verbs)
 
 Environment
   SAM2_DATASET       folder with images/ and masks/ (or JPEGImages/ and Annotations/), a folder per video in each
@@ -38,7 +45,7 @@ Environment
   SAM2_CHECKPOINTS   folder with the published weights (default: ./checkpoints)
   SAM2_OUTPUT        folder for results (default: ./sam2_logs)
   SAM2_GPUS          number of GPUs, one process on each (default: all; without a GPU: processes on the CPU, default 1)
-  SAM2_REQUIRE_GPU   1: an error instead of a training on the CPU
+  SAM2_REQUIRE_GPU   1: an error instead of a run on the CPU
   SAM2_IMAGE         image to run (default: the one built from this folder's lock files, built when it is missing)
   SAM2_SOURCE        a SAM 2 source tree to use instead of the installed package sam2
   SAM2_SHM_SIZE      size of /dev/shm, such as 8g (default: what the recipe's loader needs)
@@ -73,28 +80,30 @@ stop_on_problems() {
 # ---- the command line and the environment ----
 
 parse_arguments() {
-  dry_run=0 mode=train overrides=()
+  dry_run=0 verb=train overrides=()
   while (($#)); do
     case $1 in
       --help | -h) usage && exit 0 ;;
       --dry-run) dry_run=1 ;;
-      --demo) mode=demo ;;
-      --evaluate) mode=evaluate ;;
-      --predict) mode=predict ;;
-      --export) mode='export' ;;
-      --shell) mode=shell ;;
+      --demo | --evaluate | --predict | --export) verb=${1#--} ;; # older spellings
+      --shell) verb=shell ;;
       --)
         shift
         overrides=("$@")
         break
         ;;
       *)
-        say "run_training_docker.sh: unknown argument $1. Overrides such as key=value come after --; see --help."
-        exit "$EXIT_SETTING"
+        if ! find_verb "$REPOSITORY" "$1"; then
+          say "run_training_docker.sh: unknown argument $1. Overrides such as key=value come after --; see --help."
+          exit "$EXIT_SETTING"
+        fi
+        verb=$1
         ;;
     esac
     shift
   done
+  verb_data='' verb_gpu=1
+  [ "$verb" = shell ] || find_verb "$REPOSITORY" "$verb"
 }
 
 read_environment() {
@@ -108,17 +117,18 @@ read_environment() {
   read -r -a docker_args <<<"${SAM2_DOCKER_ARGS:-}"
 }
 
-# Without a dataset there is nothing to train on; on a terminal the demo is offered instead.
+# A verb that works on the user's data needs a dataset; on a terminal the demo is offered instead of training.
 ask_for_dataset() {
-  [ -z "$dataset" ] && [[ $mode =~ ^(train|evaluate|predict)$ ]] || return 0
+  [ -z "$dataset" ] && [ -n "$verb_data" ] || return 0
   say "SAM2_DATASET is not set: it names the folder with your frames and masks."
   say "  SAM2_DATASET=/path/to/data ./run_training_docker.sh        (layout: docs/data.md)"
-  say "  ./run_training_docker.sh --demo                            (needs no data; minutes)"
-  [ "$mode" = train ] && [ -t 0 ] && [ -t 2 ] || exit "$EXIT_SETTING"
+  say "  ./run_training_docker.sh demo                              (needs no data; minutes)"
+  [ "$verb" = train ] && [ -t 0 ] && [ -t 2 ] || exit "$EXIT_SETTING"
   local answer=''
   read -r -p "Run the demo now? [y/N] " answer || true
   [[ $answer == [yY]* ]] || exit "$EXIT_SETTING"
-  mode=demo
+  verb=demo
+  find_verb "$REPOSITORY" "$verb"
 }
 
 # ---- the image ----
@@ -218,7 +228,7 @@ compose_environment() {
 container_name() {
   local key=${config##*/}
   key=${key%.yaml}
-  [ "$mode" = train ] || key=$mode
+  [ "$verb" = train ] || key=$verb
   printf 'sam2-%s-%08x' "${key//[^a-zA-Z0-9_.-]/-}" "$(printf '%s' "$output" | cksum | cut -d ' ' -f 1)"
 }
 
@@ -231,17 +241,10 @@ docker logs --follow $name to watch it, docker stop $name to save and end it"
 
 # Sets command: the whole docker command.
 compose_command() {
-  local terminal=() program=()
-  case $mode in
-    demo) program=(python training/demo.py "${overrides[@]}") ;;
-    shell) program=(bash) ;;
-    evaluate) program=(python training/evaluate.py -c "$config_in_container" --num-gpus "$num_processes" "${layout[@]}" "${overrides[@]}") ;;
-    predict) program=(python training/predict.py -c "$config_in_container" "${overrides[@]}") ;;
-    export) program=(python training/export.py -c "$config_in_container" "${overrides[@]}") ;;
-    *) program=(python training/train.py -c "$config_in_container" --num-gpus "$num_processes" "${layout[@]}" "${overrides[@]}") ;;
-  esac
+  local terminal=() program=(bash)
+  [ "$verb" = shell ] || program=(python training/run.py "${before_verb[@]}" "$verb" "${overrides[@]}")
   [ ! -t 1 ] || terminal+=(--tty --env "TERM=${TERM:-xterm}")
-  [ "$mode" != shell ] || terminal+=(--interactive)
+  [ "$verb" != shell ] || terminal+=(--interactive --no-healthcheck)
   command=(docker run --name "$name" "${container_args[@]}" "${device_args[@]}" --shm-size "${shm_mib}m"
     --stop-timeout 120 "${terminal[@]}" "${docker_args[@]}" "$image" "${program[@]}")
 }
@@ -265,7 +268,7 @@ print_command() {
 # Runs the container and passes each stop signal on exactly once: a second one would end the run without saving.
 run_container() {
   local code=0
-  if [ "$mode" = shell ]; then "${command[@]}" && return 0 || return $?; fi
+  if [ "$verb" = shell ]; then "${command[@]}" && return 0 || return $?; fi
   trap 'pass_on INT' INT
   trap 'pass_on TERM' TERM
   trap 'pass_on HUP' HUP
@@ -318,6 +321,8 @@ main() {
   stop_on_problems
   choose_user
   compose_container
+  # Options before the verb are defaults for it, as far as it takes them.
+  before_verb=(--config "$config_in_container" --num-gpus "$num_processes" "${layout[@]}")
   ask_needs
   check_weights
   check_disk

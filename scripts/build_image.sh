@@ -11,8 +11,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Same dependencies, same tag: changed code does not ask for a new image, a changed lock file does.
 default_name() {
   local inputs
-  inputs=$(cat Dockerfile.training scripts/install_locked.sh requirements-setup.lock requirements.lock - \
-    <<<"${SAM2_BASE_IMAGE:-}" | sha256sum)
+  inputs=$(cat Dockerfile.training scripts/container_entry.sh scripts/install_locked.sh requirements-setup.lock \
+    requirements.lock - <<<"${SAM2_BASE_IMAGE:-}" | sha256sum)
   echo "sam2-training:${inputs:0:12}"
 }
 

@@ -37,7 +37,6 @@ install --requirement "$setuptools"
 install --no-build-isolation --requirement "$lock"
 
 packages=$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-rm -rf "$packages/training" # SAM 2's own package of that name, which would hide ours
 # Compiled once, here: the container's root is read-only. The environment never changes, so nothing is checked at import.
 # Some packages carry templates that end in .py and are not Python: they are left as they are.
 [ "$is_new" = 0 ] ||

@@ -67,9 +67,9 @@ check_dataset() {
     return
   fi
   dataset=$(realpath "$dataset")
-  [[ $mode =~ ^(train|evaluate)$ ]] || return 0
+  [ "$verb_data" = masks ] || return 0
   if find_layout "$dataset"; then
-    layout=("dataset.img_folder=/workspace/dataset/$images" "dataset.gt_folder=/workspace/dataset/$masks")
+    layout=(--data "/workspace/dataset/$images" "/workspace/dataset/$masks")
     [ -n "$(find -L "$dataset/$images" -mindepth 1 -maxdepth 1 -type d -print -quit)" ] || problem "$EXIT_DATA" \
       "$dataset/$images holds no folder: expected one folder of frames per video in it."
   elif [[ " ${overrides[*]} " != *" dataset.img_folder="* ]]; then
@@ -104,6 +104,7 @@ Set SAM2_DATASET to a folder that holds both, or mount the target too: SAM2_DOCK
 # Sets device_args and num_processes; falls back to the CPU with a warning that cannot be missed.
 choose_devices() {
   device_args=() num_processes=1
+  ((verb_gpu)) || return 0
   local reason='' count=0 driver=''
   if ! command -v nvidia-smi >/dev/null; then
     reason="this host has no NVIDIA driver (nvidia-smi is missing)"
@@ -131,7 +132,7 @@ choose_devices() {
     return
   fi
   [ "$gpus" = all ] || num_processes=$gpus
-  warn "training on the CPU, which is slow: $reason."
+  warn "running $verb on the CPU, which is slow: $reason."
 }
 
 # ---- checks that need the recipe, which the image reads ----
@@ -139,10 +140,10 @@ choose_devices() {
 # Sets needs[...]: weights, shm_mib, disk_mib. A wrong recipe ends here with the run's own message and exit code.
 ask_needs() {
   declare -gA needs=([weights]='' [shm_mib]=1024 [disk_mib]=1024)
-  [ "$mode" = train ] && have_image || return 0
+  [ "$verb" = train ] && have_image || return 0
   local answer key value code=0
-  answer=$(docker run "${container_args[@]}" "$image" python training/needs.py -c "$config_in_container" \
-    --num-gpus "$num_processes" "${layout[@]}" "${overrides[@]}") || code=$?
+  answer=$(docker run "${container_args[@]}" "$image" python training/run.py "${before_verb[@]}" needs \
+    "${overrides[@]}") || code=$?
   ((code == 0)) || exit "$code"
   while IFS='=' read -r key value; do needs[$key]=$value; done <<<"$answer"
 }

@@ -1,31 +1,27 @@
 #!/usr/bin/env bash
-# `make train`, `evaluate`, `predict`, `export`: in the container where docker is, else on this machine; says which.
-#   run.sh train|evaluate|predict|export
+# `make train`, `make evaluate` and so on: a verb in the container where docker is, else on this machine; says which.
+#   run.sh VERB
 #   GPUS, CONFIG, ARGS   as make passes them;  LOCAL=1: never in the container
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 # shellcheck source=scripts/launcher/layout.sh
 . scripts/launcher/layout.sh
+# shellcheck source=scripts/launcher/verbs.sh
+. scripts/launcher/verbs.sh
 read -r -a args <<<"${ARGS:-}"
-command=$1
-case $command in
-  train) doing=Training ;;
-  evaluate) doing=Evaluating ;;
-  predict) doing=Predicting ;;
-  export) doing=Exporting ;;
-  *)
-    echo "run.sh: unknown command $command" >&2
-    exit 2
-    ;;
-esac
+verb=${1:-}
+find_verb . "$verb" || {
+  echo "run.sh: no verb '$verb'; there are: $(list_verbs . | cut -f 1 | paste -sd ' ')" >&2
+  exit 2
+}
 
-# Why this run shall not be in a container; nothing if it shall.
+# Why this run is not in a container; nothing if it is.
 reason_for_local() {
   if [ "${LOCAL:-0}" = 1 ]; then
     echo "LOCAL=1"
   elif [[ " ${ARGS:-} " == *" dataset.img_folder="* && -z "${SAM2_DATASET:-}" ]]; then
-    echo "ARGS names folders of this machine; set SAM2_DATASET to train in the container"
+    echo "ARGS names folders of this machine; set SAM2_DATASET to use the container"
   elif ! command -v docker >/dev/null; then
     echo "docker is not installed"
   elif ! docker info >/dev/null 2>&1; then
@@ -35,23 +31,19 @@ reason_for_local() {
 
 reason=$(reason_for_local)
 if [ -z "$reason" ]; then
-  echo "$doing in a container, because docker is here (LOCAL=1: without it)."
-  mode=()
-  [ "$command" = train ] || mode=("--$command")
+  echo "Running $verb in a container, because docker is here (LOCAL=1: without it)."
   export SAM2_GPUS=${GPUS:-${SAM2_GPUS:-all}} SAM2_CONFIG=${CONFIG:-${SAM2_CONFIG:-}}
-  exec ./run_training_docker.sh "${mode[@]}" -- "${args[@]}"
+  exec ./run_training_docker.sh "$verb" -- "${args[@]}"
 fi
 
-echo "$doing on this machine, not in a container: $reason."
+echo "Running $verb on this machine, not in a container: $reason."
 make --no-print-directory setup
-data=()
-with_data=$([[ $command =~ ^(train|evaluate)$ ]] && echo 1 || echo 0)
-if ((with_data)) && [ -n "${SAM2_DATASET:-}" ] && [[ " ${ARGS:-} " != *" dataset.img_folder="* ]]; then
+before=(--config "${CONFIG:-sam2.1_training/custom_finetune}" --num-gpus "${GPUS:-1}")
+if [ "$verb_data" = masks ] && [ -n "${SAM2_DATASET:-}" ] && [[ " ${ARGS:-} " != *" dataset.img_folder="* ]]; then
   if ! find_layout "$SAM2_DATASET"; then
     echo "$SAM2_DATASET has neither images/ and masks/ nor JPEGImages/ and Annotations/" >&2
     exit 6
   fi
-  data=("dataset.img_folder=$SAM2_DATASET/$images" "dataset.gt_folder=$SAM2_DATASET/$masks")
+  before+=(--data "$SAM2_DATASET/$images" "$SAM2_DATASET/$masks")
 fi
-((!with_data)) || data+=(--num-gpus "${GPUS:-1}")
-exec .venv/bin/python "training/$command.py" -c "${CONFIG:-sam2.1_training/custom_finetune}" "${data[@]}" "${args[@]}"
+exec .venv/bin/python training/run.py "${before[@]}" "$verb" "${args[@]}"

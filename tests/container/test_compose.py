@@ -63,6 +63,14 @@ def test_compose_trains_with_the_cpu_profile(
         caller.call(*compose, "--profile", "cpu", "down", **variables)
 
 
+def test_the_verb_is_a_setting(compose: list[str], settings: Callable[..., tuple[Caller, dict[str, str]]]) -> None:
+    caller, variables = settings("compose-verb")
+    variables |= {"SAM2_VERB": "needs"}
+    code, output = caller.call(*compose, "run", "--rm", "cpu", **variables)
+    assert code == 0, output
+    assert "shm_mib=" in output
+
+
 def test_services_and_profiles(
     compose: list[str], project: Path, engine_environment: dict[str, str], real_data: Path
 ) -> None:
@@ -83,7 +91,7 @@ def test_services_and_profiles(
         return set(shown.stdout.split())
 
     everything = {"train", "train-cpu", "evaluate", "evaluate-cpu", "predict", "predict-cpu", "export"}
-    everything.add("tensorboard")
+    everything |= {"gpu", "cpu", "tensorboard"}
     assert services("--profile", "cpu") in ({"train-cpu"}, everything)  # 1.29 lists all, whatever the profile
     assert services(COMPOSE_PROFILES="gpu") in ({"train"}, everything)
 
@@ -104,7 +112,12 @@ def test_the_example_of_settings_names_every_variable_of_the_compose_file(projec
 
 def test_only_the_gpu_service_reserves_a_device_and_the_board_is_local(project: Path) -> None:
     services = yaml.safe_load((project / "docker-compose.yml").read_text())["services"]
-    assert {name for name, service in services.items() if "deploy" in service} == {"train", "evaluate", "predict"}
+    assert {name for name, service in services.items() if "deploy" in service} == {
+        "train",
+        "gpu",
+        "evaluate",
+        "predict",
+    }
     device = services["train"]["deploy"]["resources"]["reservations"]["devices"][0]
     assert device["driver"] == "nvidia"
     assert device["capabilities"] == ["gpu"]

@@ -15,6 +15,7 @@ import pytest
 import sam2
 from sam2_training.engine.checkpoint.files import recorded_hashes, sha256_of
 
+from benchmarks.stock import stock_root
 from tests.container.conftest import RUN, TINY, Caller, in_container, inspect, run
 from tests.e2e.conftest import weights_hash
 from tests.places import REPOSITORY
@@ -53,7 +54,7 @@ def test_the_launcher_trains_to_the_same_bits_as_outside(
     caller = new_caller("whole")
     code, output = caller.train()
     assert code == 0, output
-    assert "WARNING: training on the CPU" in output
+    assert "WARNING: running train on the CPU" in output
     assert caller.weights == outside
     assert owners(caller.output) == {caller.uid}
     made_by = json.loads((caller.folder / "provenance.json").read_text())
@@ -108,7 +109,7 @@ def test_make_train_runs_two_processes_in_the_container(new_caller: NewCaller) -
     arguments = " ".join([*TINY, "trainer.max_steps=2"])
     code, output = caller.call("make", "train", "GPUS=2", f"ARGS={arguments}")
     assert code == 0, output
-    assert "Training in a container, because docker is here" in output
+    assert "Running train in a container, because docker is here" in output
     assert json.loads((caller.folder / "provenance.json").read_text())["world_size"] == 2
 
 
@@ -123,8 +124,8 @@ def test_make_train_says_when_it_is_not_in_a_container(new_caller: NewCaller) ->
         check=False,
     )
     assert shown.returncode == 0, shown.stdout + shown.stderr
-    assert "Training on this machine, not in a container: LOCAL=1." in shown.stdout
-    assert "usage: train.py" in shown.stdout
+    assert "Running train on this machine, not in a container: LOCAL=1." in shown.stdout
+    assert "usage: sam2-training train" in shown.stdout
 
 
 def test_a_sam2_source_tree_wins_over_the_installed_package(new_caller: NewCaller, public_folder: Path) -> None:
@@ -140,9 +141,7 @@ def stock_tree(folder: Path) -> Path:
     """A source tree as SAM 2's repository has it: the package sam2, and the package `training` that is not ours."""
     folder.mkdir(exist_ok=True)
     shutil.copytree(Path(sam2.__file__).parent, folder / "sam2", dirs_exist_ok=True)
-    stock = Path(sys.prefix) / "stock" / "training"
-    assert stock.is_dir(), "run `make setup`"
-    shutil.copytree(stock, folder / "training", dirs_exist_ok=True)
+    shutil.copytree(stock_root() / "training", folder / "training", dirs_exist_ok=True)
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     return folder
@@ -152,11 +151,19 @@ def test_ours_is_imported_with_a_stock_tree_mounted(
     image: str, build_environment: dict[str, str], public_folder: Path
 ) -> None:
     tree = stock_tree(public_folder / "segment-anything-2")
-    program = "import sam2, training; print(training.__file__, sam2.__file__)"
-    shown = in_container(
-        build_environment, image, "--volume", f"{tree}:/segment-anything-2:ro", image, "python", "-c", program
+    mount = ("--volume", f"{tree}:/segment-anything-2:ro")
+    program = (
+        "import sys; sys.path.insert(0, '/workspace/training'); import sam2, sam2_training, training; "
+        "print(sam2_training.__file__, sam2.__file__, training.__file__)"
     )
-    assert shown.stdout.split() == ["/workspace/training/__init__.py", "/segment-anything-2/sam2/__init__.py"]
+    shown = in_container(build_environment, image, *mount, image, "python", "-c", program)
+    ours, sam2_file, stock = shown.stdout.split()
+    assert ours == "/workspace/training/sam2_training/__init__.py"
+    assert sam2_file == "/segment-anything-2/sam2/__init__.py"
+    assert stock == "/segment-anything-2/training/__init__.py"
+    checked = in_container(build_environment, image, *mount, image, "train", "-c", RUN, "--check")
+    assert checked.returncode == 0, checked.stderr
+    assert "resolution: 1024" in checked.stdout
 
 
 def test_a_full_disk_while_saving_is_survived_and_said(
@@ -185,7 +192,7 @@ def test_evaluation_prediction_and_export_run_in_the_container(new_caller: NewCa
     listed.write_text("car-shadow\n")
     listed.chmod(0o644)
     arguments = ["--checkpoint", weights, "--split", "sam2_logs/split.txt", "--output", "sam2_logs/scores", *network]
-    code, output = caller.call("./run_training_docker.sh", "--evaluate", "--", *arguments)
+    code, output = caller.call("./run_training_docker.sh", "evaluate", "--", *arguments)
     assert code == 0, output
     scores = json.loads((caller.output / "scores" / "scores.json").read_text())
     assert "car-shadow" in json.dumps(scores)
@@ -194,7 +201,7 @@ def test_evaluation_prediction_and_export_run_in_the_container(new_caller: NewCa
     words = [clip, "--checkpoint", weights, "--box", "1:100,100,300,300", "--output", "sam2_logs/tracked", *network]
     code, output = caller.call("make", "predict", f"ARGS={' '.join(words)}")
     assert code == 0, output
-    assert "Predicting in a container" in output
+    assert "Running predict in a container" in output
     assert (caller.output / "tracked" / "overlay.mp4").stat().st_size > 10_000
     assert (caller.output / "tracked" / "contact_sheet.png").is_file()
     assert owners(caller.output / "tracked") == {caller.uid}

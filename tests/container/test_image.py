@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from packaging.markers import Marker
+from sam2_training import __version__
 
 from tests.container.conftest import Built, build, in_container, inspect, run
 from tests.places import REPOSITORY
@@ -120,13 +122,13 @@ def test_the_labels_say_what_the_image_is(image: str, build_environment: dict[st
     assert "org.opencontainers.image.source" in labels
     assert config["User"] == "10001:10001"
     assert config["StopSignal"] == "SIGTERM"
-    assert config["Entrypoint"] == ["/usr/bin/tini", "--"]
+    assert config["Entrypoint"] == ["/usr/bin/tini", "--", "/usr/local/bin/sam2-training"]
 
 
 def test_changed_code_rebuilds_no_layer_of_dependencies(
     image: str, build_environment: dict[str, str], project: Path
 ) -> None:
-    changed = project / "training" / "core" / "rng.py"
+    changed = project / "training" / "sam2_training" / "core" / "rng.py"
     original = changed.read_text()
     changed.write_text(original + "\n# one more line\n")
     try:
@@ -139,6 +141,27 @@ def test_changed_code_rebuilds_no_layer_of_dependencies(
     finally:
         changed.write_text(original)
         run("docker", "rmi", "sam2-training:changed-code", env=build_environment)
+
+
+def test_verbs_run_the_code_that_is_mounted(
+    image: str, build_environment: dict[str, str], project: Path, public_folder: Path
+) -> None:
+    copy = public_folder / "changed-project"
+    shutil.copytree(project, copy)
+    package = copy / "training" / "sam2_training" / "__init__.py"
+    package.write_text(package.read_text() + '\n__version__ = "mounted"\n')
+    mount = ("--volume", f"{copy}:/workspace:ro")
+    for command in (["--version"], ["sam2-training", "--version"], ["python", "training/run.py", "--version"]):
+        assert in_container(build_environment, image, *mount, image, *command).stdout == "sam2-training mounted\n"
+        built_in = in_container(build_environment, image, image, *command).stdout
+        assert built_in == f"sam2-training {__version__}\n"
+    # A new verb is a module and a line, here too.
+    commands = copy / "training" / "sam2_training" / "commands"
+    shutil.copy(commands / "needs.py", commands / "wants.py")
+    table = copy / "training" / "sam2_training" / "cli.py"
+    table.write_text(table.read_text().replace("VERBS = {", 'VERBS = {\n    "wants": Verb("print what a run wants"),'))
+    answer = in_container(build_environment, image, *mount, image, "wants", "-c", "custom_finetune")
+    assert "shm_mib=" in answer.stdout, answer.stderr
 
 
 def layers(environment: dict[str, str], image: str) -> list[str]:

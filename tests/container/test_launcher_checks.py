@@ -24,7 +24,7 @@ CASES: dict[str, tuple[Callable[[Host], object], dict[str, str], tuple[str, ...]
         2,
         "Overrides such as key=value come after --",
     ),
-    "no dataset": (lambda host: host.environment.pop("SAM2_DATASET"), {}, (), 2, "--demo"),
+    "no dataset": (lambda host: host.environment.pop("SAM2_DATASET"), {}, (), 2, "run_training_docker.sh demo"),
     "dataset missing": (
         lambda host: None,
         {"SAM2_DATASET": "/nowhere"},

@@ -41,7 +41,7 @@ def test_nothing_is_latest_piped_into_a_shell_or_secret() -> None:
 def test_the_run_is_not_root_and_the_entry_point_is_exec_form_with_an_init() -> None:
     runtime = DOCKERFILE[DOCKERFILE.index("AS runtime") : DOCKERFILE.index("AS test")]
     assert re.search(r"^USER 10001:10001$", runtime, flags=re.M)
-    assert 'ENTRYPOINT ["/usr/bin/tini", "--"]' in runtime
+    assert 'ENTRYPOINT ["/usr/bin/tini", "--", "/usr/local/bin/sam2-training"]' in runtime
     assert "HEALTHCHECK" in runtime
     assert "STOPSIGNAL SIGTERM" in runtime
     assert DOCKERFILE.rstrip().endswith("FROM runtime")
