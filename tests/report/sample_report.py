@@ -1,6 +1,6 @@
 """A report of a run that never was, from real frames and masks: for tests, and for looking at the page.
 
-`python tests/vos/report/sample_report.py REPORT.html DATA_FOLDER` writes one; DATA_FOLDER holds vos/.
+`PYTHONPATH=training python -m tests.report.sample_report REPORT.html DATA_FOLDER` writes one; DATA_FOLDER holds vos/.
 """
 
 from __future__ import annotations
@@ -13,23 +13,35 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from sam2_training.core.columns import ColumnKind
+from sam2_training.pictures.palette import hex_color
 from sam2_training.pictures.strips import comparison_strip, spread_frames
-from sam2_training.report.curves import training_charts
+from sam2_training.report.curves import score_chart, training_charts
 from sam2_training.report.data import (
-    ReportData,
-    ReportStrip,
+    Chart,
+    ChartSection,
+    DataSection,
+    Headline,
+    ProvenanceSection,
+    Report,
+    ReportPicture,
     ScoreRow,
     Scores,
     ScoreTable,
-    StripPlace,
-    worse_warnings,
 )
 from sam2_training.report.page import write_report
-from sam2_training.report.summary import summarize_dataset
+from sam2_training.vos.reporting.data_summary import summarize_dataset
+from sam2_training.vos.reporting.sections import score_sections, strip_sections, warning_sections
 
 NUM_COLUMNS = 6
+METRICS = ("J&F", "J", "F")
+KINDS: dict[str, ColumnKind] = {
+    **dict.fromkeys(("total", "mask", "dice", "iou", "class"), "loss"),
+    "grad_norm": "gradient", "lr": "rate", "clips": "count", "memory_mib": "memory",
+    **dict.fromkeys(("step_seconds", "data_wait_seconds"), "time"), **dict.fromkeys(("step", "epoch"), "step"),
+}  # fmt: skip
 HOSTILE_NAME = "<script>alert(1)</script>&a_very_long_video_name_without_any_space_in_it"
-CLIPS: tuple[tuple[StripPlace, str, tuple[int, ...], float, float], ...] = (
+CLIPS: tuple[tuple[str, str, tuple[int, ...], float, float], ...] = (
     ("best", "dogs-jump", (1, 2, 3), 0.5, 0.06),
     ("median", "libby", (1,), 0.3, 0.1),
     ("worst", "bmx-bumps", (1,), 0.25, 0.4),
@@ -76,13 +88,13 @@ def jaccard(mask: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> float 
     return float((mask & truth).sum() / union) if union else None
 
 
-def strips(data: Path) -> list[ReportStrip]:
+def strips(data: Path) -> list[ReportPicture]:
     return [_strip(data, *clip) for clip in CLIPS]
 
 
 def _strip(
-    data: Path, place: StripPlace, video: str, object_ids: tuple[int, ...], before: float, after: float
-) -> ReportStrip:
+    data: Path, label: str, video: str, object_ids: tuple[int, ...], before: float, after: float
+) -> ReportPicture:
     clip = read_clip(data, video, object_ids)
     rows = [[clip.truth[0], *(degraded(masks, amount) for masks in clip.truth[1:])] for amount in (before, after)]
     scores = [
@@ -102,7 +114,7 @@ def _strip(
     means = [np.mean([score for frame in row[1:] for score in frame or () if score is not None]) for row in scores]
     caption = f"J {means[0]:.3f} → {means[1]:.3f} on these frames, prompted with the first frame's mask"
     alt = f"Six frames of {video} with true masks, and masks before and after training"
-    return ReportStrip(place, video, caption, picture, alt)
+    return ReportPicture(label, video, caption, picture, alt)
 
 
 def comparison() -> ScoreTable:
@@ -112,23 +124,30 @@ def comparison() -> ScoreTable:
         ("libby", 1, 0.618, 0.795), ("surf", 1, 0.702, 0.702), ("car-shadow", 1, 0.835, 0.917),
         ("bmx-bumps", 1, 0.514, 0.431), ("chair", 9, 0.667, 0.752), (HOSTILE_NAME, 17, 0.402, 0.551),
     ]  # fmt: skip
-    rows = [ScoreRow(video, number, scores(before), scores(after)) for video, number, before, after in values]
+    rows = [row(video, number, scores(before), scores(after)) for video, number, before, after in values]
     absent = Scores(reason="the object is labeled in the first frame only")
-    rows.append(ScoreRow("caps", 30, absent, absent))
+    rows.append(row("caps", 30, absent, absent))
     return ScoreTable(
-        "validation set", rows, scores(0.559), scores(0.760),
+        "validation set", METRICS, rows, scores(0.559), scores(0.760),
         protocol="DAVIS rules: per object, first and last frame left out; prompt: the first frame's mask; 10 objects.",
         before_name="sam2.1_hiera_t.pt", after_name="best, step 1,050",
     )  # fmt: skip
 
 
 def scores(middle: float) -> Scores:
-    return Scores(middle - 0.021, middle + 0.021, middle)
+    return Scores((middle, middle - 0.021, middle + 0.021))
+
+
+def row(video: str, object_id: int, before: Scores, after: Scores) -> ScoreRow:
+    return ScoreRow(video, str(object_id), before, after, hex_color(object_id))
 
 
 def retention() -> ScoreTable:
-    rows = [ScoreRow("street", 1, scores(0.911), scores(0.905)), ScoreRow("kitchen", 4, scores(0.844), scores(0.731))]
-    return ScoreTable("retention set", rows, scores(0.8775), scores(0.818), "DAVIS rules.", "sam2.1_hiera_t.pt", "best")
+    rows = [row("street", 1, scores(0.911), scores(0.905)), row("kitchen", 4, scores(0.844), scores(0.731))]
+    return ScoreTable(
+        "retention set", METRICS, rows, scores(0.8775), scores(0.818),
+        protocol="DAVIS rules.", before_name="sam2.1_hiera_t.pt", after_name="best",
+    )  # fmt: skip
 
 
 def metrics(num_steps: int = 1200) -> list[dict[str, float]]:
@@ -173,28 +192,36 @@ def provenance() -> dict[str, object]:
     return {**start, "earlier_starts": [{**start, "started": "2025-05-03T20:01:10+00:00"}]}
 
 
-def sample_data(data: Path) -> ReportData:
+def charts(num_steps: int = 1200) -> list[Chart]:
+    checks = validations(num_steps)
+    lines = {"val_j_and_f": "J&F", "val_j": "J", "val_f": "F"}
+    return [
+        *score_chart("J&F on the validation set", checks, lines),
+        *training_charts(metrics(num_steps), KINDS, checks),
+    ]
+
+
+def sample_data(data: Path) -> Report:
     """A finished run's report with every section filled."""
     rng = np.random.default_rng(1)
     table, retained = comparison(), retention()
-    return ReportData(
+    return Report(
         title="sam2.1_training/custom_finetune",
-        state="finished",
-        state_note="Stopped early: val_j_and_f did not rise for 5 validations.",
+        status="finished",
+        note="Stopped early: val_j_and_f did not rise for 5 validations.",
         step=1200,
         max_steps=4000,
         written="2025-05-04T09:01:02+00:00",
         elapsed_seconds=2523.0,
-        comparison=table,
-        retention=retained,
-        warnings=[*worse_warnings(table, 0.005), *worse_warnings(retained, 0.005)],
-        strips=strips(data),
-        charts=training_charts(metrics(), validations()),
-        datasets=[
-            _dataset("Training videos", rng, 212),
-            _dataset("Validation videos", rng, 7),
+        headline=Headline("J&F", table),
+        sections=[
+            *warning_sections({"validation": table, "retention": retained}, 0.005),
+            *strip_sections(strips(data)),
+            *score_sections({"validation": table, "retention": retained}, ""),
+            ChartSection(charts()),
+            DataSection([_dataset("Training videos", rng, 212), _dataset("Validation videos", rng, 7)]),
+            ProvenanceSection(provenance()),
         ],
-        provenance=provenance(),
     )
 
 
@@ -203,7 +230,7 @@ def _dataset(name, rng, num_videos):  # type: ignore[no-untyped-def]
     areas = rng.lognormal(-3.6, 1.4, 40 * num_videos).clip(1e-6, 0.9)
     return summarize_dataset(
         name, lengths, list(areas), num_objects=2 * num_videos, visible=len(areas), absent=len(areas) // 9,
-        unlabeled=len(areas) // 3, facts={"frame sizes": "854×480 to 1920×1080"},
+        unlabeled=len(areas) // 3, more={"frame sizes": "854×480 to 1920×1080"},
     )  # fmt: skip
 
 

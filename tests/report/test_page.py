@@ -9,13 +9,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sam2_training.pictures.palette import hex_color
-from sam2_training.report.curves import training_charts
-from sam2_training.report.data import ReportData, ReportStrip, ScoreRow, Scores, ScoreTable, worse_warnings
+from sam2_training.report.data import (
+    ChartSection,
+    DataSection,
+    DatasetSummary,
+    Headline,
+    Histogram,
+    PictureSection,
+    ProvenanceSection,
+    Report,
+    ReportPicture,
+    ScoreRow,
+    Scores,
+    ScoreSection,
+    ScoreTable,
+    WarningSection,
+    worse_warnings,
+)
 from sam2_training.report.inline_pictures import data_uris
 from sam2_training.report.page import MAX_ROWS, change_text, render_report, write_report
-from sam2_training.report.summary import summarize_dataset
 
-from tests.report.sample_report import HOSTILE_NAME, comparison, metrics, provenance, retention, scores, validations
+from tests.report.sample_report import HOSTILE_NAME, METRICS, charts, comparison, provenance, retention, row, scores
 
 BLOCKS = {"p", "h1", "h2", "li", "dt", "dd", "th", "td", "time"}
 VOID = {"meta", "link", "img", "wbr", "br", "hr", "input"}
@@ -53,27 +67,38 @@ class Outline(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def data(**changes: object) -> ReportData:
+def table_of(rows: list[ScoreRow], before: Scores, after: Scores) -> ScoreTable:
+    return ScoreTable("set", METRICS, rows, before, after)
+
+
+def report(table: ScoreTable | None = None, more: ScoreTable | None = None, **changes: object) -> Report:
+    """A report with every kind of section. table, more: in place of the usual one, and a second one."""
+    table = table or comparison()
     picture = np.random.default_rng(0).integers(0, 255, (60, 300, 3)).astype(np.uint8)
-    start = ReportData(
+    strip = ReportPicture("best", HOSTILE_NAME, HOSTILE_NAME, picture, f'"quoted" {HOSTILE_NAME}')
+    histogram = Histogram("Clip lengths", ("5", "9"), (1, 1), "frames")
+    start = Report(
         title="recipe/one",
-        state="finished",
+        status="finished",
         step=1200,
         written="2025-05-04T09:01:02+00:00",
         elapsed_seconds=2523,
-        comparison=comparison(),
-        retention=retention(),
-        warnings=[f"worse: {HOSTILE_NAME}"],
-        strips=[ReportStrip("best", HOSTILE_NAME, HOSTILE_NAME, picture, f'"quoted" {HOSTILE_NAME}')],
-        charts=training_charts(metrics(30), validations(30)),
-        datasets=[summarize_dataset(HOSTILE_NAME, [5, 9], [0.1], num_objects=2, visible=9, absent=1, unlabeled=0)],
-        provenance={**provenance(), HOSTILE_NAME: HOSTILE_NAME},
+        headline=Headline("J&F", table),
+        sections=[
+            WarningSection([f"worse: {HOSTILE_NAME}"]),
+            PictureSection("Clips", "clips", "Clips", [strip], "film strip"),
+            ScoreSection("Before and after", "comparison", "Before and after", table),
+            *([ScoreSection("Retention", "retention", "Retention set", more)] if more is not None else []),
+            ChartSection(charts(30)),
+            DataSection([DatasetSummary(HOSTILE_NAME, {"videos": 2}, [histogram])]),
+            ProvenanceSection({**provenance(), HOSTILE_NAME: HOSTILE_NAME}),
+        ],
     )
     return replace(start, **changes)  # type: ignore[arg-type]
 
 
 def test_hostile_names_are_text_everywhere() -> None:
-    page = render_report(data(title=HOSTILE_NAME, state_note=HOSTILE_NAME))
+    page = render_report(report(title=HOSTILE_NAME, note=HOSTILE_NAME))
     outline = Outline(page)
     assert "<script" not in page
     assert outline.of("script") == []
@@ -82,7 +107,7 @@ def test_hostile_names_are_text_everywhere() -> None:
 
 
 def test_page_needs_nothing_from_elsewhere() -> None:
-    page = render_report(data())
+    page = render_report(report(more=retention()))
     outline = Outline(page)
     assert "http:" not in page
     assert "https:" not in page
@@ -98,7 +123,7 @@ def test_page_needs_nothing_from_elsewhere() -> None:
 
 
 def test_links_inside_the_page_lead_somewhere_and_pictures_have_words() -> None:
-    outline = Outline(render_report(data()))
+    outline = Outline(render_report(report(more=retention())))
     identifiers = [attributes["id"] for _, attributes in outline.elements if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
     assert len(outline.of("a")) == 6
@@ -108,40 +133,39 @@ def test_links_inside_the_page_lead_somewhere_and_pictures_have_words() -> None:
 
 
 def test_summary_says_what_it_was_worth() -> None:
-    text = " ".join(Outline(render_report(data(max_steps=4000))).text.split())
+    text = " ".join(Outline(render_report(report(max_steps=4000))).text.split())
     assert "J&F, validation set 0.559 → 0.760 +0.201 Steps 1,200 of 4,000 Time 42 min" in text
 
 
 def test_absent_scores_are_dashes_with_a_reason_and_never_zero() -> None:
     reason = "the object is labeled in the first frame only"
-    row = ScoreRow("caps", 2, Scores(reason=reason), scores(0.5))
-    table = ScoreTable("set", [row], Scores(reason="none"), scores(0.5))
-    outline = Outline(render_report(data(comparison=table, charts=())))
+    table = table_of([row("caps", 2, Scores(reason=reason), scores(0.5))], Scores(reason="none"), scores(0.5))
+    section = ScoreSection("Before and after", "comparison", "Before and after", table)
+    outline = Outline(render_report(report(table, sections=[section])))
     text = " ".join(outline.text.split())
     assert f"caps 2 – 0.500 – – 0.479 – 0.521 before: {reason}" in text
     assert "0.000" not in text
 
 
 def test_unfinished_run_says_what_is_missing() -> None:
-    bare = ReportData(title="new", state="running", step=0, written="now", reload_seconds=60)
+    missing = "No validation has run yet."
+    section = ScoreSection("Before and after", "comparison", "Before and after", None, missing)
+    headline = Headline("J&F", None, missing)
+    bare = Report("new", "running", 0, "now", headline=headline, sections=[section], reload_seconds=60)
     outline = Outline(render_report(bare))
     assert outline.text.count("No validation has run yet.") == 2
     refresh = [meta for meta in outline.of("meta") if meta.get("http-equiv") == "refresh"]
     assert [meta["content"] for meta in refresh] == ["60"]
-    assert 'http-equiv="refresh"' not in render_report(replace(bare, state="finished"))
+    assert 'http-equiv="refresh"' not in render_report(replace(bare, status="finished"))
 
 
 def test_colors_in_tables_are_those_of_pictures() -> None:
-    chips = [
-        i["style"]
-        for i in Outline(render_report(data(retention=None))).of("i")
-        if "background" in (i.get("style") or "")
-    ]
-    assert chips == [f"background:{hex_color(row.object_id)}" for row in comparison().rows]
+    chips = [i["style"] for i in Outline(render_report(report())).of("i") if "background" in (i.get("style") or "")]
+    assert chips == [f"background:{hex_color(int(row.item))}" for row in comparison().rows]
 
 
 def test_provenance_shows_every_leaf_and_earlier_starts() -> None:
-    text = Outline(render_report(data())).text
+    text = Outline(render_report(report())).text
     assert "versions · torch" in text
     assert "python training/train.py -c sam2.1_training/x" in text
     assert "– (not known here)" in text
@@ -162,13 +186,13 @@ def test_worse_objects_are_warned_of_worst_first() -> None:
     ]
     assert len(worse_warnings(table, tolerance=0.06)) == 1
     assert worse_warnings(table, at_most=1)[-1] == "Retention set: 1 more objects got worse; the table shows them"
-    absent = replace(table, rows=[ScoreRow("a", 1, Scores(reason="x"), scores(0.1))], before=Scores(reason="x"))
+    absent = replace(table, rows=[row("a", 1, Scores(reason="x"), scores(0.1))], before=Scores(reason="x"))
     assert worse_warnings(absent) == []
 
 
 def test_many_rows_are_cut_to_the_worst_and_the_file_stays_small() -> None:
-    rows = [ScoreRow(f"video_{n:05}", 1, scores(0.5), scores(0.4 + n / 20_000)) for n in range(4000, 0, -1)]
-    page = render_report(data(comparison=ScoreTable("set", rows, scores(0.5), scores(0.5)), retention=None))
+    rows = [row(f"video_{n:05}", 1, scores(0.5), scores(0.4 + n / 20_000)) for n in range(4000, 0, -1)]
+    page = render_report(report(table_of(rows, scores(0.5), scores(0.5))))
     assert "2,000 rows with smaller losses are not shown" in Outline(page).text
     assert page.count('<th scope="row">video') == MAX_ROWS
     assert "video_<wbr>00001" in page
@@ -190,7 +214,7 @@ def test_pictures_stay_within_their_budget() -> None:
 
 def test_report_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "sam2_logs" / "recipe" / "report.html"
-    write_report(path, data())
+    write_report(path, report())
     before = path.read_bytes()
     assert before.startswith(b"<!doctype html>")
     assert before.rstrip().endswith(b"</html>")
@@ -200,6 +224,17 @@ def test_report_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="no space"):
-        write_report(path, data(step=2000))
+        write_report(path, report(step=2000))
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["report.html"]
+
+
+def test_a_table_has_the_scores_and_rows_that_its_task_names() -> None:
+    rows = [ScoreRow("street", "car", Scores((0.5, 0.25)), Scores((0.75, 0.5)))]
+    table = ScoreTable("test set", ("HOTA", "IDF1"), rows, rows[0].before, rows[0].after, ("Sequence", "Class"))
+    text = " ".join(Outline(render_report(report(table, headline=Headline("HOTA", table)))).text.split())
+    assert "HOTA, test set 0.500 → 0.750 +0.250" in text
+    assert "Sequence Class HOTA IDF1 before after change before after" in text
+    assert "street car 0.500 0.750 +0.250 0.250 0.500" in text
+    worse = replace(table, rows=[replace(rows[0], before=rows[0].after, after=rows[0].before)])
+    assert worse_warnings(worse) == ["Test set: street, class car: HOTA 0.750 → 0.500 (−0.250)"]

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from sam2_training.engine.task import RunSummary
-from sam2_training.report.data import ReportData
+from sam2_training.report.data import Report, ScoreSection, ScoreTable, WarningSection
 from sam2_training.tasks import load_config
 from sam2_training.vos.evaluation.result import ClipResult, EvaluationResult
 from sam2_training.vos.metrics.scores import ObjectScore
-from sam2_training.vos.reporting.sections import comparison_lines, report_data, score_table
+from sam2_training.vos.reporting.score_tables import comparison_lines, score_table
+from sam2_training.vos.reporting.sections import run_report
 
 CONFIG = load_config("sam2.1_training/demo", ["visualization.enabled=false"]).config
 
@@ -36,16 +37,20 @@ def facts(best_step: int | None, *steps: int, **changes: Any) -> RunSummary:
     return replace(made, **changes)
 
 
-def shown(measured: dict[str, Any], known: RunSummary) -> ReportData:
-    return report_data("demo", CONFIG, measured, [], known)
+def shown(measured: dict[str, Any], known: RunSummary) -> Report:
+    return run_report("demo", CONFIG, measured, [], [], known)
+
+
+def tables(report: Report) -> list[ScoreTable | None]:
+    return [section.table for section in report.sections if isinstance(section, ScoreSection)]
 
 
 def test_before_are_the_starting_weights_and_after_the_best_ones() -> None:
     table = score_table("validation", Measured({0: 0.1, 3: 0.6, 6: 0.5}), facts(3, 0, 3, 6))  # type: ignore[arg-type]
     assert table is not None
-    assert (table.before.j_and_f, table.after.j_and_f) == (0.1, 0.6)
+    assert (table.before.main, table.after.main) == (0.1, 0.6)
     assert table.delta == pytest.approx(0.5)
-    assert [(row.video, row.before.j_and_f, row.after.j_and_f) for row in table.rows] == [("surf", 0.1, 0.6)]
+    assert [(row.group, row.before.main, row.after.main) for row in table.rows] == [("surf", 0.1, 0.6)]
     assert (table.before_name, table.after_name) == ("starting weights", "best, step 3")
     assert comparison_lines(table)[-1].split() == ["mean", "of", "all", "objects", "0.100", "0.600", "+0.500"]
 
@@ -53,7 +58,7 @@ def test_before_are_the_starting_weights_and_after_the_best_ones() -> None:
 def test_without_a_best_one_the_newest_are_shown_and_starting_weights_may_be_missing() -> None:
     table = score_table("validation", Measured({3: 0.6, 6: 0.5}), facts(None, 3, 6))  # type: ignore[arg-type]
     assert table is not None
-    assert (table.before.j_and_f, table.after.j_and_f) == (None, 0.5)
+    assert (table.before.main, table.after.main) == (None, 0.5)
     assert table.before.reason == "the starting weights were not measured"
     assert table.after_name == "newest, step 6"
     assert table.delta is None
@@ -61,13 +66,12 @@ def test_without_a_best_one_the_newest_are_shown_and_starting_weights_may_be_mis
 
 def test_what_got_worse_is_warned_of_in_both_sets() -> None:
     sets = {"validation": Measured({0: 0.1, 3: 0.6}), "retention": Measured({0: 0.9, 3: 0.4})}
-    data = shown(sets, facts(3, 0, 3))
-    assert data.comparison is not None
-    assert data.retention is not None
-    assert data.warnings
-    assert all(line.startswith("Retention set") for line in data.warnings)
-    assert "0.900" in data.warnings[0]
-    assert "0.400" in data.warnings[0]
+    report = shown(sets, facts(3, 0, 3))
+    assert [table.name for table in tables(report) if table] == ["validation set", "retention set"]
+    (warnings,) = [section.sentences for section in report.sections if isinstance(section, WarningSection)]
+    assert all(line.startswith("Retention set") for line in warnings)
+    assert "0.900" in warnings[0]
+    assert "0.400" in warnings[0]
 
 
 def test_a_history_from_before_the_retention_set_had_its_name_is_understood() -> None:
@@ -76,21 +80,23 @@ def test_a_history_from_before_the_retention_set_had_its_name_is_understood() ->
     history = [{**row, "guard_j_and_f": 0.9, "guard_loss": 1.0} for row in known.history]
     data = shown({"validation": Measured({0: 0.1, 3: 0.6})}, replace(known, history=history))
     plain = shown({"validation": Measured({0: 0.1, 3: 0.6})}, known)
-    assert [chart.title for chart in data.charts] == [chart.title for chart in plain.charts]
-    assert data.comparison == plain.comparison
+    assert data.sections == plain.sections
 
 
 def test_why_there_is_no_comparison_is_said() -> None:
-    assert "No videos were set aside" in shown({}, facts(None)).comparison_missing
+    without = shown({}, facts(None))
     nothing_yet = shown({"validation": Measured({})}, facts(None))
-    assert nothing_yet.comparison is None
-    assert nothing_yet.comparison_missing == "No validation has run yet."
+    for report, sentence in ((without, "No videos were held out"), (nothing_yet, "No validation has run yet.")):
+        (section,) = [section for section in report.sections if isinstance(section, ScoreSection)]
+        assert section.table is None
+        assert report.headline is not None
+        assert sentence in section.missing == report.headline.missing
 
 
 def test_only_a_running_training_reloads_its_page() -> None:
     assert shown({}, facts(None)).reload_seconds
     assert shown({}, facts(None, status="failed", note="loss is not finite")).reload_seconds is None
-    assert shown({}, facts(None, status="failed", note="loss is not finite")).state_note == "loss is not finite"
+    assert shown({}, facts(None, status="failed", note="loss is not finite")).note == "loss is not finite"
 
 
 def test_time_is_that_of_all_steps_together() -> None:

@@ -3,65 +3,78 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
+from sam2_training.core.columns import ColumnKind
 from sam2_training.report.data import Chart, Series
 
-Rows = Iterable[Mapping[str, Any]]
-Value = Callable[[Mapping[str, Any]], float | None]
+Row = Mapping[str, str | int | float | None]
+"""{column: value}; text as in a CSV file is understood, and a value that is missing or not finite is a gap."""
+Value = Callable[[Row], float | None]
 
-NOT_LOSSES = ("step", "epoch", "grad_norm", "lr", "clips", "step_seconds", "data_wait_seconds", "memory_mib")
-"""Columns of metrics.csv that are no loss; all others are."""
+STEP_SECONDS, WAIT_SECONDS = "step_seconds", "data_wait_seconds"
+"""Columns of kind time: the seconds of a step, and those of them spent waiting for data."""
+TOTAL = "total"
+"""The column of the loss that is differentiated; its validation counterpart is called loss."""
 MAX_POINTS = 160
 """Of a drawn line; more steps are put together, with their lowest and highest."""
 LOG_RATIO = 30.0
 """A loss whose (averaged) values span more than this is drawn on a logarithmic axis."""
-VALIDATION_SCORES = {"val_j_and_f": "J&F", "val_j": "J", "val_f": "F"}
-VALIDATION_TOTAL = "val_loss"
 
 
-def training_charts(metrics: Any, validations: Any = ()) -> list[Chart]:
-    """Panels of J&F, losses, gradient norm, learning rate and throughput, those for which there are values.
+def score_chart(title: str, validations: Sequence[Row], lines: Mapping[str, str]) -> list[Chart]:
+    """A panel of scores over the validations; none if there are no values.
 
-    metrics: what `engine.metrics_table.read_metrics` returns, or a sequence of mappings with the same columns.
-    validations: likewise, with "step" and any of val_j_and_f, val_j, val_f, val_loss, and val_<loss column> for single
-    losses; those are drawn into the panel of the same training loss. Values that are None, missing or not finite are
-    gaps, and counted in the panel's note.
+    validations: rows with "step" and the columns to draw. lines: {column: name in the legend}.
     """
-    rows, checks = _records(metrics), _records(validations)
-    losses = [name for name in (rows[0] if rows else ()) if name not in NOT_LOSSES]
-    charts = [
-        _chart(
-            "J&F on the validation set",
-            [(title, checks, _column(name)) for name, title in VALIDATION_SCORES.items()],
-            from_zero=False,
-        )
-    ]
-    for name in losses:
-        validation_name = VALIDATION_TOTAL if name == "total" else f"val_{name}"
+    checks = _by_step(validations)
+    chart = _chart(title, [(name, checks, _column(column)) for column, name in lines.items()], from_zero=False)
+    return [chart] if chart.series else []
+
+
+def training_charts(
+    metrics: Sequence[Row],
+    kinds: Mapping[str, ColumnKind],
+    validations: Sequence[Row] = (),
+    validation_prefix: str = "val_",
+) -> list[Chart]:
+    """Panels of losses, gradient norm, learning rate, throughput and memory: those for which there are values.
+
+    metrics: a row a step. kinds: {column: kind}; a column without a kind is not drawn. validations: rows with "step"
+    and, for some losses, <validation_prefix><column> (of the total: <validation_prefix>loss), which go into the panel
+    of the same training loss. Values that are missing or not finite are gaps, and counted in the panel's note.
+    """
+    rows, checks = _by_step(metrics), _by_step(validations)
+
+    def columns(kind: ColumnKind) -> list[str]:
+        return [name for name in (rows[0] if rows else ()) if kinds.get(name) == kind]
+
+    charts = []
+    for name in columns("loss"):
+        validation_name = validation_prefix + ("loss" if name == TOTAL else name)
         lines = [("training", rows, _column(name)), ("validation", checks, _column(validation_name))]
         charts.append(_chart(_loss_title(name), lines, may_be_log=True))
-    charts += [
-        _chart("Gradient norm, before clipping", [("gradient norm", rows, _column("grad_norm"))], may_be_log=True),
-        _chart("Learning rate", [("learning rate", rows, _column("lr"))]),
-        _chart("Throughput", [("throughput", rows, _ratio("clips", "step_seconds"))], "clips/s"),
-        _chart("Waiting for data", [("waiting", rows, _ratio("data_wait_seconds", "step_seconds", 100))], "% of time"),
-        _chart("Memory", [("memory", rows, _ratio("memory_mib", None, 1 / 1024))], "GiB"),
-    ]
+    for name in columns("gradient"):
+        lines = [("gradient norm", rows, _column(name))]
+        charts.append(_chart("Gradient norm, before clipping", lines, may_be_log=True))
+    for name in columns("rate"):
+        charts.append(_chart("Learning rate", [("learning rate", rows, _column(name))]))
+    for name in columns("count"):
+        charts.append(_chart("Throughput", [("throughput", rows, _ratio(name, STEP_SECONDS))], f"{name}/s"))
+    charts.append(_chart("Waiting for data", [("waiting", rows, _ratio(WAIT_SECONDS, STEP_SECONDS, 100))], "% of time"))
+    for name in columns("memory"):
+        charts.append(_chart("Memory", [("memory", rows, _ratio(name, None, 1 / 1024))], "GiB"))
     return [chart for chart in charts if chart.series]
 
 
-def _records(rows: Any) -> list[Mapping[str, Any]]:
-    """Rows as mappings, from a DataFrame or from mappings, in order of steps."""
-    records: list[Mapping[str, Any]] = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
-    return sorted(records, key=lambda row: float(row["step"]))
+def _by_step(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: float(row["step"] or 0))
 
 
 def _chart(
     title: str,
-    lines: Sequence[tuple[str, Sequence[Mapping[str, Any]], Value]],
+    lines: Sequence[tuple[str, Sequence[Row], Value]],
     unit: str = "",
     may_be_log: bool = False,
     from_zero: bool = True,
@@ -71,7 +84,7 @@ def _chart(
         values = [value(row) for row in rows]
         if any(number is not None for number in values):
             num_gaps += sum(number is None for number in values)
-            series.append(_thinned(name, [float(row["step"]) for row in rows], values))
+            series.append(_thinned(name, [float(row["step"] or 0) for row in rows], values))
     log = may_be_log and _spans_much(series)
     note = f"{num_gaps} value{'s are' if num_gaps > 1 else ' is'} missing or not finite" if num_gaps else ""
     return Chart(title, tuple(series), unit, log, from_zero, note)
@@ -102,7 +115,7 @@ def _column(name: str) -> Value:
 
 
 def _ratio(name: str, divisor: str | None, factor: float = 1.0) -> Value:
-    def value(row: Mapping[str, Any]) -> float | None:
+    def value(row: Row) -> float | None:
         number = _finite(row.get(name))
         below = 1.0 if divisor is None else _finite(row.get(divisor))
         return None if number is None or not below else factor * number / below
@@ -110,11 +123,11 @@ def _ratio(name: str, divisor: str | None, factor: float = 1.0) -> Value:
     return value
 
 
-def _finite(value: Any) -> float | None:
+def _finite(value: str | float | None) -> float | None:
     if value is None or value == "" or not math.isfinite(float(value)):
         return None
     return float(value)
 
 
 def _loss_title(column: str) -> str:
-    return "Loss, total" if column == "total" else f"Loss: {column.removeprefix('loss_')}"
+    return "Loss, total" if column == TOTAL else f"Loss: {column.removeprefix('loss_')}"

@@ -1,56 +1,67 @@
-"""What a report says, as plain values: nothing here knows of files, models or HTML."""
+"""A report as plain values: a heading, a few numbers, and sections that the task supplies."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from sam2_training.core.errors import RunStatus
-
-StripPlace = Literal["best", "median", "worst"]
-
 
 @dataclass(frozen=True)
 class Scores:
-    """J, F and their mean, each from 0 to 1; None where it cannot be computed, and then `reason` says why."""
+    """Scores from 0 to 1, the main one first; None for one that cannot be computed, and then `reason` says why."""
 
-    j: float | None = None
-    f: float | None = None
-    j_and_f: float | None = None
+    values: Sequence[float | None] = ()
+    """In the order of `ScoreTable.metrics`; empty: none can be computed."""
     reason: str = ""
+
+    @property
+    def main(self) -> float | None:
+        """The score by which sets of weights are compared."""
+        return self.at(0)
+
+    def at(self, number: int) -> float | None:
+        """The score with this number in the table's order."""
+        return self.values[number] if number < len(self.values) else None
 
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One object of one video, with two sets of weights."""
+    """One scored item, such as an object, with two sets of weights."""
 
-    video: str
-    object_id: int
+    group: str
+    """What it belongs to, such as its video."""
+    item: str
     before: Scores
     after: Scores
+    color: str | None = None
+    """The item's color in pictures, such as "#e69f00"."""
 
     @property
     def delta(self) -> float | None:
-        """J&F after minus before; None unless both are there."""
+        """The main score after minus before; None unless both are there."""
         return difference(self.before, self.after)
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """A set of videos, examined with two sets of weights."""
+    """A set of data, scored with two sets of weights."""
 
     name: str
-    """Such as "validation set" or "retention set"."""
+    """Such as "validation set"."""
+    metrics: tuple[str, ...]
+    """Titles of the scores, the main one first."""
     rows: Sequence[ScoreRow]
     before: Scores
-    """Over the whole set, by its protocol's way to average."""
+    """Over the whole set."""
     after: Scores
+    row_titles: tuple[str, str] = ("Video", "Object")
+    """What a row's group and item are."""
     protocol: str = ""
-    """A sentence on how it was measured: rule, prompt, split."""
+    """How it was measured, one or two sentences."""
     before_name: str = "before"
     """Which weights, such as "sam2.1_hiera_t.pt"."""
     after_name: str = "after"
@@ -58,11 +69,11 @@ class ScoreTable:
 
     @property
     def delta(self) -> float | None:
-        """Mean J&F after minus before; None unless both are there."""
+        """The main score after minus before; None unless both are there."""
         return difference(self.before, self.after)
 
     def worse_rows(self, tolerance: float = 0.0) -> list[ScoreRow]:
-        """Objects whose J&F fell by more than `tolerance`, the worst first."""
+        """Rows whose main score fell by more than `tolerance`, the worst first."""
         fallen = [(row.delta, row) for row in self.rows if row.delta is not None and row.delta < -tolerance]
         return [row for _, row in sorted(fallen, key=lambda pair: pair[0])]
 
@@ -78,7 +89,7 @@ class Series:
     """Where a value stands for several steps: their lowest, else empty; `high` likewise."""
     high: Sequence[float | None] = ()
     dots: bool = False
-    """Mark each value: for few ones, such as validations."""
+    """Mark each value: for a few values only, such as validations."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often: counts[i] values fall into the i-th bin, or have the i-th label."""
+    """counts[i] values fall into the i-th bin, or have the i-th label."""
 
     title: str
     labels: Sequence[str]
@@ -110,87 +121,164 @@ class Histogram:
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What one set of videos holds."""
+    """Size and distributions of one dataset."""
 
     name: str
-    facts: Mapping[str, str | int | float] = field(default_factory=dict)
+    totals: Mapping[str, str | int | float] = field(default_factory=dict)
     """Shown as a list: number of videos, frames, objects, ..."""
     histograms: Sequence[Histogram] = ()
 
 
 @dataclass(frozen=True)
-class ReportStrip:
-    """A film strip of one clip."""
+class ReportPicture:
+    """A picture with its caption."""
 
-    place: StripPlace
-    video: str
+    label: str
+    """Why this one is shown, such as "best"."""
+    title: str
+    """What it is of, such as a video's name."""
     caption: str
-    """Which clip this is, and its scores."""
     picture: npt.NDArray[np.uint8]
     """RGB [H, W, 3]."""
     alt: str
-    """What is to be seen, for those who do not see it."""
+    """What it shows, for readers who cannot see it."""
 
 
 @dataclass(frozen=True)
-class ReportData:
-    """All that `page.write_report` shows. What is not known yet is left at its default and is said to be missing."""
+class WarningSection:
+    """Sentences that a reader must not miss."""
+
+    kind: ClassVar[str] = "warnings"
+    sentences: Sequence[str]
+    heading: str = "Look at this first"
+    anchor: str = "warnings"
+    link: str = ""
+    """In the page's navigation; "": not there."""
+
+
+@dataclass(frozen=True)
+class PictureSection:
+    """Pictures, one below the other."""
+
+    kind: ClassVar[str] = "pictures"
+    heading: str
+    anchor: str
+    link: str
+    pictures: Sequence[ReportPicture]
+    noun: str = "picture"
+    """What they are, such as "film strip"."""
+
+
+@dataclass(frozen=True)
+class ScoreSection:
+    """Scores before and after, or why there are none."""
+
+    kind: ClassVar[str] = "scores"
+    heading: str
+    anchor: str
+    link: str
+    table: ScoreTable | None
+    missing: str = ""
+    """Shown while there is no table."""
+
+
+@dataclass(frozen=True)
+class ChartSection:
+    """Charts side by side."""
+
+    kind: ClassVar[str] = "charts"
+    charts: Sequence[Chart]
+    heading: str = "Curves"
+    anchor: str = "curves"
+    link: str = "Curves"
+
+
+@dataclass(frozen=True)
+class DataSection:
+    """Summaries of the datasets."""
+
+    kind: ClassVar[str] = "data"
+    datasets: Sequence[DatasetSummary]
+    heading: str = "Data"
+    anchor: str = "data"
+    link: str = "Data"
+
+
+@dataclass(frozen=True)
+class ProvenanceSection:
+    """Where the run came from: code, configuration, machine."""
+
+    kind: ClassVar[str] = "provenance"
+    values: Mapping[str, object]
+    """As in provenance.json."""
+    heading: str = "Provenance"
+    anchor: str = "provenance"
+    link: str = "Provenance"
+
+
+Section = WarningSection | PictureSection | ScoreSection | ChartSection | DataSection | ProvenanceSection
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The result in one line: the main score before and after, or why it is missing."""
+
+    metric: str
+    table: ScoreTable | None
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that `page.write_report` shows. What is not known yet stays at its default and is said to be missing."""
 
     title: str
     """The configuration's name."""
-    state: RunStatus
+    status: str
+    """running, finished, stopped or failed."""
     step: int
     """Optimizer steps done."""
     written: str
     """When this was gathered, ISO 8601 with time zone."""
-    state_note: str = ""
-    """A sentence on why it stopped, or what happens next."""
+    note: str = ""
+    """A sentence on why the run stopped, or what happens next."""
     max_steps: int | None = None
     elapsed_seconds: float | None = None
-    """Time trained, all starts together."""
-    comparison: ScoreTable | None = None
-    """The validation set before and after."""
-    comparison_missing: str = "No validation has run yet."
-    """Why there is no comparison, while there is none."""
-    retention: ScoreTable | None = None
-    """A second set, that must not get worse."""
-    warnings: Sequence[str] = ()
-    strips: Sequence[ReportStrip] = ()
-    charts: Sequence[Chart] = ()
-    datasets: Sequence[DatasetSummary] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    """As in provenance.json."""
+    """Training time, all starts together."""
+    headline: Headline | None = None
+    sections: Sequence[Section] = ()
+    """In order; a section without content is left out by whoever makes the report."""
     reload_seconds: int | None = None
-    """While running: the page loads itself anew after so many seconds. None: it does not."""
+    """While running: the page reloads itself after so many seconds. None: it does not."""
 
 
 def difference(before: Scores, after: Scores) -> float | None:
-    """J&F after minus before; None unless both are there."""
-    if before.j_and_f is None or after.j_and_f is None:
+    """The main score after minus before; None unless both are there."""
+    if before.main is None or after.main is None:
         return None
-    return after.j_and_f - before.j_and_f
+    return after.main - before.main
 
 
 def worse_warnings(table: ScoreTable, tolerance: float = 0.0, at_most: int = 10) -> list[str]:
-    """A sentence for the set if its mean J&F fell by more than `tolerance`, and one for each object whose did.
+    """A sentence if the set's main score fell by more than `tolerance`, and one for each row whose score did.
 
-    The worst come first; beyond `at_most` objects the rest are counted, not named.
+    The worst come first; beyond `at_most` rows the rest are counted, not named.
     """
     sentences = []
-    name = table.name[:1].upper() + table.name[1:]
+    name, metric, item = table.name[:1].upper() + table.name[1:], table.metrics[0], table.row_titles[1].lower()
     if table.delta is not None and table.delta < -tolerance:
-        sentences.append(f"{name}: mean J&F {_change(table.before, table.after)}")
+        sentences.append(f"{name}: mean {metric} {_change(table.before, table.after)}")
     worse = table.worse_rows(tolerance)
     for row in worse[:at_most]:
-        sentences.append(f"{name}: {row.video}, object {row.object_id}: J&F {_change(row.before, row.after)}")
+        sentences.append(f"{name}: {row.group}, {item} {row.item}: {metric} {_change(row.before, row.after)}")
     if len(worse) > at_most:
-        sentences.append(f"{name}: {len(worse) - at_most} more objects got worse; the table shows them")
+        sentences.append(f"{name}: {len(worse) - at_most} more {item}s got worse; the table shows them")
     return sentences
 
 
 def _change(before: Scores, after: Scores) -> str:
     delta = difference(before, after)
-    assert before.j_and_f is not None
-    assert after.j_and_f is not None
+    assert before.main is not None
+    assert after.main is not None
     assert delta is not None
-    return f"{before.j_and_f:.3f} → {after.j_and_f:.3f} (−{-delta:.3f})"
+    return f"{before.main:.3f} → {after.main:.3f} (−{-delta:.3f})"

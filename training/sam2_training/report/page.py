@@ -5,47 +5,47 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from sam2_training.core.files import write_text
 from sam2_training.core.text import rounded_duration
-from sam2_training.pictures.palette import hex_color
 from sam2_training.report.axes import number_text
 from sam2_training.report.charts import chart_svg, legend_svg
-from sam2_training.report.data import ReportData, ScoreRow, ScoreTable
+from sam2_training.report.data import PictureSection, Report, ReportPicture, ScoreRow, ScoreTable
 from sam2_training.report.inline_pictures import data_uris
 
 FOLDER = Path(__file__).parent
 ABSENT = "–"
 EARLIER_STARTS = "earlier_starts"
+Uri = tuple[str, int, int]
+"""Data URI, width, height."""
 MAX_ROWS = 2000
 """Rows of a table on the page, the worst changes first if there are more; the CSV holds all."""
 
 
-def write_report(path: Path, data: ReportData) -> None:
+def write_report(path: Path, report: Report) -> None:
     """Writes the report as one HTML file, whole or not at all; a reader never sees half of it. Makes the folder.
 
     The file needs no network, no script and no other file. Raises OSError when it cannot be written.
     """
-    write_text(path, render_report(data))
+    write_text(path, render_report(report))
 
 
-def render_report(data: ReportData) -> str:
-    """The report as HTML text. All texts in `data` are escaped; the page's policy also forbids scripts and network."""
-    pictures = data_uris([strip.picture for strip in data.strips])
-    strips = [(strip, picture) for strip, picture in zip(data.strips, pictures, strict=True) if picture is not None]
+def render_report(report: Report) -> str:
+    """The report as HTML text. All texts in it are escaped; the page's policy also forbids scripts and network."""
+    pictures = [
+        picture for section in report.sections if isinstance(section, PictureSection) for picture in section.pictures
+    ]
+    uris = data_uris([picture.picture for picture in pictures])
     return (
         _environment()
         .get_template("page.html")
         .render(
-            data=data,
-            strips=strips,
-            num_strips_left_out=len(data.strips) - len(strips),
+            report=report,
+            uris={id(picture): uri for picture, uri in zip(pictures, uris, strict=True) if uri is not None},
             style=Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
-            tables=[table for table in (data.comparison, data.retention) if table is not None],
         )
     )
 
@@ -67,8 +67,8 @@ def _environment() -> Environment:
         "direction": _direction,
         "percent": lambda share: f"{100 * share:.1f}%",
         "chart": chart_svg,
-        "color": hex_color,
         "shown_rows": _shown_rows,
+        "with_uris": _with_uris,
         "has_reasons": _has_reasons,
         "reason": _reason,
         "largest_change": _largest_change,
@@ -102,6 +102,11 @@ def _direction(value: float | None) -> str:
     return "better" if value > 0 else "worse"
 
 
+def _with_uris(pictures: Sequence[ReportPicture], uris: Mapping[int, Uri]) -> list[tuple[ReportPicture, Uri]]:
+    """The pictures that are inside the page's budget, each with its data URI, width and height."""
+    return [(picture, uris[id(picture)]) for picture in pictures if id(picture) in uris]
+
+
 def _shown_rows(table: ScoreTable) -> Sequence[ScoreRow]:
     if len(table.rows) <= MAX_ROWS:
         return table.rows
@@ -124,7 +129,7 @@ def _largest_change(table: ScoreTable) -> float:
     return max((abs(row.delta) for row in table.rows if row.delta is not None), default=0.0) or 1.0
 
 
-def _provenance_lines(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _provenance_lines(values: Mapping[str, object]) -> list[tuple[str, str]]:
     """(name, text) of every leaf, nested names joined by " · ", in the given order; None is said to be unknown.
 
     Earlier starts are left out: the page shows each in a table of its own.

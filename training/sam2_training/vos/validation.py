@@ -17,7 +17,7 @@ from sam2_training.vos.evaluation.clips import EvaluationClip, folder_clips, ope
 from sam2_training.vos.evaluation.measured_set import MeasuredSet, loss_batches
 from sam2_training.vos.metrics.names import PREFIXES, RETENTION, VALIDATION
 from sam2_training.vos.model.tracker import TrainableSAM2
-from sam2_training.vos.reporting.sections import comparison_lines, score_table
+from sam2_training.vos.reporting.score_tables import comparison_lines, score_table
 
 FORMER_RETENTION = "guard"
 """The retention set's folder in runs of earlier versions."""

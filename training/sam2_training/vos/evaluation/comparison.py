@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sam2_training.core.errors import ConfigError
 from sam2_training.vos.evaluation.result import EvaluationResult, Row
-from sam2_training.vos.metrics.names import SCORE_NAMES
+from sam2_training.vos.metrics.names import SCORE_NAMES, TITLES
 
 DELTA = "delta_"
 """Prefix of a metric's difference to the baseline."""
@@ -87,7 +87,7 @@ def table_lines(result: EvaluationResult, baseline: EvaluationResult | None, das
     The reason for an absent number stands at the end of its line.
     """
     columns = ["j", "f", "j_and_f", *([f"{DELTA}j_and_f"] if baseline else [])]
-    titles = ["J", "F", "J&F", "delta"][: len(columns)]
+    titles = [TITLES.get(name, "delta") for name in columns]
     rows = compared_rows(result, baseline)
     mean, numbers = result.mean(), means(result, baseline)
     last = f"mean of {mean.num_objects} object(s)"

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 SCORE_NAMES = ("j", "f", "j_and_f", "iou", "dice", "presence_accuracy")
 """The scores of an object, and their means over objects, in the order of scores.csv."""
+TITLES = {"j_and_f": "J&F", "j": "J", "f": "F"}
+"""The scores that reports show, the main one first, and their titles."""
 LOSS_NAMES = ("loss_mask", "loss_dice", "loss_iou", "loss_class")
 """The terms of the training loss."""
 

@@ -13,7 +13,7 @@ from PIL import Image
 from sam2_training.engine.task import RunSummary
 from sam2_training.pictures.strips import StripRow, comparison_strip, film_strip, spread_frames, strided_frames
 from sam2_training.pictures.video import write_overlay_gif
-from sam2_training.report.data import ReportStrip, StripPlace
+from sam2_training.report.data import ReportPicture
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.eval_mode import eval_mode, preserved_rng
@@ -26,7 +26,7 @@ from sam2_training.vos.model.tracker import TrainableSAM2
 GIF_FRAMES_PER_SECOND = 5.0
 
 
-def film_strips(config: VosConfig, videos: MeasuredSet, summary: RunSummary) -> list[ReportStrip]:
+def film_strips(config: VosConfig, videos: MeasuredSet, summary: RunSummary) -> list[ReportPicture]:
     """Film strips of the best, the median and the worst video by J&F of the weights that the table shows as after."""
     newest_step = summary.history[-1]["step"] if summary.history else 0
     after_step = newest_step if summary.best_step is None else summary.best_step
@@ -37,26 +37,26 @@ def film_strips(config: VosConfig, videos: MeasuredSet, summary: RunSummary) -> 
     scored.sort(key=lambda clip: (-(clip.mean().j_and_f or 0.0), clip.video))
     if not scored:
         return []
-    places: list[tuple[StripPlace, ClipResult]] = [("best", scored[0])]
-    places += [("median", scored[len(scored) // 2])] if len(scored) > 2 else []
-    places += [("worst", scored[-1])] if len(scored) > 1 else []
+    chosen: list[tuple[str, ClipResult]] = [("best", scored[0])]
+    chosen += [("median", scored[len(scored) // 2])] if len(scored) > 2 else []
+    chosen += [("worst", scored[-1])] if len(scored) > 1 else []
     clips = {clip.name: clip for clip in videos.clips}
     former = {clip.video: clip for clip in before.clips} if before is not None else {}
     which = BEST if videos.masks_folder(BEST).is_dir() and after_step else (NEWEST if after_step else INITIAL)
     return [
-        _strip(config, place, clips[clip.video], clip, former.get(clip.video), videos, which) for place, clip in places
+        _strip(config, label, clips[clip.video], clip, former.get(clip.video), videos, which) for label, clip in chosen
     ]
 
 
 def _strip(
     config: VosConfig,
-    place: StripPlace,
+    label: str,
     clip: EvaluationClip,
     after: ClipResult,
     before: ClipResult | None,
     videos: MeasuredSet,
     which: str,
-) -> ReportStrip:
+) -> ReportPicture:
     chosen = _chosen_frames(clip, config.visualization.max_length, config.visualization.stride)
     truth = [clip.truth(t) if clip.labeled[t].any() else None for t in chosen]
 
@@ -75,8 +75,8 @@ def _strip(
     )
     now, then = after.mean().j_and_f, before.mean().j_and_f if before is not None else None
     change = f"J&F {then:.3f} before, {now:.3f} after" if then is not None else f"J&F {now:.3f}"
-    return ReportStrip(
-        place,
+    return ReportPicture(
+        label,
         clip.name,
         change,
         picture,

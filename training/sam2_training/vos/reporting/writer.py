@@ -11,12 +11,14 @@ from sam2_training.report.data import DatasetSummary
 from sam2_training.report.page import write_report
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.measured_set import MeasuredSet
-from sam2_training.vos.reporting.pictures import write_gif
-from sam2_training.vos.reporting.sections import describe_datasets, report_data
+from sam2_training.vos.metrics.names import VALIDATION
+from sam2_training.vos.reporting.data_summary import describe_datasets
+from sam2_training.vos.reporting.pictures import film_strips, write_gif
+from sam2_training.vos.reporting.sections import run_report
 
 
 class ReportWriter:
-    """Knows what a run trains on and what it is measured on; the rest comes with each report."""
+    """Writes a run's report again and again; keeps what does not change between reports."""
 
     def __init__(
         self,
@@ -26,7 +28,7 @@ class ReportWriter:
         training_index: VideoIndex | None,
         sets: Mapping[str, MeasuredSet],
     ) -> None:
-        """name: the recipe's, for the title. sets: {"validation": ..., "retention": ...}, as far as there are any."""
+        """name: the recipe's, for the title. sets: {"validation": ..., "retention": ...}, if there are any."""
         self.config, self.name, self.log_dir = config, name, log_dir
         self.training_index, self.sets = training_index, sets
         self._datasets: list[DatasetSummary] | None = None
@@ -35,12 +37,13 @@ class ReportWriter:
         """Writes report.html; its film strips also go into other logs."""
         if self._datasets is None:
             self._datasets = describe_datasets(self.training_index, self.sets)
-        data = report_data(self.name, self.config, self.sets, self._datasets, summary)
+        pictured = self.config.visualization.enabled and VALIDATION in self.sets
+        strips = film_strips(self.config, self.sets[VALIDATION], summary) if pictured else []
         path = self.log_dir / "report.html"
-        write_report(path, data)
+        write_report(path, run_report(self.name, self.config, self.sets, self._datasets, strips, summary))
         if self._gif_due(summary):
-            write_gif(self.config, self.sets["validation"], summary, self.log_dir / "visualization")
-        return WrittenReport(path, {f"validation/{strip.place}": strip.picture for strip in data.strips})
+            write_gif(self.config, self.sets[VALIDATION], summary, self.log_dir / "visualization")
+        return WrittenReport(path, {f"{VALIDATION}/{strip.label}": strip.picture for strip in strips})
 
     def _gif_due(self, summary: RunSummary) -> bool:
         """Whether this is the first report after visualization.val_first_batch_every_n_epochs more epochs."""

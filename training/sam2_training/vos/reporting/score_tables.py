@@ -1,0 +1,95 @@
+"""Scores before and after, for the report and for the terminal."""
+
+from __future__ import annotations
+
+from sam2_training.core.text import count
+from sam2_training.engine.task import RunSummary
+from sam2_training.pictures.palette import hex_color
+from sam2_training.report.data import ScoreRow, Scores, ScoreTable
+from sam2_training.vos.evaluation.measured_set import MeasuredSet
+from sam2_training.vos.evaluation.result import EvaluationResult
+from sam2_training.vos.metrics.names import TITLES
+from sam2_training.vos.metrics.scores import MeanScore, ObjectScore
+
+SHOWN_ROWS = 12
+"""Objects that the terminal's table lists; the report and the CSV have all."""
+
+
+def score_table(name: str, videos: MeasuredSet, summary: RunSummary) -> ScoreTable | None:
+    """Scores of a set with the starting and the best weights; None if the set has not been measured yet."""
+    if not summary.history:
+        return None
+    last_step = int(summary.history[-1]["step"])
+    after_step = summary.best_step if summary.best_step is not None else last_step
+    before, after = videos.result_of(0), videos.result_of(after_step)
+    if after is None:
+        return None
+    rows = []
+    known = {clip.video: clip for clip in before.clips} if before is not None else {}
+    for clip in after.clips:
+        former = {score.object_id: score for score in known[clip.video].objects} if clip.video in known else {}
+        rows += [
+            ScoreRow(
+                clip.video,
+                str(score.object_id),
+                _scores(former.get(score.object_id)),
+                _scores(score),
+                hex_color(score.object_id),
+            )
+            for score in clip.objects
+        ]
+    return ScoreTable(
+        name=f"{name} set",
+        metrics=tuple(TITLES.values()),
+        rows=rows,
+        before=_mean(before.mean()) if before is not None else Scores(reason="the starting weights were not measured"),
+        after=_mean(after.mean()),
+        protocol=_protocol(after, len(rows)),
+        before_name="starting weights",
+        after_name=f"{'best' if summary.best_step is not None else 'newest'}, step {after_step:,}",
+    )
+
+
+def comparison_lines(table: ScoreTable) -> list[str]:
+    """A table for the terminal: video, object, J&F before and after; the first rows and the mean."""
+    width = max([len(row.group) for row in table.rows] + [len("mean of all objects")]) + 2
+    lines = [f"# {table.name}: J&F of the {table.before_name} and of the {table.after_name}"]
+    for row in table.rows[:SHOWN_ROWS]:
+        label = f"{row.group:<{width}}{row.item:>5}"
+        lines.append(f"{label}  {_number(row.before)}  {_number(row.after)}  {_delta(row.delta)}")
+    if len(table.rows) > SHOWN_ROWS:
+        lines.append(f"... and {len(table.rows) - SHOWN_ROWS} more objects, in the report")
+    label = f"{'mean of all objects':<{width}}{'':>5}"
+    return [*lines, f"{label}  {_number(table.before)}  {_number(table.after)}  {_delta(table.delta)}"]
+
+
+def _number(scores: Scores) -> str:
+    return f"{'–':>6}" if scores.main is None else f"{scores.main:6.3f}"
+
+
+def _delta(delta: float | None) -> str:
+    return f"{'–':>7}" if delta is None else f"{delta:+7.3f}"
+
+
+def _scores(score: ObjectScore | None) -> Scores:
+    if score is None:
+        return Scores(reason="not measured")
+    return Scores(_values(score), score.reason or "" if score.j is None else "")
+
+
+def _values(scores: ObjectScore | MeanScore) -> list[float | None]:
+    return [getattr(scores, name) for name in TITLES]
+
+
+def _mean(mean: MeanScore) -> Scores:
+    reason = "" if mean.j_and_f is not None else "no object has a score"
+    return Scores(_values(mean), reason)
+
+
+def _protocol(result: EvaluationResult, num_objects: int) -> str:
+    protocol = {
+        "davis": "DAVIS protocol: an object's first frame and the video's last do not count",
+        "sav": "SA-V protocol: an object's first frame does not count",
+    }[result.protocol]
+    counts = f"{count(len(result.clips), 'video')}, {count(num_objects, 'object')}"
+    return f"{counts}, prompt: {result.prompt}. {protocol}; mean over objects."
