@@ -64,9 +64,9 @@ def load_config(name: str, overrides: Sequence[str] = (), wanted: type[RunConfig
     found: list[str] = []
     config: RunConfig = parse_section(config_class, values.nested, "", found, [*keys, *aliases])
     across_sections = [] if found else config.problems()
-    found = [*values.problems, *found, *value_problems(config), *config.metric_problems(), *across_sections]
-    if found:
-        raise ConfigError(list(dict.fromkeys(in_written_words(problem, values.written) for problem in found)))
+    found = [*found, *value_problems(config), *config.metric_problems(), *across_sections]
+    if problems := values.problems + [in_written_words(problem, values.written) for problem in found]:
+        raise ConfigError(list(dict.fromkeys(problems)))
     return LoadedConfig(config, run_name(file_path), recipe.to_yaml(), values.written)
 
 

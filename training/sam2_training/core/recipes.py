@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sam2_training.core.aliases import Aliases, alias_sections, canonical, names_of
 from sam2_training.core.errors import ConfigError
@@ -77,11 +77,12 @@ def resolve(recipe: Recipe, aliases: Aliases, keys: Collection[str]) -> Values:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        raw: Any = OmegaConf.to_container(recipe.config, resolve=False)
+        raw, dotted = _without_dotted(cast(dict[str, Any], OmegaConf.to_container(recipe.config)))
         winners, problems = _unify(recipe, raw, aliases)
         resolved: Any = OmegaConf.to_container(recipe.config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise _refused(recipe.file_name, error) from error
+    problems += [f"unknown key {key!r}: in a file, write sections with keys, not dots" for key in dotted]
     values = _leaves(raw, resolved)
     nested: dict[str, Any] = {}
     former_sections = alias_sections(aliases, keys)
@@ -133,6 +134,21 @@ def _keys_written(override: str) -> Iterator[str]:
     if not parsed.is_delete() and not (CONFIG_ROOT / parsed.key_or_group).is_dir():
         value = parsed.value()
         yield from flatten({parsed.key_or_group: value} if value != {} else {})
+
+
+def _without_dotted(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The values, without keys that have a dot in them, and these keys."""
+    kept: dict[str, Any] = {}
+    dotted: list[str] = []
+    for key, value in raw.items():
+        if "." in str(key):
+            dotted.append(str(key))
+        elif isinstance(value, dict):
+            kept[key], inside = _without_dotted(value)
+            dotted += inside
+        else:
+            kept[key] = value
+    return kept, dotted
 
 
 def _leaves(raw: dict[str, Any], resolved: dict[str, Any], path: str = "") -> dict[str, Any]:
