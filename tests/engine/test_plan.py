@@ -1,15 +1,17 @@
-"""Promises R3, R5 and R9 of the sample order: nothing twice, nothing lost, whatever the step or the world size."""
+"""The plan of a run: promises R3, R5 and R9 of the sample order, and after which steps something happens."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sam2_training.core.errors import ConfigError
-from sam2_training.engine.plan import Order
+from sam2_training.engine.config import CheckpointConfig, RunConfig, TrainerConfig
+from sam2_training.engine.plan import Order, RunPlan
 from sam2_training.engine.task import SampleKey
 
 
@@ -101,3 +103,36 @@ def test_a_million_samples_cost_little(check_delay: Callable[[str, float, float]
     for step in [*range(1000), *range(order.steps_per_epoch - 2, order.steps_per_epoch + 2)]:
         order.keys(step, 0)
     check_delay("1,000 steps of a million samples (CPU)", time.process_time() - start_s, 2)
+
+
+def plan(start_step: int = 0, picture_interval: int = 0, **sections: Any) -> RunPlan:
+    """Epochs of 10 steps; one of RunConfig's sections as keyword."""
+
+    class Config(RunConfig):
+        @property
+        def picture_interval(self) -> int:
+            return picture_interval
+
+    return RunPlan(Config(**sections), Order(0, 10, 1, 1), start_step)
+
+
+def test_losses_are_shown_after_the_first_step_of_a_start_at_multiples_and_after_the_last() -> None:
+    made = plan(12, trainer=TrainerConfig(log_every_n_steps=10, max_steps=35))
+    assert [step for step in range(13, 36) if made.logs_at(step)] == [13, 20, 30, 35]
+
+
+def test_the_state_is_saved_by_steps_at_epoch_ends_and_at_the_end() -> None:
+    trainer = TrainerConfig(max_steps=25)
+    assert [s for s in range(1, 26) if plan(trainer=trainer).saves_at(s)] == [10, 20, 25]
+    by_steps = plan(trainer=trainer, checkpoint=CheckpointConfig(every_n_steps=8))
+    assert [s for s in range(1, 26) if by_steps.saves_at(s)] == [8, 10, 16, 20, 24, 25]
+
+
+def test_pictures_come_only_where_an_interval_asks_for_them() -> None:
+    assert not any(plan().pictures_at(step) for step in range(1, 30))
+    assert [step for step in range(1, 10) if plan(picture_interval=4).pictures_at(step)] == [4, 8]
+
+
+def test_a_run_that_only_validates_has_no_steps_left() -> None:
+    assert plan(7, trainer=TrainerConfig(limit_train_batches=0)).total_steps == 7
+    assert plan(7).total_steps == 10 * RunConfig().trainer.max_epochs

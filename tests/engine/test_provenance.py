@@ -14,7 +14,7 @@ from sam2_training.engine.provenance import git_state, provenance, write_provena
 
 
 def values() -> dict:
-    return provenance("c" * 64, "d" * 64, 123, Ranks())
+    return provenance("c" * 64, "d" * 64, 123, Ranks(), ("sam2",))
 
 
 def test_r24_says_what_made_the_result(monkeypatch):

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from sam2_training.core import progress
 from sam2_training.core.ranks import Ranks
-from sam2_training.engine import validation
 from sam2_training.engine.config import RunConfig, TrainerConfig
-from sam2_training.engine.plan import Order
+from sam2_training.engine.plan import Order, RunPlan
 from sam2_training.engine.precision import Precision
 from sam2_training.engine.preemption import StopRequest
 from sam2_training.engine.validation import Validator
+from torch import nn
 
 
-def validator(folder: Path, total_steps: int = 40, per_epoch: int = 10, **trainer: Any) -> Validator:
-    config = replace(RunConfig(), trainer=TrainerConfig(**trainer))
+def plan(total_steps: int = 40, per_epoch: int = 10, **trainer: Any) -> RunPlan:
     order = Order(seed=1, num_samples=per_epoch, global_batch=1, world_size=1)
-    nothing: Any = None  # `due` asks the order and the configuration only
-    return Validator(nothing, config, order, total_steps, Precision("32", torch.device("cpu")), Ranks(), folder)
+    return RunPlan(RunConfig(trainer=TrainerConfig(max_steps=total_steps, **trainer)), order)
 
 
-def due_steps(made: Validator) -> list[int]:
-    return [step for step in range(made.total_steps + 1) if made.due(step)]
+def validator(folder: Path, **trainer: Any) -> Validator[nn.Module]:
+    nothing: Any = None  # whether one is pending depends on the plan and the history only
+    return Validator(nothing, plan(**trainer), Precision("32", torch.device("cpu")), Ranks(), folder)
 
 
 @pytest.mark.parametrize(
@@ -43,9 +42,10 @@ def due_steps(made: Validator) -> list[int]:
     ids=str,
 )
 def test_it_validates_at_fractions_of_an_epoch_or_every_so_many_steps(
-    tmp_path: Path, trainer: dict[str, Any], expected: list[int]
+    trainer: dict[str, Any], expected: list[int]
 ) -> None:
-    assert due_steps(validator(tmp_path, **trainer)) == expected
+    made = plan(**trainer)
+    assert [step for step in range(made.total_steps + 1) if made.validates_at(step)] == expected
 
 
 def test_a_validation_is_pending_until_its_numbers_are_there(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_long_validation_says_how_far_it_is(tmp_path: Path, monkeypatch: pytes
     made.run(torch.nn.Linear(1, 1), 0, watched, StopRequest())  # type: ignore[arg-type]
     assert watched.said == []  # nothing to say within ten seconds
     assert watched.lives == 9
-    monkeypatch.setattr(validation, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     made.run(torch.nn.Linear(1, 1), 0, watched, StopRequest())  # type: ignore[arg-type]
     assert [line.split(" frames")[0] for line in watched.said[::4]] == [
         "validating after step 0: 1 of 8",

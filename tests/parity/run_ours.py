@@ -12,14 +12,27 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "training"), str(HERE)]
 
 import cases  # noqa: E402
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from sam2_training.engine.task import StepContext  # noqa: E402
 from sam2_training.vos.batch import BatchInfo, VideoBatch  # noqa: E402
 from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
-from sam2_training.vos.losses import clip_loss  # noqa: E402
 from sam2_training.vos.model import tracker  # noqa: E402
 from sam2_training.vos.model.build import build_network  # noqa: E402
+from sam2_training.vos.model.step import ClipStep  # noqa: E402
 from sam2_training.vos.model.weights import load_weights  # noqa: E402
 from sam2_training.vos.sam2.points import Points  # noqa: E402
+
+
+class StocksChoices(StepContext):
+    """A place in the run whose random choices are those that stock drew for a case."""
+
+    def __init__(self, case: cases.Case) -> None:
+        super().__init__(seed=0, step=0, micro_batch=0, rank=0)
+        object.__setattr__(self, "case", case)
+
+    def shared_rng(self, stream: str) -> np.random.Generator:
+        return cases.structure_rng(self.case)  # type: ignore[attr-defined]
 
 
 def make_batch(case: cases.Case) -> VideoBatch:
@@ -60,9 +73,9 @@ def run_case(case: cases.Case, folder: Path, recorded: list[tuple[torch.Tensor, 
     load_weights(model, str(folder / "weights.pt"))
     cases.silence_dropout(model)
     cases.set_presence(model, case)
-    model.train()
+    step = ClipStep(model, LossConfig()).train()
     batch = make_batch(case)
-    losses = clip_loss(model(batch, cases.structure_rng(case)), batch, LossConfig(), float(batch.num_objects))
+    losses = step(batch, float(batch.num_objects), StocksChoices(case))
     losses["total"].backward()
     return {**cases.summary(losses, model), "clicks": clicks}
 

@@ -10,16 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sam2_training.core.columns import ColumnKind
 from sam2_training.core.errors import DataError
 from sam2_training.core.ranks import Ranks
-from sam2_training.engine.config import TrainerConfig
+from sam2_training.engine.config import RunConfig, TrainerConfig
 from sam2_training.engine.logging.console import banner_text, memory_text
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.logging.table import MetricsTable, read_metrics
+from sam2_training.engine.plan import Order, RunPlan
 from torch import Tensor
 
 TOTAL, PER_EPOCH = 24, 10
-CONFIG = TrainerConfig(log_every_n_steps=5)
+CONFIG = RunConfig(trainer=TrainerConfig(log_every_n_steps=5, max_steps=TOTAL))
+ORDER = Order(seed=0, num_samples=PER_EPOCH, global_batch=1, world_size=1)
+COLUMNS: dict[str, ColumnKind] = {"loss_mask": "loss", "loss_dice": "loss"}
 EXACT = ["step", "epoch", "total", "loss_mask", "loss_dice", "grad_norm", "lr", "clips"]
 
 
@@ -37,7 +41,8 @@ def losses_of(step: int) -> dict[str, Tensor]:
 
 def run(folder: Path, first: int, last: int, stream: io.StringIO | None = None, ranks: Ranks | None = None) -> RunLog:
     """Logs the steps after `first` up to `last`, and stops there as a killed process does."""
-    log = RunLog(folder, ranks or Ranks(), CONFIG, TOTAL, PER_EPOCH, first, stream or io.StringIO())
+    plan = RunPlan(CONFIG, ORDER, first)
+    log = RunLog(folder, ranks or Ranks(), plan, "clips", COLUMNS, stream or io.StringIO())
     for step in range(first + 1, last + 1):
         log.step(step, losses_of(step), torch.tensor(1 / step), 1e-5 / step, 2, 0.001)
     return log
@@ -82,9 +87,8 @@ def test_a_run_that_starts_over_does_not_keep_an_older_curve(tmp_path):
 
 
 def test_a_curve_with_other_columns_is_set_aside_not_mixed(tmp_path):
-    table = MetricsTable(tmp_path / "metrics.csv", 0)
-    table.append([{"step": "1", "a": "0.5"}])
-    MetricsTable(tmp_path / "metrics.csv", 1).append([{"step": "2", "b": "0.25"}])
+    MetricsTable(tmp_path / "metrics.csv", 0, {"a": "loss"}).log(1, {"a": 0.5})
+    MetricsTable(tmp_path / "metrics.csv", 1, {"b": "loss"}).log(2, {"b": 0.25})
     assert (tmp_path / "metrics.csv").read_text() == "step,b\n2,0.25\n"
     assert (tmp_path / "metrics_until_step_1.csv").read_text() == "step,a\n1,0.5\n"
 

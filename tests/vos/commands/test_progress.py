@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from sam2_training.vos.commands import progress
+from sam2_training.core import progress
 from sam2_training.vos.commands.progress import Progress
 
 

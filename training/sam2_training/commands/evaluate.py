@@ -90,6 +90,7 @@ def evaluate(asked: _Asked) -> int:
         write_results,
     )
     from sam2_training.vos.evaluation.evaluation_set import open_evaluation_set
+    from sam2_training.vos.task import PACKAGES
 
     arguments, config, output = asked.arguments, asked.loaded.config, asked.output
     ranks = ranks_from_environment(config.trainer.accelerator)
@@ -120,7 +121,7 @@ def evaluate(asked: _Asked) -> int:
         )
         evaluated = run_evaluation(request)
         numbers = evaluated.means()
-        made_by = provenance(fingerprint(config), videos.fingerprint, config.seed, ranks)
+        made_by = provenance(fingerprint(config), videos.fingerprint, config.seed, ranks, PACKAGES)
         ranks.on_main(lambda: write_results(request, evaluated, asked.requirements, made_by))
         print("\n".join(report_lines(evaluated, sys.stdout.encoding)), file=out)
         print(f"{output}/  scores.csv  scores.json  masks/", file=out)

@@ -58,6 +58,7 @@ class StepLoader(Generic[BatchT]):
         self.prefetch = prefetch
         self.wait_seconds = 0.0
         """Time spent waiting for batches since this loader was made, seconds."""
+        self._wait_seconds_taken = 0.0
         self._stream: _Stream[BatchT] | None = None
 
     def from_step(self, step: int, last_step: int) -> Iterator[list[BatchT]]:
@@ -81,6 +82,11 @@ class StepLoader(Generic[BatchT]):
                 del batches
         finally:
             stream.close()
+
+    def take_wait_seconds(self) -> float:
+        """Time spent waiting for batches since the last call, seconds."""
+        before, self._wait_seconds_taken = self._wait_seconds_taken, self.wait_seconds
+        return self.wait_seconds - before
 
     def close(self) -> None:
         """Ends all workers, within seconds even if one is stuck; they ignore stop signals, so that takes a kill."""

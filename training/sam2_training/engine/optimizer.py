@@ -121,6 +121,21 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]
     optimizer.load_state_dict({"state": by_position, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
+class OptimizerState:
+    """An optimizer's state by parameter name, to be saved and restored."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `optimizer_state`."""
+        return optimizer_state(self.optimizer)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `load_optimizer_state`."""
+        load_optimizer_state(self.optimizer, state)
+
+
 def describe_groups(optimizer: torch.optim.Optimizer) -> list[str]:
     """Lines for the start banner: the class, then size, rates and weight decay of the parts of the network.
 

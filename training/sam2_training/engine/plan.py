@@ -1,4 +1,4 @@
-"""Which sample stands at which place of a run: a pure function of seed and step, so that resuming is an offset."""
+"""The plan of a run: which samples each step takes, and after which steps something happens; pure functions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from sam2_training.core.cadence import due
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.rng import rng_for
+from sam2_training.engine.config import RunConfig
 from sam2_training.engine.task import SampleKey
 
 
@@ -89,6 +91,57 @@ class Order:
         rest = self.num_samples % self.global_batch
         first = self.first_world_size or self.world_size
         return rest // first * first
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What happens after which optimizer step of a run, from its first to its last. Pure; steps count from 1."""
+
+    config: RunConfig
+    order: Order
+    start_step: int = 0
+    """Steps done before this start."""
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        trainer = self.config.trainer
+        if trainer.limit_train_batches == 0:
+            return self.start_step  # validate only
+        return trainer.max_steps or self.config.trainer.max_epochs * self.order.steps_per_epoch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one epoch."""
+        return self.order.steps_per_epoch
+
+    def logs_at(self, step: int) -> bool:
+        """Whether the losses are read from the device and shown."""
+        every = self.config.trainer.log_every_n_steps
+        return due(step, every, first=self.start_step + 1, last=self.total_steps)
+
+    def saves_at(self, step: int) -> bool:
+        """Whether the state is saved, besides by time and before validations."""
+        every_n_epochs = self.config.checkpoint.every_n_epochs
+        return due(step, every_n_epochs * self.steps_per_epoch, last=self.total_steps) or due(
+            step, self.config.checkpoint.every_n_steps
+        )
+
+    def validates_at(self, step: int) -> bool:
+        """Whether the network is measured, if there is a validation set; step 0: with its initial weights."""
+        trainer = self.config.trainer
+        if step == 0:
+            return trainer.validate_initial_weights
+        if isinstance(trainer.val_check_interval, int):
+            return due(step, trainer.val_check_interval, last=self.total_steps)
+        epoch, steps_before = self.order.epoch_of(step - 1)
+        interval = max(1, int(self.steps_per_epoch * trainer.val_check_interval))
+        in_epoch = due(epoch + 1, trainer.check_val_every_n_epoch) and due(steps_before + 1, interval)
+        return in_epoch or step == self.total_steps
+
+    def pictures_at(self, step: int) -> bool:
+        """Whether a picture of a training sample is made."""
+        return due(step, self.config.picture_interval)
 
 
 @lru_cache(maxsize=2)  # prefetching looks into the next epoch while the current one is still in use

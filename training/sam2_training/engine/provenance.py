@@ -8,6 +8,7 @@ import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from importlib.util import find_spec
@@ -22,17 +23,20 @@ from sam2_training.core.files import sha256_of, write_text
 from sam2_training.core.places import PROJECT
 from sam2_training.core.ranks import Ranks
 
-PACKAGES = ("torch", "torchvision", "sam2", "numpy", "opencv-python-headless", "tensordict", "hydra-core", "fvcore")
-"""Distributions whose version can change a result."""
+PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "tensordict", "hydra-core", "fvcore")
+"""Distributions whose version can change a result, whatever is trained."""
 
 IMAGE_VARIABLES = "SAM2_IMAGE_"
 """Prefix of the environment variables by which a container says what it is, such as SAM2_IMAGE_DIGEST."""
 
 
-def provenance(config_fingerprint: str, data_fingerprint: str, seed: int, ranks: Ranks) -> dict[str, Any]:
+def provenance(
+    config_fingerprint: str, data_fingerprint: str, seed: int, ranks: Ranks, packages: Sequence[str]
+) -> dict[str, Any]:
     """What makes this start of a run, plain JSON types; None for what cannot be known here, such as git in an image.
 
-    The fingerprints are SHA-256 (hex). Asks only this process and this machine; no other rank is waited for.
+    The fingerprints are SHA-256 (hex). packages: what the task uses besides `PACKAGES`. Asks only this process and this
+    machine; no other rank is waited for.
     """
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -42,10 +46,10 @@ def provenance(config_fingerprint: str, data_fingerprint: str, seed: int, ranks:
         "data_sha256": data_fingerprint,
         "seed": seed,
         "git": git_state(PROJECT) or code_state_from_launcher(),
-        "sam2_folder": _sam2_folder(),
+        **{f"{name}_folder": _folder_of(name) for name in packages},
         "lock_sha256": _file_sha256(PROJECT / "requirements.lock"),
         "image": {key: value for key, value in sorted(os.environ.items()) if key.startswith(IMAGE_VARIABLES)},
-        "versions": _versions(),
+        "versions": _versions(packages),
         "machine": {
             "host": socket.gethostname(),
             "platform": platform.platform(),
@@ -112,9 +116,9 @@ def _starts(text: str) -> list[dict[str, Any]]:
     return [*before, older]
 
 
-def _versions() -> dict[str, str | None]:
+def _versions(packages: Sequence[str]) -> dict[str, str | None]:
     versions: dict[str, str | None] = {"sam2-training": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *packages):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -125,9 +129,9 @@ def _versions() -> dict[str, str | None]:
     return versions
 
 
-def _sam2_folder() -> str | None:
-    """Where the package sam2 is taken from: a source tree may stand before the installed one."""
-    spec = find_spec("sam2")
+def _folder_of(package: str) -> str | None:
+    """Where a package is imported from: a source tree may stand before the installed one."""
+    spec = find_spec(package)
     places = spec.submodule_search_locations if spec is not None else None
     return str(next(iter(places))) if places else None
 

@@ -9,7 +9,8 @@ from typing import Generic
 from sam2_training.core.errors import RunStatus
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine.logging.run_log import RunLog
-from sam2_training.engine.logging.table import ENGINE_COLUMNS, metric_rows
+from sam2_training.engine.logging.table import metric_rows, run_columns, samples_column
+from sam2_training.engine.plan import RunPlan
 from sam2_training.engine.task import BatchT, ModelT, RunSummary, Task
 from sam2_training.engine.validation import Validator
 
@@ -21,16 +22,13 @@ class Reporter(Generic[BatchT, ModelT]):
         self,
         task: Task[BatchT, ModelT],
         validator: Validator[ModelT] | None,
-        max_steps: int,
-        steps_per_epoch: int,
+        plan: RunPlan,
         ranks: Ranks,
         log_dir: Path,
     ) -> None:
-        self.task, self.validator = task, validator
-        self.max_steps, self.steps_per_epoch = max_steps, steps_per_epoch
-        self.ranks, self.log_dir = ranks, log_dir
+        self.task, self.validator, self.plan, self.ranks, self.log_dir = task, validator, plan, ranks, log_dir
+        self._columns = run_columns(samples_column(task.sample_noun), task.columns())
         self._path: Path | None = None
-        self._columns = {**ENGINE_COLUMNS, f"{task.sample_noun}s": "count", **task.columns()}
 
     def write(self, log: RunLog, status: RunStatus, step: int, note: str = "") -> None:
         """Writes the report, and while the run goes on its pictures into the log. A full disk is logged, no more."""
@@ -59,8 +57,8 @@ class Reporter(Generic[BatchT, ModelT]):
             status=status,
             note=note,
             step=step,
-            max_steps=self.max_steps,
-            steps_per_epoch=self.steps_per_epoch,
+            max_steps=self.plan.total_steps,
+            steps_per_epoch=self.plan.steps_per_epoch,
             history=self.validator.finite_history() if self.validator is not None else [],
             metrics=metric_rows(self.log_dir),
             best_step=self.validator.best_step if self.validator is not None else None,

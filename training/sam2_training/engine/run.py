@@ -13,17 +13,19 @@ from typing import TypeVar
 import psutil
 import torch
 
-from sam2_training.core.errors import ConfigError, HangError, TrainingError
+from sam2_training.core.errors import EXIT_PREEMPTED, ConfigError, HangError, TrainingError
 from sam2_training.core.ranks import Ranks, process_group, ranks_from_environment
 from sam2_training.core.schema import fingerprint
+from sam2_training.engine.checkpoint.store import newest_checkpoint
 from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.engine.logging.run_log import RunLog
+from sam2_training.engine.logging.table import samples_column
 from sam2_training.engine.optimizer import describe_groups
 from sam2_training.engine.preemption import StopRequest
 from sam2_training.engine.processes import STATUS, die_with_parent, is_torchrun_worker, write_status
 from sam2_training.engine.provenance import provenance, write_provenance
 from sam2_training.engine.task import BatchT, ModelT, Task
-from sam2_training.engine.trainer import RunResult, Trainer, end_summary
+from sam2_training.engine.trainer import RunResult, Trainer
 
 ConfigT = TypeVar("ConfigT", bound=RunConfig)
 TaskFactory = Callable[[ConfigT, Ranks, Path, str], Task[BatchT, ModelT]]
@@ -120,14 +122,8 @@ def _train(loaded: LoadedConfig[ConfigT], open_task: TaskFactory[ConfigT, BatchT
             except TrainingError as error:
                 trainer.close_failed(error, log)
                 raise
-            checkpoint_path = str(loaded.log_dir / "checkpoints" / "checkpoint.pt")
-            log.end_banner(
-                [
-                    *end_summary(task, result, checkpoint_path),
-                    f"memory      {_resident_text()}",
-                    *trainer.close(result, log),
-                ]
-            )
+            lines = trainer.close(result, log)
+            log.end_banner([*_end_summary(loaded, task, result), f"memory      {_resident_text()}", *lines])
         # Whoever is faster waits, so that no rank takes the connection from under another one.
         ranks.barrier()
     return result
@@ -136,18 +132,12 @@ def _train(loaded: LoadedConfig[ConfigT], open_task: TaskFactory[ConfigT, BatchT
 def _open_log(loaded: LoadedConfig[ConfigT], task: Task[BatchT, ModelT], trainer: Trainer[BatchT, ModelT]) -> RunLog:
     """The run's log, with the configuration and the provenance written beside it."""
     config, ranks, folder = loaded.config, trainer.ranks, loaded.log_dir
-    log = RunLog(
-        folder,
-        ranks,
-        config.trainer,
-        total_steps=trainer.total_steps,
-        steps_per_epoch=trainer.order.steps_per_epoch,
-        start_step=trainer.state.step,
-    )
+    log = RunLog(folder, ranks, trainer.plan, samples_column(task.sample_noun), task.columns())
     log.write_once(folder / "config.yaml", loaded.composed_yaml)
     log.write_once(folder / "config_resolved.yaml", loaded.resolved_yaml())
-    made_by = provenance(fingerprint(config), task.data_fingerprint(), config.seed, ranks)
-    ranks.on_main(lambda: write_provenance(folder / "provenance.json", made_by))
+    made_by = provenance(fingerprint(config), task.data_fingerprint(), config.seed, ranks, task.packages)
+    if ranks.is_main:
+        write_provenance(folder / "provenance.json", made_by)
     return log
 
 
@@ -168,11 +158,23 @@ def _start_summary(
     yield "# optimizer"
     yield from describe_groups(trainer.optimizer)
     yield (
-        f"{trainer.total_steps} steps ({trainer.order.steps_per_epoch} per epoch), batch {trainer.state.global_batch} "
-        f"({config.loader.batch_size} per device at once)"
+        f"{trainer.plan.total_steps} steps ({trainer.plan.steps_per_epoch} per epoch), "
+        f"batch {trainer.state.global_batch} ({config.loader.batch_size} per device at once)"
     )
     yield "# where things go"
     yield f"{loaded.log_dir}/  checkpoints/  metrics.csv  tensorboard/  logs/  config_resolved.yaml"
+
+
+def _end_summary(loaded: LoadedConfig[ConfigT], task: Task[BatchT, ModelT], result: RunResult) -> Iterator[str]:
+    """The lines of the end banner."""
+    if result.exit_code == EXIT_PREEMPTED:
+        yield f"Stopped on request after step {result.step}; everything is saved. The same command continues."
+    else:
+        yield f"Finished after step {result.step}{': ' + result.reason if result.reason else ''}."
+    checkpoint_path = str(newest_checkpoint(loaded.log_dir))
+    yield f"checkpoint  {checkpoint_path}"
+    yield "Load it with:"
+    yield from (f"  {line}" for line in task.usage_snippet(checkpoint_path))
 
 
 def _cores() -> int:

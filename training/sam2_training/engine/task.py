@@ -208,6 +208,11 @@ class Task(Protocol[BatchT, ModelT]):
         """What a sample is called; its plural names the column of metrics.csv that counts samples."""
         ...
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Installed packages, besides the engine's, whose version can change a result; kept in provenance.json."""
+        ...
+
     def columns(self) -> Mapping[str, ColumnKind]:
         """What the values mean that the step module and the validation return, by name."""
         ...

@@ -1,26 +1,23 @@
-"""Validations of a run: when they are due, what follows from their numbers, and a state that survives a resume."""
+"""Validations of a run: what follows from their numbers, and a state that survives a resume."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic
 
 from sam2_training.core.errors import EXIT_PREEMPTED, TrainingError
+from sam2_training.core.progress import Pace
 from sam2_training.core.ranks import Ranks
-from sam2_training.core.text import duration
 from sam2_training.engine.checkpoint.best import BestWeights
-from sam2_training.engine.config import RunConfig
+from sam2_training.engine.checkpoint.store import checkpoint_folder
 from sam2_training.engine.early_stopping import EarlyStopping
 from sam2_training.engine.logging.run_log import RunLog
-from sam2_training.engine.plan import Order
+from sam2_training.engine.plan import RunPlan
 from sam2_training.engine.precision import Precision
 from sam2_training.engine.preemption import StopRequest
 from sam2_training.engine.task import ModelT, Validation
-
-SECONDS_BETWEEN_LINES = 10.0
 
 
 class StopInValidation(TrainingError):
@@ -30,7 +27,7 @@ class StopInValidation(TrainingError):
 
 
 class Validator(Generic[ModelT]):
-    """Measures a network on the validation set at the right steps; keeps the best weights; says when to stop early.
+    """Measures a network on the validation set; keeps the best weights; says when to stop early.
 
     What was measured is a pure function of the weights: a validation that was interrupted is simply done again when
     the run goes on. Nothing of a validation reaches the training: the network's modes, the random number generators
@@ -40,38 +37,21 @@ class Validator(Generic[ModelT]):
     def __init__(
         self,
         validation: Validation[ModelT],
-        config: RunConfig,
-        order: Order,
-        total_steps: int,
+        plan: RunPlan,
         precision: Precision,
         ranks: Ranks,
         log_dir: Path,
     ) -> None:
-        self.validation, self.config, self.order, self.total_steps = validation, config, order, total_steps
-        self.precision, self.ranks, self.log_dir = precision, ranks, log_dir
-        self.best = BestWeights(log_dir / "checkpoints", config.checkpoint, ranks)
+        config = self.config = plan.config
+        self.validation, self.plan, self.precision, self.ranks = validation, plan, precision, ranks
+        self.best = BestWeights(checkpoint_folder(log_dir), config.checkpoint, ranks)
         self.early_stopping = EarlyStopping(config.early_stopping)
         self.history: list[dict[str, Any]] = []
         """{"step": ..., metric: value} of every validation so far, in order."""
 
-    def due(self, step: int) -> bool:
-        """Whether to validate after `step` (steps done)."""
-        trainer = self.config.trainer
-        if step == 0:
-            return trainer.validate_initial_weights
-        if step == self.total_steps:
-            return True
-        if isinstance(trainer.val_check_interval, int):
-            return step % trainer.val_check_interval == 0
-        per_epoch = self.order.steps_per_epoch
-        epoch, in_epoch = divmod(step - 1, per_epoch)
-        if (epoch + 1) % trainer.check_val_every_n_epoch:
-            return False
-        return (in_epoch + 1) % max(1, int(per_epoch * trainer.val_check_interval)) == 0
-
     def pending(self, step: int) -> bool:
         """Whether the validation of `step`, where a run starts or continues, has not been done yet."""
-        return self.due(step) and (not self.history or self.history[-1]["step"] != step)
+        return self.plan.validates_at(step) and (not self.history or self.history[-1]["step"] != step)
 
     def run(self, model: ModelT, step: int, log: RunLog, stop: StopRequest) -> None:
         """Validates the network as it is after `step`. Raises StopInValidation on all ranks when asked to stop."""
@@ -81,12 +61,12 @@ class Validator(Generic[ModelT]):
         leading = self.best.see(step, values, model) if step > 0 else []
         if step > 0:
             self.early_stopping.see(values)
-        if self._main_metric in leading:
-            self.ranks.on_main(self.validation.keep_as_best)
+        if self._main_metric in leading and self.ranks.is_main:
+            self.validation.keep_as_best()
         log.validation(step, values, leading)
 
     def sanity_check(self, model: ModelT, log: RunLog, stop: StopRequest) -> None:
-        """Evaluates a few videos before the first step, so that wrong data is found now and not in an hour."""
+        """Evaluates a few samples before the first step, so that wrong data is found now and not in an hour."""
         count = self.config.trainer.num_sanity_val_steps
         if count and not self.config.trainer.validate_initial_weights:
             self.validation.sanity_check(model, count, self.precision, self._heartbeat(0, log, stop))
@@ -124,31 +104,15 @@ class Validator(Generic[ModelT]):
         return next(iter(self.config.checkpoint.monitor), None)
 
     def _heartbeat(self, step: int, log: RunLog, stop: StopRequest) -> Callable[[], None]:
-        progress = _Progress(log, step, self.validation.num_units() // self.ranks.world_size, self.validation.unit)
+        unit, num_units = self.validation.unit, self.validation.num_units() // self.ranks.world_size
+        pace = Pace(num_units)
 
         def heartbeat() -> None:
             log.beat(step)
-            progress.advance()
+            if pace.reach(pace.done + 1):
+                reached = f"{pace.done:,} of {pace.total:,} {unit}"
+                log.message(f"validating after step {step}: {reached}, {pace.left()} left")
             if stop.requested:
                 raise StopInValidation(f"stopped during the validation of step {step}")
 
         return heartbeat
-
-
-class _Progress:
-    """Says now and then how far a validation is; nothing if it takes no longer than SECONDS_BETWEEN_LINES."""
-
-    def __init__(self, log: RunLog, step: int, num_units: int, unit: str) -> None:
-        self.log, self.step, self.num_units, self.unit = log, step, max(1, num_units), unit
-        self.done = 0
-        self.began = self.said = time.monotonic()
-
-    def advance(self) -> None:
-        self.done = min(self.done + 1, self.num_units)
-        now = time.monotonic()
-        if now - self.said < SECONDS_BETWEEN_LINES:
-            return
-        self.said = now
-        left = duration((now - self.began) / self.done * (self.num_units - self.done))
-        reached = f"{self.done:,} of {self.num_units:,} {self.unit}"
-        self.log.message(f"validating after step {self.step}: {reached}, {left} left")

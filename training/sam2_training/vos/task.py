@@ -24,6 +24,9 @@ from sam2_training.vos.reporting.pictures import training_strip
 from sam2_training.vos.reporting.writer import ReportWriter
 from sam2_training.vos.validation import VosValidation, open_validation
 
+PACKAGES = ("sam2",)
+"""What SAM 2 networks are built from."""
+
 
 class VosTask:
     """Video object segmentation with SAM 2; implements `sam2_training.engine.task.Task`.
@@ -33,6 +36,7 @@ class VosTask:
 
     title = "SAM 2.1 training"
     sample_noun = "clip"
+    packages = PACKAGES
 
     def __init__(self, config: VosConfig, ranks: Ranks, log_dir: Path, name: str = "training") -> None:
         """name: the recipe's, for the report's title."""

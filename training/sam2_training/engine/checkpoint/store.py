@@ -23,6 +23,17 @@ TRACE = re.compile(r"step_\d{8,}\.pt(\..+)?|checkpoint\.pt|last\.pt")
 NEWEST = "checkpoint.pt"
 LAST = "last.pt"
 
+
+def checkpoint_folder(log_dir: Path) -> Path:
+    """Where a run keeps its checkpoints."""
+    return log_dir / "checkpoints"
+
+
+def newest_checkpoint(log_dir: Path) -> Path:
+    """The file with the newest intact state of a run, for whoever loads the result."""
+    return checkpoint_folder(log_dir) / NEWEST
+
+
 log = logging.getLogger(__name__)
 
 

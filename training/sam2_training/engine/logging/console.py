@@ -1,10 +1,18 @@
-"""What a person sees: lines, banners, and a progress bar that stays below them on a terminal."""
+"""Console output: lines, banners, a progress bar that stays below them on a terminal, and the text about a step."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO
+
+from sam2_training.core.text import duration
+from sam2_training.engine.logging.sink import Values
+from sam2_training.engine.plan import RunPlan
+
+RECENT_STEPS = 50
+"""Steps whose mean duration the remaining time is estimated from."""
 
 
 class Console:
@@ -64,6 +72,53 @@ class Console:
             self._bar.refresh()
             self._bar.close()
         self._bar = None
+
+
+class StepLines:
+    """Shows the mean of the steps since the last line: in a line where the plan asks for one, and beside the bar."""
+
+    def __init__(self, console: Console, plan: RunPlan, samples: str, show: Callable[[str], None]) -> None:
+        """samples: the column that counts them, which is also their name. show: what prints and keeps a line."""
+        self._console, self._plan, self._samples, self._show = console, plan, samples, show
+        self._since_line: list[Values] = []
+        self._recent_seconds: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._beside_bar = ""
+
+    def log(self, step: int, values: Values) -> None:
+        """Takes note of a step, whose values are a row of metrics.csv."""
+        self._recent_seconds.append(values["step_seconds"])
+        self._since_line.append(values)
+        rows, total_steps = self._since_line, self._plan.total_steps
+        mean = {name: sum(row[name] for row in rows) / len(rows) for name in values}
+        seconds = max(mean["step_seconds"], 1e-9)
+        waiting = 100 * mean["data_wait_seconds"] / seconds
+        left = duration((total_steps - step) * sum(self._recent_seconds) / len(self._recent_seconds))
+        lr = f"lr {values['lr']:.2e}"
+        memory = memory_text(values["memory_mib"])
+        speed = f"{mean[self._samples] / seconds:.3g} {self._samples}/s  wait {waiting:.0f} %  {memory}"
+        self._beside_bar = f"loss {mean['total']:.4f}  {lr}  {speed}  ETA {left}"
+        self._console.start_bar(total_steps, step, self._beside_bar)
+        if not self._plan.logs_at(step):
+            return
+        epochs = -(-total_steps // self._plan.steps_per_epoch)
+        parts = [
+            f"step {step:>{len(str(total_steps))}}/{total_steps}  epoch {values['epoch']:.0f}/{epochs}",
+            f"loss {mean['total']:.4f}",
+            *(f"{name.removeprefix('loss_')} {mean[name]:.4f}" for name in self._terms(values)),
+            f"grad {mean['grad_norm']:.3g}  {lr}  {speed}  ETA {left}",
+        ]
+        self._show("  ".join(parts))
+        self._since_line = []
+
+    def advance(self, step: int) -> None:
+        """Moves the bar to `step`, also where its values are not known yet."""
+        self._console.advance(step, self._beside_bar)
+
+    @staticmethod
+    def _terms(values: Values) -> list[str]:
+        """The task's own values: in a row they stand between the total and the gradient norm."""
+        names = list(values)
+        return names[names.index("total") + 1 : names.index("grad_norm")]
 
 
 def banner_text(lines: Sequence[str], stream: TextIO) -> list[str]:

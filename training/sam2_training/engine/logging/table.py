@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from iopath.common.file_io import g_pathmgr
 
 from sam2_training.core.columns import ColumnKind
 from sam2_training.core.errors import DataError
+from sam2_training.engine.logging.sink import Values
 
 if TYPE_CHECKING:
     import pandas
@@ -31,15 +33,27 @@ ENGINE_COLUMNS: dict[str, ColumnKind] = {
 """The columns that every run has. The task names the others: its losses, and the number of its samples in a step."""
 
 
+def samples_column(sample_noun: str) -> str:
+    """The column that counts the samples of a step."""
+    return f"{sample_noun}s"
+
+
+def run_columns(samples: str, task_columns: Mapping[str, ColumnKind]) -> dict[str, ColumnKind]:
+    """What all values of a run mean, by name. samples: `samples_column`."""
+    return {**ENGINE_COLUMNS, samples: "count", **task_columns}
+
+
 class MetricsTable:
     """The metrics file of a run that continues after `start_step`: rows of later steps are removed at once.
 
-    Rows are text already, so that equal floats are equal in the file. A row that could not be written (disk full) is
-    kept and written with the next ones, and half a row never stays.
+    Equal floats are equal in the file. A row that could not be written (disk full) is kept and written with the next
+    ones, and half a row never stays.
     """
 
-    def __init__(self, path: Path, start_step: int) -> None:
+    def __init__(self, path: Path, start_step: int, columns: Mapping[str, ColumnKind]) -> None:
+        """columns: the kind of each value that may come, which decides how it is written."""
         self.path = path
+        self._columns = columns
         self._header = ""
         self._end = 0
         """Bytes of the file that are good: header and whole rows."""
@@ -51,10 +65,10 @@ class MetricsTable:
                 file.truncate(self._end)
         self._start_step = start_step
 
-    def append(self, rows: Sequence[Mapping[str, str]]) -> None:
-        """Adds rows, all with the same columns in the same order. Raises OSError when they cannot be written now."""
-        self._unwritten += [_csv_line(list(row.values())) for row in rows]
-        header = _csv_line(list(rows[0]))
+    def log(self, step: int, values: Values) -> None:
+        """Adds a row; the columns are those of the first row. Raises OSError when it cannot be written now."""
+        self._unwritten.append(_csv_line([str(step), *(_text(values[name], self._columns[name]) for name in values)]))
+        header = _csv_line(["step", *values])
         if header != self._header:
             self._begin(header)
         data = "".join(self._unwritten).encode()
@@ -77,7 +91,8 @@ class MetricsTable:
 def read_metrics(log_dir: Path | str) -> pandas.DataFrame:
     """The metrics of a run, one row a step, in order of steps.
 
-    Columns: step, epoch, total and the loss terms, grad_norm, lr, clips, step_seconds, data_wait_seconds, memory_mib.
+    Columns: step, epoch, total and the task's loss terms, grad_norm, lr, the number of samples under the task's name
+    for them, step_seconds, data_wait_seconds, memory_mib.
     Losses and grad_norm are float32 values: `.astype("float32")` gives them back bit for bit. Can be called while the
     run goes on. Raises DataError if the folder holds no metrics.
     """
@@ -115,6 +130,19 @@ def _good_part(content: bytes, last_step: int) -> tuple[str, int]:
             break
         end += len(line)
     return lines[0].decode(), end
+
+
+def _text(value: float, kind: ColumnKind) -> str:
+    """A value as it stands in the file: losses as the shortest text that reads back as the same float32."""
+    match kind:
+        case "loss" | "score" | "gradient":
+            return str(np.float32(value))
+        case "rate":
+            return repr(value)
+        case "time":
+            return f"{value:.6f}"
+        case _:
+            return f"{value:.0f}"
 
 
 def _number(text: str) -> int | float:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from types import TracebackType
 from typing import Any, TextIO
 
-from sam2_training.core.text import duration
-
-SECONDS_BETWEEN_LINES = 10.0
+from sam2_training.core.progress import Pace
 
 
 class Progress:
@@ -18,7 +15,7 @@ class Progress:
         """total: how many units, such as "frames", there are. stream: standard error, so that tables stay clean."""
         self.total, self.unit, self.stream = total, unit, stream
         self.done = 0
-        self._began = self._last_line = time.monotonic()
+        self._pace = Pace(total)
         self._bar: Any = None
         if enable_bar and stream.isatty():
             from tqdm import tqdm  # not needed where output is no terminal
@@ -32,7 +29,7 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
         elif error is None:
-            print(f"{self.done} {self.unit} in {duration(time.monotonic() - self._began)}", file=self.stream)
+            print(f"{self.done} {self.unit} in {self._pace.elapsed()}", file=self.stream)
 
     def reach(self, done: int, text: str) -> None:
         """`done` units of the total are done now, the last of `text` (a video's name)."""
@@ -40,10 +37,6 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(advanced)
-            return
-        now = time.monotonic()
-        if now - self._last_line < SECONDS_BETWEEN_LINES or not done:
-            return
-        self._last_line = now
-        left = (now - self._began) / done * (self.total - done)
-        print(f"{done}/{self.total} {self.unit} ({text}), {duration(left)} left", file=self.stream, flush=True)
+        elif self._pace.reach(done):
+            text = f"{done}/{self.total} {self.unit} ({text}), {self._pace.left()} left"
+            print(text, file=self.stream, flush=True)

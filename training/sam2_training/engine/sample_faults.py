@@ -1,0 +1,64 @@
+"""Samples that a run cannot learn from: those left out, and those whose loss or gradient is not finite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from sam2_training.core.errors import DataError, NonFiniteError
+from sam2_training.core.files import write_text
+from sam2_training.core.ranks import Ranks
+from sam2_training.core.text import count
+from sam2_training.engine.precision import GuardedStep
+
+
+def check_left_out(num_left_out: int, num_samples: int, allowed_fraction: float, epoch: int, noun: str) -> None:
+    """Raises DataError when epoch `epoch` (from 1) has left out more of its samples than allowed."""
+    allowed = allowed_fraction * num_samples
+    if num_left_out > allowed:
+        raise DataError(
+            f"{count(num_left_out, noun)} of epoch {epoch} could not be used, more than dataset.max_bad_fraction="
+            f"{allowed_fraction} allows ({allowed:g} of {num_samples}). The warnings above name the files; repair them "
+            "or raise the fraction."
+        )
+
+
+class FiniteCheck:
+    """Ends the run when a loss or gradient was not finite, naming the samples of that step.
+
+    The guard's verdict may come several steps late, so the sources of all steps since the last check are kept.
+    """
+
+    def __init__(self, guard: GuardedStep, ranks: Ranks, log_dir: Path, noun: str) -> None:
+        """noun: what a sample is called."""
+        self.guard, self.ranks, self.log_dir, self.noun = guard, ranks, log_dir, noun
+        self._unchecked: list[tuple[int, list[str]]] = []
+
+    def remember(self, step: int, sources: Sequence[str]) -> None:
+        """Keeps the source lines of a step (from 1) on this rank until the next check."""
+        self._unchecked.append((step, list(sources)))
+
+    @property
+    def is_cheap(self) -> bool:
+        """Whether `check` does not wait for the device, so that it may be called at every step."""
+        return self.guard.is_cheap_to_ask
+
+    def check(self) -> None:
+        """Raises NonFiniteError on all ranks if a loss or gradient was not finite; no step was taken with it."""
+        bad_step = self.guard.non_finite_since()
+        if bad_step is None:
+            self._unchecked.clear()
+            return
+        own = [line for step, lines in self._unchecked if step == bad_step for line in lines]
+        sources = self.ranks.gather(own)
+        listing = self.log_dir / f"nonfinite_step_{bad_step:08d}.json"
+        if self.ranks.is_main:
+            write_text(listing, json.dumps({"step": bad_step, "sources_by_rank": sources}, indent=1))
+        raise NonFiniteError(
+            f"loss or gradient is not finite at step {bad_step}; no optimizer step was taken with it.\n"
+            f"  {self.noun}s  {'; '.join(line for lines in sources for line in lines[:4])}\n"
+            f"  list   {listing}\n"
+            f"Look at these {self.noun}s; if they are right, a lower optimizer.lr or trainer.precision=32 helps. "
+            "Starting again continues from the last checkpoint."
+        )
