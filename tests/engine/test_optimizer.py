@@ -20,7 +20,7 @@ from sam2_training.engine.optimizer import (
 from tests.engine.small_network import Network
 
 CPU = torch.device("cpu")
-CONFIG = OptimizerConfig(layer_decay=0.9, layer_decay_module="image_encoder.trunk")
+CONFIG = OptimizerConfig(lr=1e-2, layer_decay=0.9, layer_decay_module="image_encoder.trunk")
 
 
 def train(network: Network, optimizer: torch.optim.Optimizer, steps: int, first: int = 0) -> None:
@@ -45,14 +45,14 @@ def test_r02_training_continues_bit_for_bit_from_a_saved_state(kind):
         config = replace(config, eps=None)
     torch.manual_seed(0)
     network = Network()
-    optimizer = build_optimizer(network, 1e-2, config, CPU)
+    optimizer = build_optimizer(network, config, CPU)
     train(network, optimizer, 3)
     saved = through_a_file({"model": network.state_dict(), "optimizer": optimizer_state(optimizer)})
     train(network, optimizer, 3, first=3)
 
     resumed = Network()
     resumed.load_state_dict(saved["model"])
-    other = build_optimizer(resumed, 1e-2, config, CPU)
+    other = build_optimizer(resumed, config, CPU)
     load_optimizer_state(other, saved["optimizer"])
     train(resumed, other, 3, first=3)
     for name, value in network.state_dict().items():
@@ -64,7 +64,7 @@ def test_r02_training_continues_bit_for_bit_from_a_saved_state(kind):
 
 def test_loaded_state_is_a_copy():
     network, other = Network(), Network()
-    first, second = (build_optimizer(net, 1e-2, CONFIG, CPU) for net in (network, other))
+    first, second = (build_optimizer(net, CONFIG, CPU) for net in (network, other))
     train(network, first, 1)
     state = optimizer_state(first)
     before = state["state"]["head.1.weight"]["exp_avg"].clone()
@@ -76,9 +76,9 @@ def test_loaded_state_is_a_copy():
 def test_state_goes_by_name_not_by_position():
     torch.manual_seed(0)
     network = Network()
-    plain = build_optimizer(network, 1e-2, CONFIG, CPU)
+    plain = build_optimizer(network, CONFIG, CPU)
     train(network, plain, 2)
-    regrouped = build_optimizer(network, 1e-2, replace(CONFIG, lr_groups=(LrGroupConfig("head.*", 0.1),)), CPU)
+    regrouped = build_optimizer(network, replace(CONFIG, lr_groups=(LrGroupConfig("head.*", 0.1),)), CPU)
     load_optimizer_state(regrouped, optimizer_state(plain))
     for name, parameter in network.named_parameters():
         assert torch.equal(regrouped.state[parameter]["exp_avg"], plain.state[parameter]["exp_avg"]), name
@@ -87,27 +87,27 @@ def test_state_goes_by_name_not_by_position():
 
 def test_a_parameter_without_gradient_has_no_state_and_needs_none():
     network = Network()
-    optimizer = build_optimizer(network, 1e-2, CONFIG, CPU)
+    optimizer = build_optimizer(network, CONFIG, CPU)
     network.head[1].weight.sum().backward()
     optimizer.step()
     state = optimizer_state(optimizer)
     assert list(state["state"]) == ["head.1.weight"]
-    load_optimizer_state(build_optimizer(Network(), 1e-2, CONFIG, CPU), state)
+    load_optimizer_state(build_optimizer(Network(), CONFIG, CPU), state)
 
 
 def test_state_of_other_parameters_is_refused_by_name():
     frozen = Network()
     frozen.image_encoder.requires_grad_(False)
-    state = optimizer_state(build_optimizer(frozen, 1e-2, CONFIG, CPU))
+    state = optimizer_state(build_optimizer(frozen, CONFIG, CPU))
     with pytest.raises(CheckpointError, match=r"image_encoder\.neck\.bias.*\n.*none"):
-        load_optimizer_state(build_optimizer(Network(), 1e-2, CONFIG, CPU), state)
+        load_optimizer_state(build_optimizer(Network(), CONFIG, CPU), state)
 
 
 def test_state_of_another_optimizer_is_refused():
     sgd = replace(CONFIG, type="SGD", betas=None, eps=None)
-    state = optimizer_state(build_optimizer(Network(), 1e-2, sgd, CPU))
+    state = optimizer_state(build_optimizer(Network(), sgd, CPU))
     with pytest.raises(CheckpointError, match=r"optimizer\.type=SGD"):
-        load_optimizer_state(build_optimizer(Network(), 1e-2, CONFIG, CPU), state)
+        load_optimizer_state(build_optimizer(Network(), CONFIG, CPU), state)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_state_of_another_optimizer_is_refused():
 )
 def test_an_optimizer_that_cannot_work_is_a_config_error(changes, message):
     with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
-        build_optimizer(Network(), 1e-2, replace(CONFIG, **changes), CPU)
+        build_optimizer(Network(), replace(CONFIG, **changes), CPU)
 
 
 def test_options_reach_the_optimizer():
-    optimizer = build_optimizer(Network(), 1e-2, replace(CONFIG, betas=(0.8, 0.95), eps=1e-6), CPU)
+    optimizer = build_optimizer(Network(), replace(CONFIG, betas=(0.8, 0.95), eps=1e-6), CPU)
     assert isinstance(optimizer, torch.optim.AdamW)
     assert optimizer.defaults["betas"] == (0.8, 0.95)
     assert optimizer.defaults["eps"] == 1e-6
@@ -135,11 +135,11 @@ def test_options_reach_the_optimizer():
 
 
 def test_banner_lines_show_each_part_with_its_rates_and_alike_ones_together():
-    lines = describe_groups(build_optimizer(Network(), 1e-2, CONFIG, CPU))
+    lines = describe_groups(build_optimizer(Network(), CONFIG, CPU))
     assert lines[0] == "AdamW (fused), 10 parameter groups"
     assert [line.split()[0] for line in lines[1:]] == ["image_encoder", "head"]
     assert "lr 6.56e-03 to 1.00e-02  weight decay 0.1 (" in lines[1]
     assert "lr 1.00e-02 " in lines[2]
-    (all_alike,) = describe_groups(build_optimizer(Network(), 1e-2, OptimizerConfig(), CPU))[1:]
+    (all_alike,) = describe_groups(build_optimizer(Network(), OptimizerConfig(lr=1e-2), CPU))[1:]
     assert all_alike.startswith("all ")
     assert count_text(80_800_000) == "80.8 M"

@@ -12,6 +12,7 @@ from sam2_training.engine.param_groups import parameter_groups
 from tests.engine.small_network import Network
 
 PLAIN = OptimizerConfig(
+    lr=1.0,
     weight_decay=0.1,
     no_weight_decay=("*bias*",),
     no_weight_decay_modules=("torch.nn.LayerNorm",),
@@ -19,17 +20,17 @@ PLAIN = OptimizerConfig(
 )
 
 
-def by_name(network: Network, config: OptimizerConfig, base_lr: float = 1.0) -> dict[str, tuple[float, float]]:
+def by_name(network: Network, config: OptimizerConfig) -> dict[str, tuple[float, float]]:
     return {
         name: (group["lr"], group["weight_decay"])
-        for group in parameter_groups(network, base_lr, config)
+        for group in parameter_groups(network, config)
         for name in group["names"]
     }
 
 
 def test_every_trainable_parameter_is_in_exactly_one_group_under_its_own_name():
     network = Network()
-    groups = parameter_groups(network, 1.0, PLAIN)
+    groups = parameter_groups(network, PLAIN)
     pairs = [pair for group in groups for pair in zip(group["names"], group["params"], strict=True)]
     assert len(pairs) == len(list(network.parameters()))
     assert all(dict(network.named_parameters())[name] is parameter for name, parameter in pairs)
@@ -81,7 +82,7 @@ def test_first_matching_override_wins():
 
 def test_order_is_the_same_every_time():
     config = replace(PLAIN, layer_decay=0.9)
-    first, second = (parameter_groups(Network(), 1.0, config) for _ in range(2))
+    first, second = (parameter_groups(Network(), config) for _ in range(2))
     assert [group["names"] for group in first] == [group["names"] for group in second]
 
 
@@ -106,7 +107,7 @@ def test_order_is_the_same_every_time():
 )
 def test_a_name_that_matches_nothing_is_an_error_with_the_nearest(changes, key, nearest):
     with pytest.raises(ConfigError) as caught:
-        parameter_groups(Network(), 1.0, replace(PLAIN, **changes))
+        parameter_groups(Network(), replace(PLAIN, **changes))
     (problem,) = caught.value.problems
     assert key in problem
     assert nearest in problem
@@ -115,17 +116,17 @@ def test_a_name_that_matches_nothing_is_an_error_with_the_nearest(changes, key, 
 def test_all_problems_are_reported_together():
     config = replace(PLAIN, no_weight_decay=("*nothing*",), no_weight_decay_modules=("a.B",), layer_decay_module="x")
     with pytest.raises(ConfigError) as caught:
-        parameter_groups(Network(), 1.0, replace(config, layer_decay=0.9))
+        parameter_groups(Network(), replace(config, layer_decay=0.9))
     assert len(caught.value.problems) == 3
 
 
 def test_a_network_without_the_trunk_works_without_layer_decay_only():
     head = Network().head
-    parameter_groups(head, 1.0, replace(PLAIN, layer_decay=1.0))
+    parameter_groups(head, replace(PLAIN, layer_decay=1.0))
     with pytest.raises(ConfigError, match="layer_decay=1"):
-        parameter_groups(head, 1.0, replace(PLAIN, layer_decay=0.9))
+        parameter_groups(head, replace(PLAIN, layer_decay=0.9))
 
 
 def test_nothing_to_train_is_an_error():
     with pytest.raises(ConfigError, match="trainable_modules"):
-        parameter_groups(Network().requires_grad_(False), 1.0, PLAIN)
+        parameter_groups(Network().requires_grad_(False), PLAIN)

@@ -44,7 +44,7 @@ def published_network() -> torch.nn.Module:
 def test_every_parameters_lr_and_weight_decay_are_those_of_stock_training(tmp_path):
     recipe = ["dataset.img_folder=unused", "dataset.gt_folder=unused"]
     config = load_config("sam2.1_training/mose_finetune", recipe).config
-    optimizer = build_optimizer(published_network(), config.optimizer.lr, config.optimizer, torch.device("cpu"))
+    optimizer = build_optimizer(published_network(), config.optimizer, torch.device("cpu"))
     schedule = Schedule(config.scheduler, TOTAL_STEPS)
     expected = stock_rates(tmp_path)
     for step in STEPS:

@@ -26,9 +26,7 @@ FUSED = ("Adam", "AdamW", "SGD")
 """Classes with fused kernels on CPU and CUDA in every supported version of torch."""
 
 
-def build_optimizer(
-    model: nn.Module, base_lr: float, config: OptimizerConfig, device: torch.device
-) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, config: OptimizerConfig, device: torch.device) -> torch.optim.Optimizer:
     """The optimizer over the model's trainable parameters, grouped by `parameter_groups`.
 
     Takes torch's fused kernels where the class has them: one pass over memory (on CPU 2.7 times faster than the loop
@@ -50,9 +48,9 @@ def build_optimizer(
     options = {key: value for key, value in options.items() if value is not None}
     if config.type in FUSED and device.type in ("cpu", "cuda"):
         options["fused"] = True
-    groups = parameter_groups(model, base_lr, config)
+    groups = parameter_groups(model, config)
     try:
-        optimizer: torch.optim.Optimizer = cls(groups, lr=base_lr, **options)
+        optimizer: torch.optim.Optimizer = cls(groups, lr=config.lr, **options)
     except ValueError as error:
         raise ConfigError(f"torch.optim.{config.type} refuses its options or parameters: {error}") from error
     return optimizer

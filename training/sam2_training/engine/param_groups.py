@@ -14,7 +14,7 @@ from sam2_training.core.errors import ConfigError
 from sam2_training.engine.config import OptimizerConfig
 
 
-def parameter_groups(model: nn.Module, base_lr: float, config: OptimizerConfig) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
     """Groups for torch.optim, one for each pair of learning rate and weight decay that occurs.
 
     A group is {"params", "names", "lr", "initial_lr", "weight_decay"}: lr and initial_lr are the group's rate at the
@@ -42,7 +42,7 @@ def parameter_groups(model: nn.Module, base_lr: float, config: OptimizerConfig) 
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        lr = _learning_rate(name, base_lr, config) * scales.get(name, 1.0)
+        lr = _learning_rate(name, config) * scales.get(name, 1.0)
         exempt = id(parameter) in exempt_ids or _matches_any(name, config.no_weight_decay)
         weight_decay = 0.0 if exempt else config.weight_decay
         fresh = {"params": [], "names": [], "lr": lr, "initial_lr": lr, "weight_decay": weight_decay}
@@ -57,12 +57,12 @@ def parameter_groups(model: nn.Module, base_lr: float, config: OptimizerConfig) 
     return list(groups.values())
 
 
-def _learning_rate(name: str, base_lr: float, config: OptimizerConfig) -> float:
-    """The rate before layer decay: the last matching entry of optimizer.lr_groups, else the base rate."""
+def _learning_rate(name: str, config: OptimizerConfig) -> float:
+    """The rate before layer decay: the last matching entry of optimizer.lr_groups, else optimizer.lr."""
     for group in reversed(config.lr_groups):
         if fnmatch.fnmatchcase(name, group.pattern):
             return group.lr
-    return base_lr
+    return config.lr
 
 
 def _layer_scales(

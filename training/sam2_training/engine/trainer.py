@@ -46,7 +46,7 @@ class Trainer(Generic[BatchT, ModelT]):
         # The network, its initial weights the same on every rank and in every start.
         torch.manual_seed(derive_seed(config.seed, "init"))
         self.model = task.model().to(ranks.device)
-        self.optimizer = build_optimizer(self.model, config.optimizer.lr, config.optimizer, ranks.device)
+        self.optimizer = build_optimizer(self.model, config.optimizer, ranks.device)
         self.precision = Precision(config.trainer.precision, ranks.device)
         guard = GuardedStep(self.optimizer, self.precision, config.trainer.gradient_clip_val, ranks)
         self.finite = FiniteCheck(guard, ranks, loaded.log_dir, task.sample_noun)
