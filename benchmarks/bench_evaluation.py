@@ -71,7 +71,7 @@ def write_clip(folder: Path) -> np.ndarray:
 def random_network(resolution: int) -> TrainableSAM2:
     """Random weights under which objects are predicted to be there: an absent one would be no work to draw."""
     torch.manual_seed(0)
-    network = build_network(ModelConfig(name=NETWORK), resolution)
+    network = build_network(ModelConfig(name=NETWORK, image_size=resolution))
     with torch.no_grad():
         network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(2.0)
     return network

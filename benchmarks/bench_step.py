@@ -106,8 +106,8 @@ from sam2_training.vos.model.step import ClipStep
 prompts = PromptsConfig(
     prob_to_use_pt_input=1.0, prob_to_use_box_input=0.0, rand_init_cond_frames=False, rand_frames_to_correct=False
 )
-config = ModelConfig(name="sam2.1_hiera_t", attention_dropout=0.0, drop_path_rate=0.1)
-step = ClipStep(build_network(config, resolution, prompts), LossConfig()).train()
+config = ModelConfig("sam2.1_hiera_t", image_size=resolution, attention_dropout=0.0, drop_path_rate=0.1)
+step = ClipStep(build_network(config, prompts), LossConfig()).train()
 planes = sum(masks[:, n].to(torch.uint8) << n for n in range(O))[None, :, None]
 batch = VideoBatch(
     frames=frames, mask_planes=planes, labeled=torch.ones(T, O, dtype=torch.bool),

@@ -105,8 +105,9 @@ from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.step import ClipStep
 
 dropout = None if sys.argv[2] == "published" else 0.0
-config = ModelConfig(name="sam2.1_hiera_b+", attention_dropout=dropout, compile=sys.argv[2] == "compiled")
-module = ClipStep(build_network(config, R), LossConfig()).train().cuda()
+compiled = sys.argv[2] == "compiled"
+config = ModelConfig("sam2.1_hiera_b+", image_size=R, attention_dropout=dropout, compile=compiled)
+module = ClipStep(build_network(config), LossConfig()).train().cuda()
 planes = sum(masks[:, n].to(torch.uint8) << n for n in range(O))[None, :, None]
 batch = VideoBatch(
     frames=frames, mask_planes=planes, labeled=torch.ones(T, O, dtype=torch.bool),

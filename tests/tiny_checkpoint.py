@@ -25,7 +25,7 @@ CPU = "trainer.accelerator=cpu"
 def save_tiny(path: Path, seed: int = 0) -> Path:
     """Saves random weights under which objects are present."""
     torch.manual_seed(seed)
-    network = build_network(ModelConfig(name="architecture/tiny.yaml"), 64)
+    network = build_network(ModelConfig(name="architecture/tiny.yaml", image_size=64))
     with torch.no_grad():
         network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(2.0)
     torch.save({"model": clean_state_dict(network)}, path)

@@ -69,7 +69,7 @@ def run_case(case: cases.Case, folder: Path, recorded: list[tuple[torch.Tensor, 
     tracker.sample_click = click
     tracker.sample_box = lambda truth, *_: Points(*cases.pick_box(truth))
     prompts = PromptsConfig(**case.settings)
-    model = build_network(ModelConfig(name=str(folder / "architecture.yaml")), cases.RESOLUTION, prompts)
+    model = build_network(ModelConfig(name=str(folder / "architecture.yaml"), image_size=cases.RESOLUTION), prompts)
     load_weights(model, str(folder / "weights.pt"))
     cases.silence_dropout(model)
     cases.set_presence(model, case)

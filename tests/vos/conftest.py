@@ -16,14 +16,14 @@ TINY = "architecture/tiny.yaml"
 @pytest.fixture(scope="session")
 def published_tiny() -> TrainableSAM2:
     """sam2.1_hiera_t with random weights at 1024 pixels, not to be changed."""
-    return build_network(ModelConfig(name="sam2.1_hiera_t"), 1024)
+    return build_network(ModelConfig(name="sam2.1_hiera_t", image_size=1024))
 
 
 @pytest.fixture
 def network() -> TrainableSAM2:
     """A fresh network of the smallest architecture at 64 pixels, always with the same weights."""
     torch.manual_seed(0)
-    return build_network(ModelConfig(name=TINY), 64)
+    return build_network(ModelConfig(name=TINY, image_size=64))
 
 
 @pytest.fixture(autouse=True)

@@ -64,7 +64,7 @@ class FilesClip:
 def vivid_network(name: str, resolution: int) -> TrainableSAM2:
     """Random weights under which objects are present, and what is remembered of a mask changes later masks."""
     torch.manual_seed(0)
-    network = build_network(ModelConfig(name=name), resolution)
+    network = build_network(ModelConfig(name=name, image_size=resolution))
     with torch.no_grad():
         for key, weights in network.named_parameters():
             if key.endswith("gamma"):

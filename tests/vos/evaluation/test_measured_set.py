@@ -33,7 +33,7 @@ def config() -> VosConfig:
 @pytest.fixture(scope="module")
 def model(config: VosConfig) -> TrainableSAM2:
     torch.manual_seed(0)
-    return build_network(config.model, config.model.image_size, config.prompts, config.transforms)
+    return build_network(config.model, config.prompts, config.transforms)
 
 
 def opened(config: VosConfig, folder: Path) -> MeasuredSet:
@@ -44,7 +44,7 @@ def opened(config: VosConfig, folder: Path) -> MeasuredSet:
 def test_it_measures_the_same_twice_and_leaves_no_trace(config: VosConfig, tmp_path: Path) -> None:
     clicks = load_config("sam2.1_training/demo", ["prompts=clicks"]).config.prompts
     # Where clicks lie is drawn from torch's generator.
-    model = build_network(config.model, config.model.image_size, clicks, config.transforms)
+    model = build_network(config.model, clicks, config.transforms)
     model.train()
     modes = [module.training for module in model.modules()]
     torch.manual_seed(3)

@@ -38,7 +38,7 @@ def own_architecture(folder: Path, changes: dict[str, object]) -> str:
 
 
 def build_own(path: str) -> TrainableSAM2:
-    return build_network(ModelConfig(name=path), 64)
+    return build_network(ModelConfig(name=path, image_size=64))
 
 
 def test_parameter_names_and_shapes_equal_stocks(published_tiny: TrainableSAM2) -> None:
@@ -57,7 +57,7 @@ def test_everything_is_trainable_and_on_the_cpu(network: TrainableSAM2) -> None:
 
 @pytest.mark.parametrize("resolution", [64, 96, 160])
 def test_the_resolution_sets_image_size_and_rotary_extents(resolution: int) -> None:
-    model = build_network(ModelConfig(name=TINY), resolution)
+    model = build_network(ModelConfig(name=TINY, image_size=resolution))
     extent = resolution // 16
     assert model.image_size == resolution
     assert model.sam_image_embedding_size == extent
@@ -72,26 +72,26 @@ def test_hydras_global_state_is_left_as_it_was(global_hydra: GlobalHydra) -> Non
     marker = object()
     for state in (None, marker):
         global_hydra.hydra = state
-        build_network(ModelConfig(name=TINY), 64)
+        build_network(ModelConfig(name=TINY, image_size=64))
         assert GlobalHydra.instance().hydra is state
 
 
 def test_random_weights_follow_torchs_seed() -> None:
     def weights(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        return build_network(ModelConfig(name=TINY), 64).memory_attention.layers[0].linear1.weight
+        return build_network(ModelConfig(name=TINY, image_size=64)).memory_attention.layers[0].linear1.weight
 
     assert torch.equal(weights(3), weights(3))
     assert not torch.equal(weights(3), weights(4))
 
 
 def test_attention_dropout_and_drop_path_replace_the_architectures_own() -> None:
-    model = build_network(ModelConfig(name=TINY, attention_dropout=0.0, drop_path_rate=0.3), 64)
+    model = build_network(ModelConfig(name=TINY, attention_dropout=0.0, drop_path_rate=0.3, image_size=64))
     layers = model.memory_attention.layers
     assert {attention.dropout_p for layer in layers for attention in (layer.self_attn, layer.cross_attn_image)} == {0.0}
     assert layers[0].dropout1.p == 0.1
     assert model.image_encoder.trunk.blocks[-1].drop_path.drop_prob == pytest.approx(0.3)
-    plain = build_network(ModelConfig(name=TINY), 64)
+    plain = build_network(ModelConfig(name=TINY, image_size=64))
     assert plain.memory_attention.layers[0].self_attn.dropout_p == 0.1
     assert isinstance(plain.image_encoder.trunk.blocks[-1].drop_path, nn.Identity)
 

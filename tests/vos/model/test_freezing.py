@@ -72,7 +72,7 @@ def test_frozen_parts_stay_in_eval_mode_under_train(network: TrainableSAM2) -> N
 
 
 def test_a_frozen_encoder_drops_nothing_at_random() -> None:
-    model = build_network(ModelConfig(name="architecture/tiny.yaml", drop_path_rate=0.9), 64)
+    model = build_network(ModelConfig(name="architecture/tiny.yaml", drop_path_rate=0.9, image_size=64))
     images = torch.randn(4, 3, 64, 64)
 
     def differ() -> bool:

@@ -77,7 +77,7 @@ def test_compiled_parts_are_whole_graphs_with_equal_results(
 
 
 def test_compilation_leaves_the_names_bare(network: TrainableSAM2) -> None:
-    compiled = build_network(ModelConfig(name="architecture/tiny.yaml", compile=True), 64)
+    compiled = build_network(ModelConfig(name="architecture/tiny.yaml", compile=True, image_size=64))
     assert compiled.state_dict().keys() == network.state_dict().keys()
     assert compiled.memory_attention._compiled_call_impl is not None
     assert network.memory_attention._compiled_call_impl is None

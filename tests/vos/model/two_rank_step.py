@@ -68,8 +68,8 @@ def gradients(module: nn.Module, step: ClipStep, batch: VideoBatch, normalizer: 
 def build_step() -> ClipStep:
     torch.manual_seed(0)
     prompts = PromptsConfig(prob_to_use_box_input=0.0, num_correction_pt_per_frame=1, prob_to_sample_from_gt=1.0)
-    config = ModelConfig(name="architecture/tiny.yaml", attention_dropout=0.0)
-    step = ClipStep(build_network(config, 64, prompts), LossConfig()).train()
+    config = ModelConfig(name="architecture/tiny.yaml", image_size=64, attention_dropout=0.0)
+    step = ClipStep(build_network(config, prompts), LossConfig()).train()
     for module in step.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

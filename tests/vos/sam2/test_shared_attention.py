@@ -18,7 +18,9 @@ NUM_OBJECTS, EXTENT, POINTER_TOKENS = 3, 4, 4
 @pytest.fixture(scope="module")
 def ours() -> MemoryAttention:
     torch.manual_seed(0)
-    return build_network(ModelConfig(name="architecture/tiny.yaml", attention_dropout=0.0), 64).memory_attention
+    return build_network(
+        ModelConfig(name="architecture/tiny.yaml", attention_dropout=0.0, image_size=64)
+    ).memory_attention
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ class DemoEvaluation:
     def _network(self, checkpoint: str | None) -> TrainableSAM2:
         config = self._training_config
         torch.manual_seed(derive_seed(config.seed, "init"))
-        network = build_network(config.model, config.model.image_size, config.prompts, config.transforms)
+        network = build_network(config.model, config.prompts, config.transforms)
         if checkpoint is not None:
             load_weights(network, checkpoint)
         return network

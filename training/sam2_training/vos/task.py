@@ -91,9 +91,7 @@ class VosTask:
         return self._dataset
 
     def model(self) -> TrainableSAM2:
-        model = build_network(
-            self.config.model, self.config.model.image_size, self.config.prompts, self.config.transforms
-        )
+        model = build_network(self.config.model, self.config.prompts, self.config.transforms)
         if self._initial_weights is not None:
             load_weights(model, self._initial_weights)
         freeze(model, self.config.model.trainable_modules)

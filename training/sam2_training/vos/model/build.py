@@ -27,21 +27,20 @@ ROOT_TARGET = "sam2.modeling.sam2_base.SAM2Base"
 
 def build_network(
     config: ModelConfig,
-    resolution: int,
     prompts: PromptsConfig | None = None,
     transforms: TransformsConfig | None = None,
 ) -> TrainableSAM2:
     """The network that `config` names, with random weights, on the CPU, everything trainable.
 
-    resolution: side of the square input, pixels, a multiple of 32; the image size and the extents of the rotary
-    position encodings are set to it. prompts: how prompts are simulated (default: as published). transforms: gives
-    mean and std of the pixel values. Parameter names and shapes are those of stock `build_sam2`. Hydra's global state
-    is neither read nor changed. Random weights come from torch's global generator.
+    The image size and the extents of the rotary position encodings are those of config.image_size. prompts: how prompts
+    are simulated (default: as published). transforms: gives mean and std of the pixel values. Parameter names and
+    shapes are those of stock `build_sam2`. Hydra's global state is neither read nor changed. Random weights come from
+    torch's global generator.
     Raises ConfigError for an unknown name, a YAML that is no SAM 2, or a `_target_` outside the package sam2.
     """
     network = resolve_network(config.name)
     architecture = read_architecture(network)
-    _set_resolution(architecture, resolution)
+    _set_resolution(architecture, config.image_size)
     _override(architecture, config)
     parts = _instantiate_parts(architecture, network)
     model = TrainableSAM2(prompts or PromptsConfig(), transforms or TransformsConfig(), parts)
@@ -56,7 +55,7 @@ def build_for_inference(config: VosConfig) -> TrainableSAM2:
     Not compiled: every video would compile it anew for its number of objects.
     """
     model = replace(config.model, compile=False)
-    network = build_network(model, config.model.image_size, config.prompts, config.transforms)
+    network = build_network(model, config.prompts, config.transforms)
     network.eval()
     return network
 
