@@ -91,7 +91,7 @@ def test_two_real_videos_in_a_process_of_its_own(
     ended = run_script("evaluate.py", *arguments, "--require", "j_and_f>=0.75", CPU, cwd=tmp_path)
     assert ended.returncode == 1, ended.stderr
     assert "--require j_and_f>=0.75: does not hold; j_and_f is 0." in ended.stdout
-    assert "Evaluating 2 video(s) of dataset" in ended.stdout
+    assert "Evaluating 2 videos of dataset" in ended.stdout
     assert "Traceback" not in ended.stderr
     folder = tmp_path / "run" / "evaluation" / "best_val_j_and_f"
     scores = json.loads((folder / "scores.json").read_text())
@@ -280,9 +280,9 @@ def test_what_is_asked_wrongly_is_said_before_anything_is_tracked(
     ("text", "message"),
     [
         ("a\nmissing\n", "missing"),
-        ("a\na\n", "a more than once"),
+        ("a\na\n", "names a 2 times"),
         ("# nothing\n", "names no video"),
-        (b"\xff\xfe", "no text file"),
+        (b"\xff\xfe", "not a text file"),
     ],
 )
 def test_a_list_that_does_not_fit_is_named(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sam2_training.core.text import count, duration, rounded_duration, some
+from sam2_training.core.text import count, duration, natural_key, rounded_duration, some
 
 
 def test_a_list_of_names_ends_with_the_number_of_the_others() -> None:
@@ -23,3 +23,7 @@ def test_durations_that_count() -> None:
 def test_durations_in_a_text() -> None:
     seconds = (42, 125, 2523, 3 * 3600 + 300, 60 * 3600)
     assert [rounded_duration(s) for s in seconds] == ["42 s", "2 min 05 s", "42 min", "3 h 05 min", "2 d 12 h"]
+
+
+def test_natural_key_orders_any_names() -> None:
+    assert sorted(["b", "a1b", "1", "a", "a10", "01", "a2", "ä", "a1"], key=natural_key)[:4] == ["01", "1", "a", "a1"]

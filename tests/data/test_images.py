@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from sam2_training.core.errors import DataError
 from sam2_training.data.images import id_areas, read_image, read_mask
-from sam2_training.data.index import build_index
 from sam2_training.engine.task import SampleKey
 from sam2_training.vos.clips.dataset import ClipDataset
+from sam2_training.vos.clips.usable import clip_index
 
 
 def smooth(height: int = 24, width: int = 32) -> np.ndarray:
@@ -153,7 +153,7 @@ def test_r16_damaged_masks_are_named(folders, make_squares):
 
 def clip_error(folders, **changes) -> str:
     config = folders.train_config(**changes)
-    index = build_index(config.dataset, config.dataset.num_frames, None)
+    index = clip_index(config.dataset, config.dataset.num_frames)
     dataset = ClipDataset(config, index)
     with pytest.raises(DataError) as caught:
         dataset[SampleKey(0, 0, 0)]
@@ -194,7 +194,7 @@ def test_r16_frames_of_two_sizes_in_one_video_are_named(folders, make_squares):
 def test_mask_overwritten_after_indexing_is_noticed(folders, make_squares, tmp_path):
     folders.video("v", [[1], [1]])
     config = folders.train_config()
-    dataset = ClipDataset(config, build_index(config.dataset, 2, tmp_path / "run"))
+    dataset = ClipDataset(config, clip_index(config.dataset, 2, tmp_path / "run"))
     path = folders.masks / "v" / "00001.png"
     changed = make_squares([1])
     changed[0, 0] = 1

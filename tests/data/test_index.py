@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sam2_training.core.errors import DataError
-from sam2_training.data.formats.folders import natural_key
-from sam2_training.data.index import build_index
+from sam2_training.data.index import open_index
 
 
 def names(index) -> list[str]:
@@ -18,19 +17,15 @@ def test_videos_and_frames_are_in_natural_order(folders, make_squares):
         for frame in ("f10.jpg", "f9.jpeg", "f2.png"):
             folders.image(name, frame)
         folders.mask(name, "f2.png", make_squares([1]))
-    index = build_index(folders.config(), 1, None)
+    index = open_index(folders.config())
     assert names(index) == ["a", "Clip1", "clip2", "clip10"]
     assert index.video(0).frame_files == ("f2.png", "f9.jpeg", "f10.jpg")
     assert index.video(0).mask_files == ("f2.png", "", "")
 
 
-def test_natural_key_orders_any_names():
-    assert sorted(["b", "a1b", "1", "a", "a10", "01", "a2", "ä", "a1"], key=natural_key)[:4] == ["01", "1", "a", "a1"]
-
-
 def test_three_label_states(folders):
     folders.video("v", [[1, 2], None, [2], []])
-    video = build_index(folders.config(), 1, None).video(0)
+    video = open_index(folders.config()).video(0)
     assert video.object_ids == (1, 2)
     assert np.sign(video.areas).tolist() == [[1, 1], [-1, -1], [0, 1], [0, 0]]
     assert video.areas[0, 0] == 36
@@ -40,7 +35,7 @@ def test_three_label_states(folders):
 def test_mask_kinds_give_the_same_index(folders, make_squares, mode):
     folders.image("v", "0.png")
     folders.mask("v", "0.png", make_squares([1]), mode)
-    video = build_index(folders.config(), 1, None).video(0)
+    video = open_index(folders.config()).video(0)
     assert (video.object_ids, video.areas.tolist()) == ((1,), [[36]])
 
 
@@ -49,7 +44,7 @@ def test_more_than_255_objects_in_16_bit_masks(folders, make_squares):
     folders.image("v", "1.png")
     folders.mask("v", "0.png", make_squares([300, 40000]), "I;16")
     folders.mask("v", "1.png", make_squares([2]))
-    video = build_index(folders.config(), 1, None).video(0)
+    video = open_index(folders.config()).video(0)
     assert video.object_ids == (2, 300, 40000)
     assert np.sign(video.areas).tolist() == [[0, 1, 1], [1, 0, 0]]
 
@@ -60,18 +55,18 @@ def test_a_folder_per_object_allows_overlaps_and_its_own_gaps(folders, make_squa
     for t in range(3):
         folders.mask("v/7", f"{t}.png", make_squares([255]), "L")
     folders.mask("v/12", "1.png", make_squares([1, 1]), "1")
-    index = build_index(folders.config(), 1, None)
+    index = open_index(folders.config())
     video = index.video(0)
     assert video.object_ids == (7, 12)
     assert video.areas.tolist() == [[36, -1], [36, 72], [36, -1]]
-    assert index.mask_path(video, 1, 1) == str(folders.masks / "v" / "12" / "1.png")
+    assert index.source.where(video, 1, 12).mask == str(folders.masks / "v" / "12" / "1.png")
 
 
 def test_object_folders_without_numbers_are_counted(folders, make_squares):
     folders.image("v", "0.png")
     for name in ("dog10", "dog2"):
         folders.mask(f"v/{name}", "0.png", make_squares([1]))
-    video = build_index(folders.config(), 1, None).video(0)
+    video = open_index(folders.config()).video(0)
     assert video.object_ids == (1, 2)
     assert video.object_folders == ("dog2", "dog10")
 
@@ -82,7 +77,7 @@ def test_masks_match_frames_by_stem_and_number(folders, make_squares):
     folders.mask("v", "00007.png", make_squares([1]))
     folders.mask("v", "frame_x.png", make_squares([1]))
     folders.mask("v", "99.png", make_squares([1]))
-    index = build_index(folders.config(), 1, None)
+    index = open_index(folders.config())
     assert index.video(0).mask_files == ("00007.png", "frame_x.png")
     assert "not used: 1 mask files that belong to no frame" in index.describe()
 
@@ -92,7 +87,7 @@ def test_hidden_files_are_ignored(folders):
     (folders.images / "v" / "._00000.png").write_bytes(b"mac")
     (folders.masks / "v" / "._00000.png").write_bytes(b"mac")
     (folders.images / ".cache").mkdir()
-    assert len(build_index(folders.config(), 1, None).video(0).frame_files) == 1
+    assert len(open_index(folders.config()).video(0).frame_files) == 1
 
 
 def test_file_list_chooses_videos(folders, tmp_path):
@@ -100,7 +95,7 @@ def test_file_list_chooses_videos(folders, tmp_path):
         folders.video(name, [[1]])
     listed = tmp_path / "list.txt"
     listed.write_text("# mine\nc.d\r\n\na\n")
-    assert names(build_index(folders.config(file_list_txt=str(listed)), 1, None)) == ["a", "c.d"]
+    assert names(open_index(folders.config(file_list_txt=str(listed)))) == ["a", "c.d"]
 
 
 def test_listed_video_that_is_missing_names_list_and_folder(folders, tmp_path):
@@ -108,7 +103,7 @@ def test_listed_video_that_is_missing_names_list_and_folder(folders, tmp_path):
     listed = tmp_path / "list.txt"
     listed.write_text("a\nb\n")
     with pytest.raises(DataError) as caught:
-        build_index(folders.config(file_list_txt=str(listed)), 1, None)
+        open_index(folders.config(file_list_txt=str(listed)))
     assert all(part in str(caught.value) for part in ("1 video ", ": b", str(listed), str(folders.images)))
 
 
@@ -118,12 +113,12 @@ def test_useless_lists_are_refused(folders, tmp_path, text, message):
     listed = tmp_path / "list.txt"
     listed.write_text(text)
     with pytest.raises(DataError, match=message):
-        build_index(folders.config(file_list_txt=str(listed)), 1, None)
+        open_index(folders.config(file_list_txt=str(listed)))
 
 
-def refusal(folders, num_frames: int = 1, **changes) -> str:
+def refusal(folders, **changes) -> str:
     with pytest.raises(DataError) as caught:
-        build_index(folders.config(**changes), num_frames, None)
+        open_index(folders.config(**changes))
     return str(caught.value)
 
 
@@ -169,37 +164,6 @@ def test_masks_under_other_names_than_the_frames(folders, make_squares):
     assert "0.png" in message
 
 
-def test_r16_video_without_any_object_is_named(folders):
-    folders.video("a", [[1], [1]])
-    folders.video("b", [[], []])
-    message = refusal(folders)
-    assert message.startswith("1 video in which no clip of 1 frames can start")
-    assert ": b " in message
-
-
-def test_video_whose_object_comes_too_late_for_a_clip_is_named(folders):
-    folders.video("late", [[], [], [1]])
-    assert ": late " in refusal(folders, num_frames=2)
-    build_index(folders.config(reverse_time_prob=0.5), 2, None)  # backwards there is a start
-
-
-def test_r16_one_frame_video_by_policy(folders):
-    folders.video("long", [[1], [1]])
-    folders.video("one", [[1]])
-    message = refusal(folders, num_frames=2)
-    assert message.startswith("1 video with fewer than the 2 frames that a clip needs: one ")
-    assert "dataset.short_videos" in message
-    skipping = build_index(folders.config(short_videos="skip"), 2, None)
-    assert names(skipping) == ["long"]
-    assert "left out: 1 video with fewer than 2 frames: one" in skipping.describe()
-    assert names(build_index(folders.config(short_videos="repeat_last"), 2, None)) == ["long", "one"]
-
-
-def test_all_videos_too_short(folders):
-    folders.video("one", [[1]])
-    assert "every video has fewer than 5 frames" in refusal(folders, num_frames=5, short_videos="skip")
-
-
 def test_two_frames_of_one_name(folders):
     folders.video("a", [[1]])
     folders.image("a", "00000.jpg")
@@ -226,13 +190,7 @@ def test_unreadable_masks_are_left_out_and_counted_within_the_bound(folders):
         folders.video(f"v{n}", [[1]])
     (folders.masks / "v2" / "00000.png").write_bytes(b"broken")
     changes = {"on_bad_sample": "skip", "max_bad_fraction": 0.25}
-    index = build_index(folders.config(**changes), 1, None)
+    index = open_index(folders.config(**changes))
     assert names(index) == ["v0", "v1", "v3"]
     assert "left out: 1 video with unreadable masks: v2" in index.describe()
     assert "max_bad_fraction=0.2 of 4 videos" in refusal(folders, on_bad_sample="skip", max_bad_fraction=0.2)
-
-
-def test_every_video_unreadable_is_an_error_even_when_all_may_be_bad(folders):
-    folders.video("v", [[1]])
-    (folders.masks / "v" / "00000.png").write_bytes(b"broken")
-    assert "no video is left" in refusal(folders, on_bad_sample="skip", max_bad_fraction=1.0)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sam2_training.data.index as index_module
 from iopath.common.file_io import PathHandler, g_pathmgr
-from sam2_training.data.index import build_index
-from sam2_training.data.table import Video, VideoTable, load_table, save_table
+from sam2_training.data.formats.folders import FolderSource
+from sam2_training.data.index import open_index
+from sam2_training.data.source import Video
+from sam2_training.data.table import VideoTable, load_table, save_table
 from sam2_training.engine.task import SampleKey
 from sam2_training.vos.clips.dataset import build_dataset
 
@@ -20,21 +21,21 @@ from sam2_training.vos.clips.dataset import build_dataset
 def scanned(monkeypatch) -> list[str]:
     """Names of the videos that were read, as they are read."""
     seen: list[str] = []
-    real = index_module.scan_video
+    real = FolderSource.facts
 
-    def scan(img_folder: str, gt_folder: str, name: str) -> Video:
+    def facts(source: FolderSource, name: str) -> Video:
         seen.append(name)
-        return real(img_folder, gt_folder, name)
+        return real(source, name)
 
-    monkeypatch.setattr(index_module, "scan_video", scan)
+    monkeypatch.setattr(FolderSource, "facts", facts)
     return seen
 
 
 def test_a_dataset_is_read_once(folders, tmp_path, scanned):
     folders.video("a", [[1], [2]])
     folders.video("b", [[1], None])
-    first = build_index(folders.config(), 1, tmp_path / "run")
-    second = build_index(folders.config(), 2, tmp_path / "run")
+    first = open_index(folders.config(), tmp_path / "run")
+    second = open_index(folders.config(), tmp_path / "run")
     assert scanned == ["a", "b"]
     assert first.fingerprint() == second.fingerprint()
     assert first.describe() == second.describe()
@@ -46,59 +47,59 @@ def test_only_changed_videos_are_read_again(folders, tmp_path, scanned, make_squ
         folders.video(name, [[1], None])
     folders.image("d", "0.png")
     folders.mask("d/1", "0.png", make_squares([1]))
-    before = build_index(folders.config(), 1, tmp_path)
+    before = open_index(folders.config(), tmp_path)
     scanned.clear()
     folders.mask("b", "00001.png", make_squares([1]))  # a new file
     folders.image("d", "1.png")
     folders.mask("d/1", "1.png", make_squares([1]))
     folders.video("e", [[1]])
-    after = build_index(folders.config(), 1, tmp_path)
+    after = open_index(folders.config(), tmp_path)
     assert sorted(scanned) == ["b", "d", "e"]
     assert after.video(1).mask_files == ("00000.png", "00001.png")
     assert after.fingerprint() != before.fingerprint()
     scanned.clear()
     folders.mask("d/1", "extra.png", make_squares([1]))  # only the object's own folder changes
-    build_index(folders.config(), 1, tmp_path)
+    open_index(folders.config(), tmp_path)
     assert scanned == ["d"]
 
 
 def test_replaced_mask_is_read_again(folders, tmp_path, scanned, make_squares):
     folders.video("a", [[1]])
-    build_index(folders.config(), 1, tmp_path)
+    open_index(folders.config(), tmp_path)
     scanned.clear()
     new = folders.mask("a", "new.png", make_squares([1, 2]))
     new.replace(folders.masks / "a" / "00000.png")
-    assert build_index(folders.config(), 1, tmp_path).video(0).object_ids == (1, 2)
+    assert open_index(folders.config(), tmp_path).video(0).object_ids == (1, 2)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_damaged_cache_is_built_again(folders, tmp_path, scanned, damage):
     folders.video("a", [[1]])
-    wanted = build_index(folders.config(), 1, tmp_path).fingerprint()
+    wanted = open_index(folders.config(), tmp_path).fingerprint()
     path = next(tmp_path.glob("*.npz"))
     data = bytearray(path.read_bytes())
     if damage == "flip":
         data[data.index(b"00000.png")] ^= 1
     path.write_bytes({"flip": data, "cut": data[: len(data) // 2], "empty": b""}[damage])
-    assert build_index(folders.config(), 1, tmp_path).fingerprint() == wanted
+    assert open_index(folders.config(), tmp_path).fingerprint() == wanted
     assert scanned == ["a", "a"]
 
 
 def test_fingerprint_says_what_the_data_is_not_where_it_lies(folders, tmp_path, make_squares):
     folders.video("a", [[1], None])
     config = folders.config()
-    before = build_index(config, 1, None).fingerprint()
+    before = open_index(config).fingerprint()
     os.rename(folders.images, tmp_path / "elsewhere")  # noqa: PTH104
     folders.images = tmp_path / "elsewhere"
-    assert build_index(folders.config(), 1, None).fingerprint() == before
+    assert open_index(folders.config()).fingerprint() == before
     folders.mask("a", "00000.png", make_squares([2]))
-    assert build_index(folders.config(), 1, None).fingerprint() != before
+    assert open_index(folders.config()).fingerprint() != before
 
 
 def test_fifty_thousand_videos_load_within_seconds(tmp_path, check_delay):
     areas = np.ones((40, 2), np.int32)
     files = tuple(f"{t:05d}.jpg" for t in range(40))
-    table = VideoTable.of([Video(f"v{n:06d}", files, files, (1, 2), ("", ""), areas) for n in range(50_000)])
+    table = VideoTable.of([Video(f"v{n:06d}", files, (1, 2), areas, files) for n in range(50_000)])
     save_table(tmp_path / "index.npz", table, np.zeros(50_000, np.uint64))
     started = time.process_time()
     loaded, _ = load_table(tmp_path / "index.npz")

@@ -8,19 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 from sam2_training.core.errors import ConfigError
+from sam2_training.data.formats.folders import FolderSource
 from sam2_training.data.index import VideoIndex
+from sam2_training.data.source import Video
 from sam2_training.data.split import hold_out, name_hash
-from sam2_training.data.table import Video, VideoTable
+from sam2_training.data.table import VideoTable
 from sam2_training.vos.clips.dataset import training_index
 
 
 def index_of(names: list[str]) -> VideoIndex:
-    videos = [Video(name, ("0.jpg",), ("0.png",), (1,), ("",), np.full((1, 1), 9, np.int32), 0) for name in names]
-    return VideoIndex("images", "masks", VideoTable.of(videos))
+    videos = [Video(name, ("0.jpg",), (1,), np.full((1, 1), 9, np.int32)) for name in names]
+    return VideoIndex(FolderSource("images", "masks"), VideoTable.of(videos))
 
 
 def names_of(index: VideoIndex) -> list[str]:
-    return [index.video(number).name for number in range(len(index))]
+    return list(index.names)
 
 
 def test_each_video_is_on_one_side_in_its_order_and_about_the_fraction_is_held_out() -> None:

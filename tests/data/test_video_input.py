@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sam2_training.core.errors import DataError
 from sam2_training.data.formats.frame_folder import FrameFolder
-from sam2_training.data.formats.video_file import Mp4Frames
+from sam2_training.data.formats.video_file import VideoFile
+from sam2_training.data.source import Video, VideoSource
 from sam2_training.pictures.video import write_mp4
 
 
@@ -20,27 +21,33 @@ def mp4(tmp_path: Path) -> Path:
     return tmp_path / "gray.mp4"
 
 
+def opened(source: VideoSource) -> tuple[VideoSource, Video]:
+    (name,) = source.videos()
+    return source, source.facts(name)
+
+
 def level(frame: np.ndarray) -> int:
     """Which of the ten frames it is."""
     return round((float(frame.mean()) - 10) / 20)
 
 
 def test_frames_come_in_order_and_out_of_turn(mp4: Path) -> None:
-    video = Mp4Frames(mp4)
-    assert (video.num_frames, video.frames_per_second, video.name) == (10, 12.5, "gray")
-    assert [level(video.read_frame(t)) for t in range(10)] == list(range(10))
-    assert [level(video.read_frame(t)) for t in (3, 7, 2, 2, 9)] == [3, 7, 2, 2, 9]
-    assert video.frame_name(7) == "00007"
+    source, video = opened(VideoFile(mp4))
+    assert (video.num_frames, source.frames_per_second(), video.name) == (10, 12.5, "gray")
+    assert [level(source.frame(video, t)) for t in range(10)] == list(range(10))
+    assert [level(source.frame(video, t)) for t in (3, 7, 2, 2, 9)] == [3, 7, 2, 2, 9]
+    assert video.frame_names[7] == "00007"
     with pytest.raises(DataError, match="frame 10 of 10 cannot be decoded"):
-        video.read_frame(10)
-    video.close()
+        source.frame(video, 10)
+    source.close()
 
 
 def test_colors_are_rgb(tmp_path: Path) -> None:
     red = np.zeros((48, 64, 3), np.uint8)
     red[..., 0] = 200
     write_mp4(tmp_path / "red.mp4", [red, red], 10)
-    frame = Mp4Frames(tmp_path / "red.mp4").read_frame(0)
+    source, video = opened(VideoFile(tmp_path / "red.mp4"))
+    frame = source.frame(video, 0)
     assert frame[..., 0].min() > 150
     assert frame[..., 2].max() < 50
 
@@ -55,14 +62,14 @@ def test_a_video_that_ends_before_its_header_says_is_refused(tmp_path: Path) -> 
     content = (tmp_path / "cut.avi").read_bytes()
     (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"header says 40 frames, 1\d can be decoded"):
-        Mp4Frames(tmp_path / "cut.avi")
+        VideoFile(tmp_path / "cut.avi")
 
 
 def test_a_folder_is_read_in_natural_order_under_its_files_names(tmp_path: Path) -> None:
     for t in (10, 2, 1):
         cv2.imwrite(str(tmp_path / f"{t:03d}.png"), np.full((8, 8, 3), t, np.uint8))
     (tmp_path / "notes.txt").write_text("")
-    video = FrameFolder(tmp_path)
-    assert [video.frame_name(t) for t in range(video.num_frames)] == ["001", "002", "010"]
-    assert [int(video.read_frame(t)[0, 0, 0]) for t in range(3)] == [1, 2, 10]
-    assert video.frames_per_second is None
+    source, video = opened(FrameFolder(tmp_path))
+    assert video.frame_names == ("001", "002", "010")
+    assert [int(source.frame(video, t)[0, 0, 0]) for t in range(3)] == [1, 2, 10]
+    assert source.frames_per_second() is None

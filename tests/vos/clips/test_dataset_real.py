@@ -6,14 +6,15 @@ import json
 
 import numpy as np
 import pytest
-from sam2_training.data.formats.folders import natural_key
+from sam2_training.core.text import natural_key
 from sam2_training.data.images import read_mask
-from sam2_training.data.index import VideoIndex, build_index
+from sam2_training.data.index import VideoIndex, open_index
 from sam2_training.engine.task import SampleKey
 from sam2_training.vos.clips.clip_reader import read_clip
 from sam2_training.vos.clips.dataset import ClipDataset
 from sam2_training.vos.clips.planes import unpack_planes
-from sam2_training.vos.clips.sampler import EvalSampler, RandomUniformSampler
+from sam2_training.vos.clips.sampler import RandomUniformSampler
+from sam2_training.vos.clips.usable import clip_index
 from sam2_training.vos.config import ModelConfig, TrainingSetConfig, VosConfig, VosDatasetConfig
 
 
@@ -21,7 +22,7 @@ from sam2_training.vos.config import ModelConfig, TrainingSetConfig, VosConfig, 
 def index(real_data) -> VideoIndex:
     folder = real_data / "vos"
     config = VosDatasetConfig(img_folder=str(folder / "JPEGImages"), gt_folder=str(folder / "Annotations"))
-    return build_index(config, 4, None)
+    return clip_index(config, 4)
 
 
 def video(index: VideoIndex, name: str):
@@ -32,10 +33,10 @@ def video(index: VideoIndex, name: str):
 def test_index_agrees_with_the_manifest(real_data, part):
     folder = real_data / part
     config = VosDatasetConfig(img_folder=str(folder / "JPEGImages"), gt_folder=str(folder / "Annotations"))
-    built = build_index(config, 1, None)
+    built = open_index(config)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert list(built.table.names) == sorted(manifest, key=natural_key)
-    for number in range(built.num_videos):
+    for number in range(len(built)):
         found = built.video(number)
         facts = manifest[found.name]
         shown = found.areas > 0
@@ -59,8 +60,7 @@ def test_caps_is_tracked_through_its_unlabeled_frames(index):
     assert starts == {0: (1,), 14: (1,), 33: (1, 2), 43: (1, 2), 66: (1, 2)}
     annotated = RandomUniformSampler(4, 3, frame_selection="annotated")
     assert {annotated.sample(caps, rng).frame_indices for _ in range(50)} == {(0, 14, 33, 43), (14, 33, 43, 66)}
-    whole = EvalSampler().sample(caps)
-    assert (len(whole.frame_indices), whole.object_ids, whole.first_frames) == (87, (1, 2), (0, 33))
+    assert (caps.num_frames, caps.object_ids, caps.visible.argmax(axis=0).tolist()) == (87, (1, 2), [0, 33])
 
 
 def test_bmx_bumps_never_starts_where_the_rider_is_gone(index):

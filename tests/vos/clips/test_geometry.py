@@ -135,11 +135,11 @@ def test_affine_that_loses_an_object_of_the_first_frame_is_dropped_for_the_whole
     config = replace(resize_only, affine=AffineConfig(degrees=45, shear=0))
     rng = np.random.default_rng(3)
     out = apply_transforms(sample_of(frames, masks), config, 60, rng)
-    assert out.facts["affine_dropped"]
-    assert out.facts["affine"] is None
+    assert out.augmentation["affine_dropped"]
+    assert out.augmentation["affine"] is None
     assert (np.stack(out.frames) == frames).all()
     without = apply_transforms(sample_of(frames, masks[:, :1]), config, 60, np.random.default_rng(3))
-    assert not without.facts["affine_dropped"]
+    assert not without.augmentation["affine_dropped"]
     assert (np.stack(without.frames) != frames).any()
 
 
@@ -149,7 +149,7 @@ def test_object_that_is_only_in_later_frames_does_not_stop_the_affine(resize_onl
     masks[1, 1, :3, :3] = True
     config = replace(resize_only, affine=AffineConfig(degrees=45, shear=0))
     frames = np.zeros((2, 60, 60, 3), np.uint8)
-    assert apply_transforms(sample_of(frames, masks), config, 60, np.random.default_rng(3)).facts["affine"]
+    assert apply_transforms(sample_of(frames, masks), config, 60, np.random.default_rng(3)).augmentation["affine"]
 
 
 def test_geometry_is_the_same_for_all_frames_and_transforms_are_pure():
@@ -160,7 +160,7 @@ def test_geometry_is_the_same_for_all_frames_and_transforms_are_pure():
     first = apply_transforms(sample, TransformsConfig(), 64, np.random.default_rng(9))
     second = apply_transforms(sample, TransformsConfig(), 64, np.random.default_rng(9))
     assert (np.stack(first.frames) == np.stack(second.frames)).all()
-    assert first.facts == second.facts
+    assert first.augmentation == second.augmentation
     assert (np.stack(sample.frames) == frames).all()  # the input is untouched
     assert (first.mask_planes == first.mask_planes[:1]).all()
     assert (first.frames[0] != first.frames[1]).any()  # only color differs from frame to frame

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from sam2_training.core.errors import DataError
-from sam2_training.vos.clips.sampler import EvalSampler, RandomUniformSampler
+from sam2_training.data.source import Video
+from sam2_training.vos.clips.sampler import RandomUniformSampler
 
 
-@dataclass
-class Labels:
-    areas: np.ndarray
-    name: str = "v"
-
-    @property
-    def object_ids(self) -> tuple[int, ...]:
-        return tuple(10 * (n + 1) for n in range(self.areas.shape[1]))
+def video_of(areas: np.ndarray) -> Video:
+    """A video with these areas [F, N] and the objects 10, 20, ..."""
+    ids = tuple(10 * (n + 1) for n in range(areas.shape[1]))
+    return Video("v", tuple(f"{t}.png" for t in range(len(areas))), ids, areas)
 
 
-def labels(text: str) -> Labels:
+def labels(text: str) -> Video:
     """One object's frames: x visible, . absent, ? unlabeled."""
-    return Labels(np.array([[{"x": 5, ".": 0, "?": -1}[mark]] for mark in text], np.int32))
+    return video_of(np.array([[{"x": 5, ".": 0, "?": -1}[mark]] for mark in text], np.int32))
 
 
-def draw(sampler: RandomUniformSampler, video: Labels, count: int = 400) -> Counter:
+def draw(sampler: RandomUniformSampler, video: Video, count: int = 400) -> Counter:
     rng = np.random.default_rng(0)
     return Counter(sampler.sample(video, rng).frame_indices for _ in range(count))
 
@@ -72,12 +68,11 @@ def test_objects_are_drawn_among_those_visible_in_the_first_frame():
     areas = np.full((2, 6), 3, np.int32)
     areas[0, 1], areas[0, 4] = 0, -1
     rng = np.random.default_rng(0)
-    plans = [RandomUniformSampler(2, 2).sample(Labels(areas), rng) for _ in range(600)]
+    plans = [RandomUniformSampler(2, 2).sample(video_of(areas), rng) for _ in range(600)]
     pairs = Counter(plan.object_ids for plan in plans)
     assert set(pairs) == {(10, 30), (10, 40), (10, 60), (30, 40), (30, 60), (40, 60)}
     assert min(pairs.values()) > 60
-    assert RandomUniformSampler(2, 9).sample(Labels(areas), rng).object_ids == (10, 30, 40, 60)
-    assert plans[0].first_frames == (0, 0)
+    assert RandomUniformSampler(2, 9).sample(video_of(areas), rng).object_ids == (10, 30, 40, 60)
 
 
 @pytest.mark.parametrize(
@@ -111,13 +106,3 @@ def test_short_video_repeats_its_last_frame():
     backwards = RandomUniformSampler(5, 1, reverse_time_prob=1.0, short_videos="repeat_last")
     assert set(draw(backwards, labels("x.x"))) == {(2, 1, 0, 0, 0)}
     assert set(draw(sampler, labels("xxxxxx"))) == {(0, 1, 2, 3, 4), (1, 2, 3, 4, 5)}
-
-
-def test_eval_sampler_takes_everything_and_knows_first_appearances():
-    areas = np.array([[0, -1, 0], [4, -1, 0], [4, 2, 0]], np.int32)
-    plan = EvalSampler().sample(Labels(areas))
-    assert plan.frame_indices == (0, 1, 2)
-    assert plan.object_ids == (10, 20)
-    assert plan.first_frames == (1, 2)
-    with pytest.raises(DataError, match="no frame shows"):
-        EvalSampler().sample(labels("..?"))

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from sam2_training.data.config import SyntheticConfig
-from sam2_training.vos.evaluation.clips import SyntheticClip
+from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.model.tracker import TrainableSAM2
 
+from tests.vos.evaluation.generated import generated_clip
 from tests.vos.evaluation.stock_tracking import TINY, FilesClip, vivid_network
 
 
@@ -27,9 +28,9 @@ def vivid() -> TrainableSAM2:
 
 
 @pytest.fixture
-def made() -> SyntheticClip:
+def made() -> EvaluationClip:
     """A generated clip of 6 frames with two objects."""
-    return SyntheticClip(SyntheticConfig(num_videos=4, num_frames=6, size=64, num_objects=2), seed=5, video_index=0)
+    return generated_clip(SyntheticConfig(num_videos=4, num_frames=6, size=64, num_objects=2), 5, 0)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from sam2_training.core.errors import DataError
 from sam2_training.data.config import SyntheticConfig
 from sam2_training.data.formats.synthetic import synthetic_video
 from sam2_training.vos.config import VosDatasetConfig
-from sam2_training.vos.evaluation.clips import EvaluationClip, first_frame, open_clips, select_clips
+from sam2_training.vos.evaluation.clips import EvaluationClip, first_frame, open_clips
 
 HEIGHT, WIDTH = 24, 32
 
@@ -128,18 +128,22 @@ def test_a_list_that_names_a_missing_video_is_refused(videos: Videos, tmp_path: 
     with pytest.raises(DataError, match="ghost") as raised:
         videos.clips(file_list_txt=str(tmp_path / "list.txt"))
     assert "list.txt" in str(raised.value)
-    clips = videos.clips()
-    with pytest.raises(DataError, match=r"val\.txt names 1 of 2 videos that are not in the dataset: ghost") as raised:
-        select_clips(clips, ["a", "ghost"], "val.txt")
-    assert "such as a" in str(raised.value)
-    with pytest.raises(DataError, match=r"val\.txt names no video"):
-        select_clips(clips, [], "val.txt")
+    made = VosDatasetConfig(dataset_type="synthetic", file_list_txt=str(tmp_path / "list.txt"))
+    with pytest.raises(DataError, match=r"2 videos in the list that the dataset does not have: a, ghost"):
+        open_clips(made, 0, None)
+    (tmp_path / "list.txt").write_text("")
+    with pytest.raises(DataError, match=r"list\.txt names no video"):
+        videos.clips(file_list_txt=str(tmp_path / "list.txt"))
 
 
-def test_a_split_keeps_the_datasets_order(videos: Videos) -> None:
+def test_a_list_keeps_the_datasets_order(videos: Videos, tmp_path: Path) -> None:
     for name in ("v2", "v10", "v1"):
         videos.video(name, [[1]])
-    assert [clip.name for clip in select_clips(videos.clips(), ["v10", "v1"], "val.txt")] == ["v1", "v10"]
+    (tmp_path / "list.txt").write_text("v10\nv1\n")
+    assert [clip.name for clip in videos.clips(file_list_txt=str(tmp_path / "list.txt"))] == ["v1", "v10"]
+    (tmp_path / "list.txt").write_text("synthetic-10\nsynthetic-2\n")
+    made = VosDatasetConfig(dataset_type="synthetic", file_list_txt=str(tmp_path / "list.txt"))
+    assert [clip.name for clip in open_clips(made, 0, None)] == ["synthetic-2", "synthetic-10"]
 
 
 def test_a_video_whose_masks_are_all_empty_is_refused(videos: Videos) -> None:
@@ -158,3 +162,20 @@ def test_a_mask_of_another_size_is_named_with_its_image(videos: Videos) -> None:
         clip.truth(1)
     assert str(path) in str(raised.value)
     assert str(videos.images / "a" / "00001.png") in str(raised.value)
+
+
+@pytest.mark.parametrize("folder", ["a", "a/1"])
+def test_a_mask_overwritten_after_indexing_is_noticed(videos: Videos, tmp_path: Path, folder: str) -> None:
+    for t in range(2):
+        videos.frame("a", t)
+        videos.mask(folder, t, squares([1]))
+    (clip,) = open_clips(videos.config(), 0, tmp_path / "run")
+    path = videos.masks / folder / "00001.png"
+    changed = squares([1])
+    changed[0, 0] = 1
+    path.write_bytes(videos.mask("elsewhere", 0, changed).read_bytes())  # in place: no modification time changes
+    assert clip.truth(0).any()
+    with pytest.raises(DataError, match=r"has changed since .* object 1 has 65 pixels, expected 64: ") as raised:
+        clip.truth(1)
+    assert str(path) in str(raised.value)
+    assert clip.index.cache_path in str(raised.value)

@@ -12,7 +12,7 @@ import torch
 from sam2_training.core.errors import DataError
 from sam2_training.core.ranks import Ranks
 from sam2_training.data.config import SyntheticConfig
-from sam2_training.vos.evaluation.clips import EvaluationClip, SyntheticClip
+from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.evaluator import divide, evaluate
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 from sam2_training.vos.evaluation.result import EvaluationResult
@@ -21,6 +21,7 @@ from sam2_training.vos.metrics.scores import score_object
 from sam2_training.vos.model.tracker import TrainableSAM2
 
 from tests import two_ranks
+from tests.vos.evaluation.generated import generated_clip
 
 MADE = SyntheticConfig(num_videos=4, num_frames=6, size=64, num_objects=2)
 MASK = PromptSpec("mask")
@@ -29,7 +30,7 @@ MASK = PromptSpec("mask")
 class Altered:
     """A generated clip of which something is withheld."""
 
-    def __init__(self, clip: SyntheticClip, num_frames: int | None = None, name: str = "altered") -> None:
+    def __init__(self, clip: EvaluationClip, num_frames: int | None = None, name: str = "altered") -> None:
         self.clip, self.name = clip, name
         self.num_frames = num_frames or clip.num_frames
         self.frame_names, self.object_ids = clip.frame_names[: self.num_frames], clip.object_ids
@@ -54,7 +55,7 @@ class Altered:
 
 @pytest.fixture
 def clips() -> list[EvaluationClip]:
-    return [SyntheticClip(replace(MADE, num_frames=4 + n), 5, n) for n in range(3)]
+    return [generated_clip(replace(MADE, num_frames=4 + n), 5, n) for n in range(3)]
 
 
 @pytest.mark.parametrize("protocol", ["davis", "sav"])
@@ -76,7 +77,7 @@ def test_scores_are_those_of_the_tracked_masks(
             assert whole.j is not None
 
 
-def test_reasons_stand_where_there_is_nothing_to_score(vivid: TrainableSAM2, made: SyntheticClip) -> None:
+def test_reasons_stand_where_there_is_nothing_to_score(vivid: TrainableSAM2, made: EvaluationClip) -> None:
     never, empty, only_first, single = (Altered(made, name=name) for name in ("never", "empty", "only first", "one"))
     never.hide(1, slice(None), unlabeled=True)
     empty.hide(1, slice(None), unlabeled=False)
@@ -98,7 +99,9 @@ def test_reasons_stand_where_there_is_nothing_to_score(vivid: TrainableSAM2, mad
     assert mean.j == pytest.approx(np.mean([row["j"] for row in result.rows() if row["j"] is not None]))
 
 
-def test_a_clip_that_shows_nothing_is_scored_without_reading_a_frame(vivid: TrainableSAM2, made: SyntheticClip) -> None:
+def test_a_clip_that_shows_nothing_is_scored_without_reading_a_frame(
+    vivid: TrainableSAM2, made: EvaluationClip
+) -> None:
     bare = Altered(made)
     bare.error = DataError("must not be read")
     for n in (0, 1):
@@ -108,7 +111,7 @@ def test_a_clip_that_shows_nothing_is_scored_without_reading_a_frame(vivid: Trai
     assert result.mean().num_without_score == 2
 
 
-def test_unlabeled_frames_do_not_count_and_absent_ones_do(vivid: TrainableSAM2, made: SyntheticClip) -> None:
+def test_unlabeled_frames_do_not_count_and_absent_ones_do(vivid: TrainableSAM2, made: EvaluationClip) -> None:
     clip = Altered(made)
     clip.hide(0, slice(2, 3), unlabeled=True)
     clip.hide(0, slice(3, 4), unlabeled=False)
@@ -176,7 +179,7 @@ def test_work_is_divided_by_length_longest_first() -> None:
     assert max(loads) - min(loads) <= 3
 
 
-def test_nothing_or_one_name_twice_is_refused(vivid: TrainableSAM2, made: SyntheticClip) -> None:
+def test_nothing_or_one_name_twice_is_refused(vivid: TrainableSAM2, made: EvaluationClip) -> None:
     with pytest.raises(DataError, match="no video to evaluate"):
         evaluate(vivid, [], Ranks(), MASK)
     with pytest.raises(DataError, match="same name: synthetic-0"):
@@ -187,28 +190,33 @@ RANK = """
 import json, os
 import torch
 torch.set_num_threads(1)
+from tests.vos.evaluation.generated import generated_clip
 from tests.vos.evaluation.stock_tracking import TINY, vivid_network
 from sam2_training.data.config import SyntheticConfig
 from sam2_training.core.ranks import process_group, ranks_from_environment
 from sam2_training.core.errors import DataError
-from sam2_training.vos.evaluation.clips import SyntheticClip
+from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.evaluator import evaluate
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 
-class Broken(SyntheticClip):
+class Broken(EvaluationClip):
     def read_frame(self, frame_index):
         raise DataError("frame 3 of synthetic-1 is damaged")
 
 def clips(*kinds):
-    return [kind(SyntheticConfig(num_frames=4 + n, size=64, num_objects=2), 5, n) for n, kind in enumerate(kinds)]
+    return [
+        generated_clip(SyntheticConfig(num_frames=4 + n, size=64, num_objects=2), 5, n, kind)
+        for n, kind in enumerate(kinds)
+    ]
 
 ranks = ranks_from_environment("cpu")
 network, heard, seen = vivid_network(TINY, 64), [], {}
 with process_group(ranks, 60):
-    good = evaluate(network, clips(*[SyntheticClip] * 3), ranks, PromptSpec("mask"), on_clip=lambda *a: heard.append(a))
+    three = clips(*[EvaluationClip] * 3)
+    good = evaluate(network, three, ranks, PromptSpec("mask"), on_clip=lambda *a: heard.append(a))
     seen["result"], seen["heard"] = good.to_json(), heard
     try:
-        evaluate(network, clips(SyntheticClip, Broken, SyntheticClip), ranks, PromptSpec("mask"))
+        evaluate(network, clips(EvaluationClip, Broken, EvaluationClip), ranks, PromptSpec("mask"))
     except DataError as error:
         seen["failure"] = str(error)
 with open(os.environ["RESULT"] + str(ranks.rank), "w") as file:

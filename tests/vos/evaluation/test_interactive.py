@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 from sam2_training.core.ranks import Ranks
-from sam2_training.data.index import build_index
 from sam2_training.vos.config import VosDatasetConfig
-from sam2_training.vos.evaluation.clips import FolderClip, SyntheticClip, folder_clips
+from sam2_training.vos.evaluation.clips import EvaluationClip, open_clips
 from sam2_training.vos.evaluation.evaluator import evaluate
 from sam2_training.vos.evaluation.interactive import track_interactively
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
@@ -37,7 +36,7 @@ def iou(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.fixture
-def dogs_clip(real_data: Path, tmp_path: Path) -> FolderClip:
+def dogs_clip(real_data: Path, tmp_path: Path) -> EvaluationClip:
     (tmp_path / "list.txt").write_text("dogs-jump\n")
     folder = real_data / "vos"
     config = VosDatasetConfig(
@@ -45,15 +44,13 @@ def dogs_clip(real_data: Path, tmp_path: Path) -> FolderClip:
         gt_folder=str(folder / "Annotations"),
         file_list_txt=str(tmp_path / "list.txt"),
     )
-    clip = folder_clips(build_index(config, 1, None))[0]
-    assert isinstance(clip, FolderClip)
-    return clip
+    return open_clips(config, 0, None)[0]
 
 
 class Beginning:
     """The first frames of a clip, its masks in every other frame only."""
 
-    def __init__(self, clip: FolderClip, num_frames: int) -> None:
+    def __init__(self, clip: EvaluationClip, num_frames: int) -> None:
         self.clip, self.num_frames, self.name = clip, num_frames, clip.name
         self.object_ids, self.frame_names = clip.object_ids, clip.frame_names[:num_frames]
         self.labeled = clip.labeled[:num_frames].copy()
@@ -68,7 +65,7 @@ class Beginning:
         return self.clip.truth(frame_index)
 
 
-def test_three_rounds_equal_stock(dogs_clip: FolderClip, dogs: FilesClip, tmp_path: Path) -> None:
+def test_three_rounds_equal_stock(dogs_clip: EvaluationClip, dogs: FilesClip, tmp_path: Path) -> None:
     num_frames = 9
     network = without_shortcuts(vivid_network(TINY, 128))
     clip, dogs.num_frames = Beginning(dogs_clip, num_frames), num_frames
@@ -102,7 +99,7 @@ def test_three_rounds_equal_stock(dogs_clip: FolderClip, dogs: FilesClip, tmp_pa
     assert len(clicked) > 1, "the test should see clicks on several frames"
 
 
-def test_a_perfect_object_gets_no_click_and_ends_the_rounds(vivid: TrainableSAM2, made: SyntheticClip) -> None:
+def test_a_perfect_object_gets_no_click_and_ends_the_rounds(vivid: TrainableSAM2, made: EvaluationClip) -> None:
     """With the network's own masks as truth there is nothing to correct: one pass to see that, one to give them."""
     tracker = VideoTracker(vivid, CPU)
     prompts = [Prompt(1, 0, mask=made.truth(0)[0])]
@@ -125,7 +122,7 @@ def test_a_perfect_object_gets_no_click_and_ends_the_rounds(vivid: TrainableSAM2
     assert reads == 2 * list(range(made.num_frames))
 
 
-def test_the_evaluator_takes_interactive_prompts(vivid: TrainableSAM2, made: SyntheticClip) -> None:
+def test_the_evaluator_takes_interactive_prompts(vivid: TrainableSAM2, made: EvaluationClip) -> None:
     result = evaluate(vivid, [made], Ranks(), PromptSpec.parse("interactive:2"))
     assert result.prompt == "interactive:2"
     assert all(score.j is not None for score in result.clips[0].objects)

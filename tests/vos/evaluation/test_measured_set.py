@@ -12,7 +12,7 @@ from sam2_training.core.ranks import Ranks
 from sam2_training.data.config import SyntheticConfig
 from sam2_training.engine.precision import Precision
 from sam2_training.tasks import load_config
-from sam2_training.vos.clips.dataset import SyntheticDataset
+from sam2_training.vos.clips.dataset import build_dataset
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation import measured_set
 from sam2_training.vos.evaluation.clips import open_clips
@@ -38,7 +38,7 @@ def model(config: VosConfig) -> TrainableSAM2:
 
 def opened(config: VosConfig, folder: Path) -> MeasuredSet:
     clips = open_clips(config.dataset, 5, None)
-    return MeasuredSet(config, Ranks(), clips, loss_batches(SyntheticDataset(config), len(clips)), folder)
+    return MeasuredSet(config, Ranks(), clips, loss_batches(build_dataset(config, None), len(clips)), folder)
 
 
 def test_it_measures_the_same_twice_and_leaves_no_trace(config: VosConfig, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_loss_is_the_mean_over_the_objects_of_all_clips(
     config: VosConfig, model: TrainableSAM2, tmp_path: Path
 ) -> None:
     clips = open_clips(config.dataset, 5, None)
-    batches = loss_batches(SyntheticDataset(config), 2)
+    batches = loss_batches(build_dataset(config, None), 2)
 
     def loss_of(name: str, chosen: LossBatches) -> float:
         videos = MeasuredSet(config, Ranks(), clips, chosen, tmp_path / name)

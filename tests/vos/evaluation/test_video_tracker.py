@@ -11,7 +11,7 @@ import pytest
 import torch
 from sam2.utils.misc import load_video_frames
 from sam2_training.core.errors import DataError, NonFiniteError
-from sam2_training.vos.evaluation.clips import SyntheticClip
+from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.frames import FrameStream, Normalizer
 from sam2_training.vos.evaluation.prompts import Click, Prompt
 from sam2_training.vos.evaluation.tracked_objects import TrackedObjects
@@ -73,12 +73,12 @@ def everything_about(network: TrainableSAM2) -> dict[str, object]:
     }
 
 
-def some_prompts(made: SyntheticClip) -> list[Prompt]:
+def some_prompts(made: EvaluationClip) -> list[Prompt]:
     return [Prompt(1, 0, mask=made.truth(0)[0]), Prompt(2, 0, clicks=(Click(20, 20, True),))]
 
 
 @pytest.mark.parametrize("how", ["to the end", "closed early", "failed"])
-def test_tracking_disturbs_nothing(how: str, vivid: TrainableSAM2, made: SyntheticClip) -> None:
+def test_tracking_disturbs_nothing(how: str, vivid: TrainableSAM2, made: EvaluationClip) -> None:
     vivid.train()
     for parameter in vivid.image_encoder.parameters():
         parameter.requires_grad = False
@@ -102,7 +102,7 @@ def test_tracking_disturbs_nothing(how: str, vivid: TrainableSAM2, made: Synthet
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
 def test_a_training_step_after_tracking_is_what_it_would_have_been(
-    dtype: torch.dtype | None, made: SyntheticClip, gradient_of: Callable[[TrainableSAM2], torch.Tensor]
+    dtype: torch.dtype | None, made: EvaluationClip, gradient_of: Callable[[TrainableSAM2], torch.Tensor]
 ) -> None:
     undisturbed, disturbed = vivid_network(TINY, 64).train(), vivid_network(TINY, 64).train()
     first = gradient_of(undisturbed)
@@ -130,7 +130,7 @@ def gradient_of() -> Callable[[TrainableSAM2], torch.Tensor]:
 
 
 def test_objects_do_not_influence_each_other_and_frames_are_encoded_once(
-    vivid: TrainableSAM2, made: SyntheticClip, monkeypatch: pytest.MonkeyPatch
+    vivid: TrainableSAM2, made: EvaluationClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded = []
     trunk = type(vivid.image_encoder.trunk)
@@ -149,7 +149,7 @@ def test_objects_do_not_influence_each_other_and_frames_are_encoded_once(
             assert frame.presence[row] == pytest.approx(alone[frame.frame_index].presence[0], abs=1e-3)
 
 
-def test_objects_keep_the_order_of_their_prompts(vivid: TrainableSAM2, made: SyntheticClip) -> None:
+def test_objects_keep_the_order_of_their_prompts(vivid: TrainableSAM2, made: EvaluationClip) -> None:
     prompts = [Prompt(9, 1, box=(5, 5, 30, 30)), Prompt(2, 0, mask=made.truth(0)[1]), Prompt(5, 1, box=(2, 2, 9, 9))]
     frames = list(VideoTracker(vivid, CPU).track(made, prompts))
     assert [frame.object_ids for frame in frames[:2]] == [(2,), (9, 2, 5)]

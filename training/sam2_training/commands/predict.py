@@ -77,7 +77,7 @@ def track(
     precision = Precision(config.trainer.precision, device)
     with open_video(video_path) as video:
         height, width = video.read_frame(0).shape[:2]
-        prompts = given.prompts(video.frame_name(0), (height, width))
+        prompts = given.prompts(video.frame_names[0], (height, width))
         require_writable_output(output)
         network = build_for_inference(config)
         load_weights(network, arguments.checkpoint)
@@ -91,7 +91,7 @@ def track(
             video,
             prompts,
             output,
-            arguments.fps or video.frames_per_second or DEFAULT_FRAMES_PER_SECOND,
+            arguments.fps or video.index.source.frames_per_second() or DEFAULT_FRAMES_PER_SECOND,
             make_overlay=not arguments.no_overlay,
             enable_bar=config.trainer.enable_progress_bar,
         )

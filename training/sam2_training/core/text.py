@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+
+def natural_key(name: str) -> tuple[object, ...]:
+    """Sort key under which frame2 comes before frame10."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return tuple(int(part) if part.isdecimal() else part for part in parts), name
 
 
 def some(names: Sequence[str], at_most: int = 5) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Literal
 
 from sam2_training.core.settings import setting
+from sam2_training.data.formats import FORMATS
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,9 @@ class SyntheticConfig:
 class DatasetConfig:
     """Which videos, and what happens with those that do not fit."""
 
-    dataset_type: Literal["video", "synthetic"] = "video"
-    """"video": a folder of frames and a folder of masks per video; "synthetic": generated videos, no files."""
+    dataset_type: str = "video"
+    """The format: "video", a folder of frames and a folder of masks per video; "synthetic", generated videos, no
+    files."""
     img_folder: str | None = setting(None, free=True)
     """Folder with one folder of frames (jpg, jpeg, png, webp) per video."""
     gt_folder: str | None = setting(None, free=True)
@@ -47,15 +50,23 @@ class DatasetConfig:
     val_dataset all videos are trained on."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
 
+    @property
+    def is_generated(self) -> bool:
+        return self.dataset_type in FORMATS and FORMATS[self.dataset_type].generated
+
     def problems(self, where: str) -> Iterator[str]:
         """What does not go together in this section, which stands at `where` in the configuration."""
-        if self.dataset_type == "video":
-            for name in ("img_folder", "gt_folder"):
+        if self.dataset_type not in FORMATS:
+            close = get_close_matches(self.dataset_type, FORMATS, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            yield f"{where}.dataset_type={self.dataset_type!r} is not a format; {hint}there are: {', '.join(FORMATS)}"
+        else:
+            for name in FORMATS[self.dataset_type].needs:
                 if not getattr(self, name):
                     yield f"{where}.{name} is not set: give the folder with one folder of files per video"
         if self.val_fraction and where != "dataset":
             yield f"{where}.val_fraction={self.val_fraction}: only dataset.val_fraction holds videos out; remove it"
-        if self.val_fraction and self.dataset_type == "synthetic":
+        if self.val_fraction and self.is_generated:
             yield (
                 f"{where}.val_fraction={self.val_fraction}: generated videos have no names; give a val_dataset, or "
                 "set it to 0"

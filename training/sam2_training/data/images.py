@@ -105,18 +105,19 @@ def id_areas(mask: IdMask) -> npt.NDArray[np.int64]:
     return np.bincount(mask.reshape(-1), minlength=int(np.iinfo(mask.dtype).max) + 1).astype(np.int64)
 
 
-def size_mismatch(mask_path: str, mask: IdMask, image_path: str, image: npt.NDArray[np.uint8]) -> DataError:
-    """The error for a mask that has not its image's size; says so if the image's EXIF rotation would explain it."""
-    (mask_height, mask_width), (height, width) = mask.shape, image.shape[:2]
+def size_mismatch(
+    mask_path: str, mask_size: tuple[int, int], image_path: str, image_size: tuple[int, int]
+) -> DataError:
+    """The error for a mask that does not match the image size, both (H, W); says if an EXIF rotation explains it."""
     orientation = _exif_orientation(image_path)
     cure = "Resize one of them, or set dataset.on_bad_sample=skip to leave this clip out."
-    if orientation >= 5 and (mask_width, mask_height) == (height, width):
+    if orientation >= 5 and mask_size == image_size[::-1]:
         cure = (
             f"The image's EXIF orientation ({orientation}) turns it to the mask's size, but pixels are read as stored: "
             "save the image turned, or turn the mask."
         )
     return DataError(
-        f"the mask is {mask_height}x{mask_width}, its image {height}x{width} (height x width)\n"
+        f"the mask is {mask_size[0]}x{mask_size[1]}, its image {image_size[0]}x{image_size[1]} (height x width)\n"
         f"  mask   {mask_path}\n  image  {image_path}\n{cure}"
     )
 
@@ -125,5 +126,5 @@ def _exif_orientation(path: str) -> int:
     try:
         with Image.open(io.BytesIO(read_bytes(path))) as file:
             return int(file.getexif().get(_EXIF_ORIENTATION, 1))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+    except (DataError, UnidentifiedImageError, OSError, ValueError, SyntaxError):
         return 1  # only the wording of an error depends on it

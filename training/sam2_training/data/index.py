@@ -1,4 +1,4 @@
-"""The index of a dataset of frame and mask folders: built once, cached in one file, checked before training."""
+"""The index of a dataset: every video listed and every mask decoded once, cached in one file, checked when read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,12 @@ from iopath.common.file_io import g_pathmgr
 
 from sam2_training.core.errors import DataError
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
-from sam2_training.core.text import count, some
-from sam2_training.data.formats.folders import join, list_names, natural_key, scan_video
-from sam2_training.data.images import UnreadableFileError
-from sam2_training.data.table import Video, VideoTable, load_table, save_table
-from sam2_training.vos.clips.sampler import RandomUniformSampler
-from sam2_training.vos.config import VosDatasetConfig
+from sam2_training.core.text import count, natural_key, some
+from sam2_training.data.config import DatasetConfig
+from sam2_training.data.formats import open_source
+from sam2_training.data.images import UnreadableFileError, size_mismatch
+from sam2_training.data.source import UNLABELED, Frame, Masks, Video, VideoSource
+from sam2_training.data.table import OnDemandTable, VideoTable, load_table, save_table
 
 LISTED_AT_MOST = 10
 """Problems that an error message spells out; the rest is counted."""
@@ -31,50 +31,70 @@ LISTED_AT_MOST = 10
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VideoIndex:
-    """The videos that clips are drawn from, and what was left out and why."""
+    """The videos of a dataset that are used, their pixels, and what was left out and why."""
 
-    img_folder: str
-    gt_folder: str
-    table: VideoTable
+    source: VideoSource
+    table: VideoTable | OnDemandTable
     skipped: tuple[str, ...] = ()
     """A line per reason for leaving videos out, with their number."""
     cache_path: str = ""
     """The file the index is cached in; "" if it is not."""
 
-    @property
-    def num_videos(self) -> int:
-        return len(self.table)
-
     def __len__(self) -> int:
         return len(self.table)
 
-    def video(self, index: int) -> Video:
-        """The video at a place, 0 <= index < num_videos."""
-        return self.table[index]
+    @property
+    def names(self) -> Sequence[str]:
+        return self.table.names
 
-    def image_path(self, video: Video, frame_index: int) -> str:
-        return join(self.img_folder, video.name, video.frame_files[frame_index])
+    def video(self, number: int) -> Video:
+        """The facts of a video, 0 <= number < len(index)."""
+        return self.table[number]
 
-    def mask_path(self, video: Video, frame_index: int, object_number: int = 0) -> str:
-        """The mask file of a frame (of one object in it, where each has its folder); "" if the frame has none."""
-        file, folder = video.mask_files[frame_index], video.object_folders[object_number]
-        return join(self.gt_folder, video.name, *([folder] if folder else []), file) if file else ""
+    def part(self, numbers: Sequence[int], *more_skipped: str) -> VideoIndex:
+        """The index of some of its videos, in this order. more_skipped: lines on why the others are left out."""
+        return replace(self, table=self.table.part(numbers), skipped=(*self.skipped, *more_skipped))
 
-    def mask_source(self, video: Video, frame_index: int) -> str:
-        """Where a frame's masks are: the file, or, with one folder per object, the folder of these; "" if nowhere."""
-        if video.mask_files[frame_index] and any(video.object_folders):
-            return join(self.gt_folder, video.name)
-        return self.mask_path(video, frame_index)
+    def frame(self, video: Video, frame_index: int) -> Frame:
+        """Pixels of a frame. Raises DataError."""
+        return self.source.frame(video, frame_index)
+
+    def masks(self, video: Video, frame_index: int, object_ids: Sequence[int], size: tuple[int, int]) -> Masks:
+        """Masks [N, H, W] of some objects in a frame of size (H, W); empty for those that are not labeled there.
+
+        Every mask that is trained on or scored with comes through here. Raises DataError for a mask that does not
+        match the image size, and for one whose area is not the indexed one: its file has changed since.
+        """
+        areas = video.areas[frame_index, [video.object_ids.index(object_id) for object_id in object_ids]]
+        labeled = areas != UNLABELED
+        wanted = [object_id for object_id, known in zip(object_ids, labeled, strict=True) if known]
+        if not wanted:
+            return np.zeros((len(object_ids), *size), np.bool_)
+        found = self.source.masks(video, frame_index, wanted)
+        if found.shape[1:] != size:
+            files = self.source.where(video, frame_index, wanted[0])
+            raise size_mismatch(files.mask, (found.shape[1], found.shape[2]), files.image, size)
+        for object_id, mask, expected in zip(wanted, found, areas[labeled], strict=True):
+            area = np.count_nonzero(mask)
+            if area != expected:
+                raise self._changed(video, frame_index, object_id, int(area), int(expected))
+        if len(wanted) == len(object_ids):
+            return found
+        masks = np.zeros((len(object_ids), *size), np.bool_)
+        masks[labeled] = found
+        return masks
 
     def describe(self) -> list[str]:
         """Lines for a start banner: counts of videos, frames, labeled frames and objects, and what was left out."""
         table = self.table
-        masks = int(np.count_nonzero(np.diff(table.mask_files.ends, prepend=0)))
+        if isinstance(table, OnDemandTable):
+            return [f"videos: {len(table)}, {self.source.location}"]
+        labeled = sum(int((table.areas_of(number) != UNLABELED).any(axis=1).sum()) for number in range(len(table)))
         lines = [
-            f"videos: {len(table)} ({self.img_folder})",
-            f"frames: {len(table.frame_files)}, {masks} of them with masks ({self.gt_folder})",
+            f"videos: {len(table)} ({self.source.location})",
+            f"frames: {len(table.frame_files)}, {labeled} of them with masks ({self.source.mask_location})",
             f"objects: {len(table.object_ids)}",
             *(f"left out: {line}" for line in self.skipped),
         ]
@@ -84,135 +104,139 @@ class VideoIndex:
         return lines
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the videos' names, file names, object ids and pixel counts; not of where they lie."""
+        """SHA-256 (hex) of the videos' names, file names, object ids and areas; not of where they are."""
         return self.table.fingerprint()
+
+    def _changed(self, video: Video, frame_index: int, object_id: int, area: int, expected: int) -> DataError:
+        cure = f"Remove {self.cache_path} and start again." if self.cache_path else "Start again."
+        return DataError(
+            f"the mask has changed since the dataset was indexed: object {object_id} has {area} pixels, expected "
+            f"{expected}: {self.source.where(video, frame_index, object_id).mask}\n{cure}"
+        )
+
+
+def open_index(
+    config: DatasetConfig, cache_dir: Path | None = None, seed: int = 0, heartbeat: HeartbeatCallback = no_heartbeat
+) -> VideoIndex:
+    """The index of the videos that a configuration names: see `build_index`. seed: of generated videos."""
+    tolerated = config.max_bad_fraction if config.on_bad_sample == "skip" else None
+    return build_index(open_source(config, seed), config.file_list_txt, cache_dir, tolerated, heartbeat)
 
 
 def build_index(
-    config: VosDatasetConfig, num_frames: int, cache_dir: Path | None, heartbeat: HeartbeatCallback = no_heartbeat
+    source: VideoSource,
+    file_list: str | None = None,
+    cache_dir: Path | None = None,
+    max_bad_fraction: float | None = None,
+    heartbeat: HeartbeatCallback = no_heartbeat,
 ) -> VideoIndex:
-    """The index of config's folders, for clips of num_frames frames.
+    """The index of a source's videos, or of those that the text file file_list names.
 
-    Every folder is listed and every mask decoded once; the result is kept in one file in cache_dir (None: nowhere).
-    The next call reuses a video as long as the modification times of its folders are the same, which change when a
-    file is added, removed, renamed or replaced, and reads only the others. A mask that is overwritten in place is
-    noticed when a clip is read: its pixel counts differ from the index. Stores without modification times are
-    compared by name only. heartbeat: called after each video that was read.
+    The facts of every video are asked for once; the table of them is kept in one file in cache_dir (None: nowhere).
+    The next call takes a video from there as long as its stamp is the same, which changes when a file is added,
+    removed, renamed or replaced. A mask that is overwritten in place is noticed when it is read: its area differs from
+    the table's. No table is built for a source on demand. heartbeat: called after each video that was read.
 
-    Raises DataError with everything that is wrong: missing folders, listed videos that do not exist, videos without
-    masks, unreadable masks, videos from which no clip can be drawn. on_bad_sample=skip leaves videos with unreadable
-    masks out, up to max_bad_fraction of all; short_videos=skip leaves out the short ones.
+    max_bad_fraction: leave videos with unreadable files out, up to this fraction of all; None: none. Raises DataError
+    with everything else that is wrong.
     """
-    img_folder, gt_folder = config.img_folder or "", config.gt_folder or ""
-    for key, folder in (("img_folder", img_folder), ("gt_folder", gt_folder)):
-        if not g_pathmgr.isdir(folder):
-            raise DataError(f"dataset.{key} is no folder: {folder}\nGive a folder with one folder of files per video.")
-    names = _video_names(config, img_folder)
-    _require_masks(names, img_folder, gt_folder)
-    cache_path = _cache_path(cache_dir, config)
-    table, stamps, failures = _scan_all(img_folder, gt_folder, names, cache_path, heartbeat)
+    names = list(source.videos()) if file_list is None else _listed(source, file_list)
+    if source.on_demand:
+        return VideoIndex(source, OnDemandTable(source, names))
+    cache_path = _cache_path(cache_dir, source, file_list)
+    table, stamps, failures = _scan_all(source, names, cache_path, heartbeat)
     if cache_path is not None and stamps is not None:
         save_table(cache_path, table, stamps)
-    skipped = _tolerate(failures, len(names), config)
-    index = VideoIndex(img_folder, gt_folder, table, skipped, str(cache_path or ""))
-    return _usable(index, RandomUniformSampler.of(config, num_frames, 1))
+    skipped = _tolerate(failures, len(names), max_bad_fraction)
+    return VideoIndex(source, table, skipped, str(cache_path or ""))
 
 
-def _video_names(config: VosDatasetConfig, img_folder: str) -> list[str]:
-    """The videos to use, in natural order. Raises DataError if a listed one does not exist."""
-    if config.file_list_txt is None:
-        names = [name for name in list_names(img_folder) if g_pathmgr.isdir(join(img_folder, name))]
-        if not names:
-            raise DataError(
-                f"dataset.img_folder has no folder in it: {img_folder}\nGive each video a folder of frames."
-            )
-        return names
+def read_list(path: str, setting: str = "dataset.file_list_txt") -> list[str]:
+    """The video names in a text file, one a line, without empty lines and those that start with #.
+
+    setting: what names the file, for messages. Raises DataError for a file that cannot be read, names no video, or one
+    twice.
+    """
     try:
-        with g_pathmgr.open(config.file_list_txt, "r") as file:
+        with g_pathmgr.open(path, "r") as file:
             lines = [line.strip() for line in file]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"dataset.file_list_txt cannot be read ({error}): {config.file_list_txt}") from error
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise DataError(
+            f"{setting} {path} cannot be read: {reason}\nGive a text file with one video name a line."
+        ) from error
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
-        raise DataError(f"dataset.file_list_txt names no video: {config.file_list_txt}")
+        raise DataError(f"{setting} {path} names no video\nWrite one video name a line.")
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
-        raise DataError(f"dataset.file_list_txt names {name} {times} times: {config.file_list_txt}\nName it once.")
-    missing = [name for name in names if not g_pathmgr.isdir(join(img_folder, name))]
+        raise DataError(f"{setting} {path} names {name} {times} times\nName each video once.")
+    return names
+
+
+def _listed(source: VideoSource, file_list: str) -> list[str]:
+    """The listed videos, in natural order. Raises DataError if one does not exist."""
+    names = read_list(file_list)
+    missing = source.missing(names)
     if missing:
         raise DataError(
-            f"{count(len(missing), 'video')} in the list that the folder does not have: {some(missing)}\n"
-            f"  list   {config.file_list_txt}\n  folder {img_folder}\nCorrect the list, or add the videos."
+            f"{count(len(missing), 'video')} in the list that the dataset does not have: {some(missing)}\n"
+            f"  list     {file_list}\n  dataset  {source.location}\nCorrect the list, or add the videos."
         )
     return sorted(names, key=natural_key)
 
 
-def _require_masks(names: list[str], img_folder: str, gt_folder: str) -> None:
-    """Raises DataError if no video at all has a mask folder: then the folders do not belong together."""
-    if not any(g_pathmgr.isdir(join(gt_folder, name)) for name in names):
-        raise DataError(
-            f"no video has masks: {img_folder} has {count(len(names), 'video')} ({some(names)}), but {gt_folder} "
-            "has no folder of any of these names\nCheck that dataset.img_folder and dataset.gt_folder belong together."
-        )
-
-
-def _cache_path(cache_dir: Path | None, config: VosDatasetConfig) -> Path | None:
-    """One file per pair of folders and list, so that two datasets of a run do not drive each other out."""
+def _cache_path(cache_dir: Path | None, source: VideoSource, file_list: str | None) -> Path | None:
+    """One file per source and list, so that two datasets of a run do not drive each other out."""
     if cache_dir is None:
         return None
-    what = "\0".join([config.img_folder or "", config.gt_folder or "", config.file_list_txt or ""])
+    what = f"{source.identity()}\0{file_list or ''}"
     return cache_dir / f"dataset_index_{hashlib.sha256(what.encode()).hexdigest()[:8]}.npz"
 
 
 def _scan_all(
-    img_folder: str, gt_folder: str, names: list[str], cache_path: Path | None, heartbeat: HeartbeatCallback
+    source: VideoSource, names: Sequence[str], cache_path: Path | None, heartbeat: HeartbeatCallback
 ) -> tuple[VideoTable, npt.NDArray[np.uint64] | None, list[tuple[str, DataError]]]:
     """Facts of all videos that could be read, their stamps (None: as cached), and (name, error) of the others."""
     known, known_stamps = _load_cache(cache_path)
-    place = {known.names[i]: i for i in range(len(known))} if known is not None else {}
-    objects = {name: known[i].object_folders for name, i in place.items()} if known is not None else {}
-    stamps = {name: _stamp(img_folder, gt_folder, name, objects.get(name, ())) for name in names}
-    unchanged = {name for name in names if name in place and known_stamps[place[name]] == stamps[name]}
-    if known is not None and len(unchanged) == len(names) == len(known):
-        return known, None, []
+    place = {known.names[number]: number for number in range(len(known))} if known is not None else {}
+    unchanged: dict[str, Video] = {}
+    if known is not None:
+        candidates = ((name, known[place[name]]) for name in names if name in place)
+        unchanged = {name: video for name, video in candidates if source.stamp(video) == known_stamps[place[name]]}
+        if len(unchanged) == len(names) == len(known):
+            return known, None, []
     failures: list[tuple[str, DataError]] = []
     videos: list[Video] = []
-    fresh = [name for name in names if name not in unchanged]
-    for name, result in _merged(names, fresh, img_folder, gt_folder, heartbeat):
-        if isinstance(result, DataError):
-            failures.append((name, result))
+    read = dict(_facts_of(source, [name for name in names if name not in unchanged], heartbeat))
+    for name in names:
+        video = unchanged[name] if name in unchanged else read[name]
+        if isinstance(video, DataError):
+            failures.append((name, video))
         else:
-            videos.append(result or known[place[name]])  # type: ignore[index]
-    # A video of one folder per object is stamped with these folders, which were unknown before it was read.
-    scanned = set(fresh)
-    final = [
-        _stamp(img_folder, gt_folder, video.name, video.object_folders) if video.name in scanned else stamps[video.name]
-        for video in videos
-    ]
-    return VideoTable.of(videos), np.array(final, np.uint64), failures
+            videos.append(video)
+    stamps = [known_stamps[place[video.name]] if video.name in unchanged else source.stamp(video) for video in videos]
+    return VideoTable.of(videos), np.array(stamps, np.uint64), failures
 
 
-def _merged(
-    names: list[str], fresh: Sequence[str], img_folder: str, gt_folder: str, heartbeat: HeartbeatCallback
-) -> Iterator[tuple[str, Video | DataError | None]]:
-    """(name, what scanning it gave) of all names in order; None for those that need no scan.
+def _facts_of(
+    source: VideoSource, names: Sequence[str], heartbeat: HeartbeatCallback
+) -> Iterator[tuple[str, Video | DataError]]:
+    """(name, its facts or what is wrong with it) of each video.
 
     Threads, because decoding runs without Python's lock, and stores registered with iopath are known to them.
     """
 
-    def scan(name: str) -> Video | DataError:
+    def facts(name: str) -> Video | DataError:
         try:
-            return scan_video(img_folder, gt_folder, name)
+            return source.facts(name)
         except DataError as error:
             return error
 
     with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
-        results = {}
-        for name, result in zip(fresh, pool.map(scan, fresh), strict=True):
-            results[name] = result
+        for name, result in zip(names, pool.map(facts, names), strict=True):
+            yield name, result
             heartbeat()
-    for name in names:
-        yield name, results.get(name)
 
 
 def _load_cache(path: Path | None) -> tuple[VideoTable | None, npt.NDArray[np.uint64]]:
@@ -226,61 +250,20 @@ def _load_cache(path: Path | None) -> tuple[VideoTable | None, npt.NDArray[np.ui
         return None, nothing
 
 
-def _stamp(img_folder: str, gt_folder: str, name: str, object_folders: Sequence[str]) -> np.uint64:
-    """A number that changes when a file is added to, removed from or replaced in one of the video's folders."""
-    below = [folder for folder in object_folders if folder]
-    places = [join(img_folder, name), *(join(gt_folder, name, *part) for part in [(), *((b,) for b in below)])]
-    times = []
-    for place in places:
-        try:
-            times.append(os.stat(place).st_mtime_ns)  # noqa: PTH116 - a store's path is no Path
-        except OSError:
-            times.append(0)
-    return np.uint64(int.from_bytes(hashlib.blake2b(repr(times).encode(), digest_size=8).digest(), "little"))
-
-
-def _tolerate(failures: list[tuple[str, DataError]], num_videos: int, config: VosDatasetConfig) -> tuple[str, ...]:
-    """Lines on the videos that on_bad_sample=skip leaves out. Raises DataError if the failures are not tolerable."""
+def _tolerate(
+    failures: list[tuple[str, DataError]], num_videos: int, max_bad_fraction: float | None
+) -> tuple[str, ...]:
+    """Lines on the videos that are left out. Raises DataError if the failures are not tolerable."""
     if not failures:
         return ()
-    tolerable = config.on_bad_sample == "skip" and all(isinstance(e, UnreadableFileError) for _, e in failures)
-    if tolerable and len(failures) <= config.max_bad_fraction * num_videos:
+    tolerable = max_bad_fraction is not None and all(isinstance(e, UnreadableFileError) for _, e in failures)
+    if tolerable and len(failures) <= (max_bad_fraction or 0) * num_videos:
         return (f"{count(len(failures), 'video')} with unreadable masks: {some([name for name, _ in failures])}",)
     text = "\n".join(str(error) for _, error in failures[:LISTED_AT_MOST])
     more = f"\n... and {len(failures) - LISTED_AT_MOST} more" if len(failures) > LISTED_AT_MOST else ""
     limit = (
-        f"\nThese are more than dataset.max_bad_fraction={config.max_bad_fraction:g} of {num_videos} videos."
+        f"\nThese are more than dataset.max_bad_fraction={max_bad_fraction:g} of {num_videos} videos."
         if tolerable
         else ""
     )
     raise DataError(text + more + limit)
-
-
-def _usable(index: VideoIndex, sampler: RandomUniformSampler) -> VideoIndex:
-    """The index of the videos that clips can be drawn from. Raises DataError on the others, as the policy says."""
-    table = index.table
-    if not len(table):
-        raise DataError(f"no video is left to draw clips from: {index.img_folder}\n" + "\n".join(index.skipped))
-    found = [sampler.problem(table.areas_of(i)) for i in range(len(table))]
-    empty = [table.names[i] for i, problem in enumerate(found) if problem == "empty"]
-    short = [table.names[i] for i, problem in enumerate(found) if problem == "short"]
-    frames = "frames" if sampler.frame_selection == "all" else "annotated frames"
-    if short and sampler.short_videos == "error":
-        raise DataError(
-            f"{count(len(short), 'video')} with fewer than the {sampler.shortest_video} {frames} that a clip needs: "
-            f"{some(short)} ({index.img_folder})\nLower dataset.num_frames or dataset.frame_interval, or set "
-            "dataset.short_videos to skip or repeat_last."
-        )
-    if empty:
-        raise DataError(
-            f"{count(len(empty), 'video')} in which no clip of {sampler.num_frames} {frames} can start, because no "
-            f"frame that could be its first shows an object: {some(empty)} ({index.gt_folder})\n"
-            "Correct the masks, or leave these videos out with dataset.file_list_txt."
-        )
-    if not short or sampler.short_videos == "repeat_last":
-        return index
-    kept = [table[i] for i, problem in enumerate(found) if problem is None]
-    if not kept:
-        raise DataError(f"every video has fewer than {sampler.shortest_video} {frames}: {index.img_folder}")
-    line = f"{count(len(short), 'video')} with fewer than {sampler.shortest_video} {frames}: {some(short)}"
-    return VideoIndex(index.img_folder, index.gt_folder, VideoTable.of(kept), (*index.skipped, line), index.cache_path)

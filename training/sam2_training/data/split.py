@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 from sam2_training.core.errors import ConfigError
 from sam2_training.data.index import VideoIndex
-from sam2_training.data.table import VideoTable
 
 
 def hold_out(index: VideoIndex, fraction: float) -> tuple[VideoIndex, VideoIndex]:
@@ -19,7 +17,7 @@ def hold_out(index: VideoIndex, fraction: float) -> tuple[VideoIndex, VideoIndex
     """
     if len(index) < 2:
         raise ConfigError(
-            f"dataset.val_fraction={fraction} needs at least 2 videos, found {len(index)} in {index.img_folder}; "
+            f"dataset.val_fraction={fraction} needs at least 2 videos, found {len(index)} in {index.source.location}; "
             "add videos, give val_dataset, or train without validation: dataset.val_fraction=0"
         )
     places = {number: name_hash(index.table.names[number]) for number in range(len(index))}
@@ -27,13 +25,9 @@ def hold_out(index: VideoIndex, fraction: float) -> tuple[VideoIndex, VideoIndex
     held = {number for number in ordered if places[number] < fraction} or {ordered[0]}
     if len(held) == len(index):
         held.remove(ordered[-1])
-    return _part(index, [n for n in places if n not in held]), _part(index, sorted(held))
+    return index.part([n for n in places if n not in held]), index.part(sorted(held))
 
 
 def name_hash(name: str) -> float:
     """A number from 0 to 1 that depends on a video's name alone."""
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:8], "big") / 2**64
-
-
-def _part(index: VideoIndex, numbers: list[int]) -> VideoIndex:
-    return replace(index, table=VideoTable.of([index.video(number) for number in numbers]))

@@ -7,34 +7,15 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
 from sam2_training.core.files import replacing
+from sam2_training.data.source import Video, VideoSource
 
 FORMAT_VERSION = 1
-UNLABELED = -1
-"""In `Video.areas`: no mask says whether the object is there."""
-
-
-@dataclass(frozen=True)
-class Video:
-    """One video of F frames and N objects, as listed."""
-
-    name: str
-    frame_files: tuple[str, ...]
-    """F file names within the video's folder, in natural order."""
-    mask_files: tuple[str, ...]
-    """F file names of the masks, "" where a frame has none."""
-    object_ids: tuple[int, ...]
-    """N ids, ascending."""
-    object_folders: tuple[str, ...]
-    """N folders within the video's mask folder, or N times "" where one mask file holds all ids."""
-    areas: npt.NDArray[np.int32]
-    """[F, N]: pixels of the object in the frame's mask; 0: absent; UNLABELED: no mask."""
-    masks_without_frame: int = 0
-    """Mask files that belong to no frame; they are not used."""
 
 
 class StringColumn(Sequence[str]):
@@ -52,13 +33,22 @@ class StringColumn(Sequence[str]):
     def __len__(self) -> int:
         return len(self.ends)
 
-    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            return self.between(start, stop)[::step]
         if not 0 <= index < len(self.ends):
             raise IndexError(index)
         return self.between(index, index + 1)[0]
 
     def between(self, start: int, stop: int) -> tuple[str, ...]:
-        """StringColumn start to stop - 1."""
+        """Texts start to stop - 1."""
         if start >= stop:
             return ()
         bounds = [int(self.ends[start - 1]) if start else 0, *self.ends[start:stop].tolist()]
@@ -93,8 +83,12 @@ class VideoTable(Sequence[Video]):
         return cls(
             names=StringColumn.of([video.name for video in videos]),
             frame_files=StringColumn.of([file for video in videos for file in video.frame_files]),
-            mask_files=StringColumn.of([file for video in videos for file in video.mask_files]),
-            object_folders=StringColumn.of([folder for video in videos for folder in video.object_folders]),
+            mask_files=StringColumn.of(
+                [file for video in videos for file in video.mask_files or [""] * video.num_frames]
+            ),
+            object_folders=StringColumn.of(
+                [folder for video in videos for folder in video.object_folders or [""] * len(video.object_ids)]
+            ),
             object_ids=np.array([i for video in videos for i in video.object_ids], np.int64),
             frame_ends=ends([len(video.frame_files) for video in videos]),
             object_ends=ends([len(video.object_ids) for video in videos]),
@@ -124,6 +118,15 @@ class VideoTable(Sequence[Video]):
         (first, last), (start, stop) = _span(self.frame_ends, index), _span(self.area_ends, index)
         return self.areas[start:stop].reshape(last - first, -1)
 
+    def num_frames_of(self, index: int) -> int:
+        """Frames of one video."""
+        first, last = _span(self.frame_ends, index)
+        return last - first
+
+    def part(self, numbers: Sequence[int]) -> VideoTable:
+        """The videos at these places, in this order."""
+        return VideoTable.of([self[number] for number in numbers])
+
     def columns(self) -> dict[str, npt.NDArray[np.generic]]:
         """All arrays by name; the inverse is `from_columns`."""
         found: dict[str, npt.NDArray[np.generic]] = {}
@@ -150,6 +153,39 @@ class VideoTable(Sequence[Video]):
             digest.update(f"{name}:{column.dtype.str}:{column.shape}".encode())
             digest.update(np.ascontiguousarray(column).data)
         return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class OnDemandTable(Sequence[Video]):
+    """Videos whose facts a source makes when they are asked for: nothing is kept, and nothing is read beforehand."""
+
+    source: VideoSource
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Video:  # type: ignore[override]
+        return self.source.facts(self.names[index])
+
+    def areas_of(self, index: int) -> npt.NDArray[np.int32]:
+        """`Video.areas` of one video."""
+        return self[index].areas
+
+    def num_frames_of(self, index: int) -> int:
+        """Frames of one video; does not make its facts."""
+        return self.source.num_frames(self.names[index])
+
+    def part(self, numbers: Sequence[int]) -> OnDemandTable:
+        """The videos at these places, in this order."""
+        return OnDemandTable(self.source, [self.names[number] for number in numbers])
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the source's, and of the names where these are a part of the source's."""
+        whole = self.source.fingerprint()
+        if list(self.names) == list(self.source.videos()):
+            return whole
+        return hashlib.sha256(f"{whole} {list(self.names)}".encode()).hexdigest()
 
 
 def save_table(path: Path, table: VideoTable, stamps: npt.NDArray[np.uint64]) -> None:

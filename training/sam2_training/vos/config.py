@@ -291,7 +291,7 @@ class VosConfig(RunConfig):
                 "dataset.num_frames=1 with prompts.prob_to_use_pt_input=0: the only frame's mask is given, so there is "
                 "nothing to learn; set dataset.num_frames to 2 or more, or train with clicks (prompts=published)"
             )
-        if self.dataset.dataset_type == "synthetic" and synthetic.num_frames < num_frames:
+        if self.dataset.is_generated and synthetic.num_frames < num_frames:
             yield (
                 f"dataset.synthetic.num_frames={synthetic.num_frames} is less than dataset.num_frames={num_frames}: "
                 "a clip would not fit"

@@ -16,7 +16,7 @@ from sam2_training.core.rng import derive_seed
 from sam2_training.data.rle import decode_masks, encode_masks
 from sam2_training.engine.task import SampleKey
 from sam2_training.vos.batch import VideoBatch
-from sam2_training.vos.clips.dataset import SyntheticDataset
+from sam2_training.vos.clips.dataset import build_dataset
 from sam2_training.vos.config import AffineConfig, ColorJitterConfig, TransformsConfig, VosConfig
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.tracker import TrainableSAM2
@@ -48,7 +48,7 @@ class DemoEvaluation:
             dataset=replace(config.dataset, num_frames=num_frames),
         )
         self._training_config = config
-        dataset = SyntheticDataset(self.config)
+        dataset = build_dataset(self.config, None)
         self.batches: list[VideoBatch] = [dataset.batch([SampleKey(0, number, number)]) for number in range(num_clips)]
         self._predictions: list[list[FrameMasks]] = []
         """For each scored network, for each clip: frames of objects' masks, run-length encoded."""

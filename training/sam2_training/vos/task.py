@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sam2_training.core.columns import ColumnKind
 from sam2_training.core.ranks import Ranks
-from sam2_training.data.index import VideoIndex
+from sam2_training.core.text import some
 from sam2_training.engine.task import Picture, RunSummary, WrittenReport
 from sam2_training.vos.batch import VideoBatch
-from sam2_training.vos.clips.dataset import ClipDataset, SyntheticDataset, training_index
+from sam2_training.vos.clips.dataset import ClipDataset, training_index
 from sam2_training.vos.columns import column_kinds
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.model.build import build_network
@@ -42,14 +42,8 @@ class VosTask:
         """name: the recipe's, for the report's title."""
         self.config = config
         self._initial_weights = initial_checkpoint(config.model)
-        self._dataset: ClipDataset | SyntheticDataset
-        index: VideoIndex | None = None
-        held_out: VideoIndex | None = None
-        if config.dataset.dataset_type == "synthetic":
-            self._dataset = SyntheticDataset(config)
-        else:
-            index, held_out = ranks.main_first(lambda heartbeat: training_index(config, log_dir, heartbeat))
-            self._dataset = ClipDataset(config, index)
+        index, held_out = ranks.main_first(lambda heartbeat: training_index(config, log_dir, heartbeat))
+        self._dataset = ClipDataset(config, index)
         self._held_out = held_out
         self._validation = open_validation(config, ranks, log_dir, held_out)
         sets = self._validation.sets if self._validation is not None else {}
@@ -61,11 +55,10 @@ class VosTask:
     def describe_data(self) -> list[str]:
         lines = self._dataset.describe()
         if self._held_out is not None:
-            names = ", ".join(self._held_out.table.names[number] for number in range(min(5, len(self._held_out))))
-            more = ", ..." if len(self._held_out) > 5 else ""
             lines.append(
                 f"held out for validation (dataset.val_fraction={self.config.dataset.val_fraction:g}, by a hash of "
-                f"their names): {len(self._held_out)} of {len(self._held_out) + self._dataset_videos}: {names}{more}"
+                f"their names): {len(self._held_out)} of {len(self._held_out) + len(self._dataset.index)}: "
+                f"{some(self._held_out.names)}"
             )
         if self._validation is None:
             return [*lines, "nothing is validated: dataset.val_fraction or val_dataset would tell what this is worth"]
@@ -80,14 +73,10 @@ class VosTask:
     def write_report(self, summary: RunSummary) -> WrittenReport:
         return self._report.write(summary)
 
-    @property
-    def _dataset_videos(self) -> int:
-        return len(self._dataset) // self.config.dataset.multiplier
-
     def data_fingerprint(self) -> str:
         return self._dataset.fingerprint()
 
-    def dataset(self) -> ClipDataset | SyntheticDataset:
+    def dataset(self) -> ClipDataset:
         return self._dataset
 
     def model(self) -> TrainableSAM2:

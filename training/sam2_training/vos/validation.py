@@ -8,12 +8,13 @@ from pathlib import Path
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.rng import derive_seed
 from sam2_training.core.shared_work import HeartbeatCallback
-from sam2_training.data.index import VideoIndex, build_index
+from sam2_training.data.index import VideoIndex
 from sam2_training.engine.task import ForwardPrecision, RunSummary
 from sam2_training.report.data import worse_warnings
-from sam2_training.vos.clips.dataset import ClipDataset, SyntheticDataset
+from sam2_training.vos.clips.dataset import ClipDataset
+from sam2_training.vos.clips.usable import clip_index
 from sam2_training.vos.config import AffineConfig, ColorJitterConfig, TransformsConfig, VosConfig, VosDatasetConfig
-from sam2_training.vos.evaluation.clips import EvaluationClip, folder_clips, open_clips
+from sam2_training.vos.evaluation.clips import EvaluationClip, clips_of
 from sam2_training.vos.evaluation.measured_set import MeasuredSet, loss_batches
 from sam2_training.vos.metrics.names import PREFIXES, RETENTION, VALIDATION
 from sam2_training.vos.model.tracker import TrainableSAM2
@@ -113,20 +114,18 @@ def _open_set(
     heartbeat: HeartbeatCallback,
 ) -> MeasuredSet:
     assert dataset is not None
-    if dataset.dataset_type == "video":
-        index = build_index(replace(dataset, short_videos="repeat_last"), 1, log_dir, heartbeat)
-        return _set_of_index(config, dataset, index, name, ranks, log_dir)
     seed = unseen_seed(config.seed, name)
-    clips = _limited(config, open_clips(dataset, seed, None))
-    measured = SyntheticDataset(replace(_without_augmentation(config, dataset), seed=seed))
-    return MeasuredSet(config, ranks, clips, loss_batches(measured, len(clips)), _folder(log_dir, name))
+    index = clip_index(replace(dataset, short_videos="repeat_last"), 1, log_dir, seed, heartbeat)
+    return _set_of_index(config, dataset, index, name, ranks, log_dir)
 
 
 def _set_of_index(
     config: VosConfig, dataset: VosDatasetConfig, index: VideoIndex, name: str, ranks: Ranks, log_dir: Path
 ) -> MeasuredSet:
-    clips = _limited(config, folder_clips(index))
-    batches = loss_batches(ClipDataset(_without_augmentation(config, dataset), index), len(clips))
+    clips = _limited(config, clips_of(index))
+    seed = config.seed if index.source.seed is None else index.source.seed
+    plain = replace(_without_augmentation(config, dataset), seed=seed)
+    batches = loss_batches(ClipDataset(plain, index), len(clips))
     return MeasuredSet(config, ranks, clips, batches, _folder(log_dir, name))
 
 

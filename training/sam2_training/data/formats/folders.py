@@ -1,26 +1,21 @@
-"""One video's facts from its two folders: which frames, which masks, which objects where."""
+"""Videos as two folders each: one of frames, one of mask PNGs or of a folder of mask PNGs per object."""
 
 from __future__ import annotations
 
 import posixpath
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
 from iopath.common.file_io import g_pathmgr
 
 from sam2_training.core.errors import DataError
-from sam2_training.data.images import id_areas, read_mask
-from sam2_training.data.table import UNLABELED, Video
+from sam2_training.core.text import count, natural_key, some
+from sam2_training.data.config import DatasetConfig
+from sam2_training.data.images import id_areas, read_image, read_mask
+from sam2_training.data.source import UNLABELED, Files, Frame, Masks, Video, VideoSource, stamp_of
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-
-
-def natural_key(name: str) -> tuple[object, ...]:
-    """Sort key under which frame2 comes before frame10."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return tuple(int(part) if part.isdecimal() else part for part in parts), name
 
 
 def join(folder: str, *names: str) -> str:
@@ -35,6 +30,100 @@ def list_names(folder: str) -> list[str]:
     except OSError as error:
         raise DataError(f"the folder cannot be listed ({error.strerror or error}): {folder}") from error
     return sorted((name for name in names if name and not name.startswith(".")), key=natural_key)
+
+
+class FolderSource(VideoSource):
+    """img_folder/<video>/<frame>.jpg and gt_folder/<video>/<frame>.png, or gt_folder/<video>/<object>/<frame>.png.
+
+    Paths go through iopath, so both may be folders of a registered store.
+    """
+
+    def __init__(self, img_folder: str, gt_folder: str) -> None:
+        self.location, self.mask_location = img_folder, gt_folder
+
+    def identity(self) -> str:
+        return f"{self.location}\0{self.mask_location}"
+
+    def videos(self) -> list[str]:
+        """Raises DataError if there is no video, or no mask for any: then the folders do not belong together."""
+        self._require_folders()
+        names = [name for name in list_names(self.location) if g_pathmgr.isdir(join(self.location, name))]
+        if not names:
+            raise DataError(
+                f"dataset.img_folder has no folder in it: {self.location}\nGive each video a folder of frames."
+            )
+        self._require_masks(names)
+        return names
+
+    def missing(self, names: Sequence[str]) -> list[str]:
+        self._require_folders()
+        missing = [name for name in names if not g_pathmgr.isdir(join(self.location, name))]
+        if not missing:
+            self._require_masks(names)
+        return missing
+
+    def facts(self, name: str) -> Video:
+        return scan_video(self.location, self.mask_location, name)
+
+    def frame(self, video: Video, frame_index: int) -> Frame:
+        return read_image(self.where(video, frame_index).image)
+
+    def masks(self, video: Video, frame_index: int, object_ids: Sequence[int]) -> Masks:
+        if not any(video.object_folders):
+            ids = read_mask(self._mask_path(video, frame_index))
+            masks = np.empty((len(object_ids), *ids.shape), np.bool_)
+            for mask, object_id in zip(masks, object_ids, strict=True):
+                np.equal(ids, object_id, out=mask)
+            return masks
+        paths = [self._mask_path(video, frame_index, object_id) for object_id in object_ids]
+        found = [read_mask(path) != 0 for path in paths]
+        for path, mask in zip(paths, found, strict=True):
+            if mask.shape != found[0].shape:
+                sizes = [f"{one.shape[0]}x{one.shape[1]}" for one in (found[0], mask)]
+                raise DataError(
+                    f"two masks of one frame have different sizes (height x width)\n"
+                    f"  {sizes[0]} {paths[0]}\n  {sizes[1]} {path}\n"
+                    "Resize them, or set dataset.on_bad_sample=skip to leave this clip out."
+                )
+        return np.stack(found)
+
+    def where(self, video: Video, frame_index: int, object_id: int | None = None) -> Files:
+        """Without object_id, the mask of a frame with one file per object is the folder of their folders."""
+        image = join(self.location, video.name, video.frame_files[frame_index])
+        if object_id is None and any(video.object_folders) and video.mask_files[frame_index]:
+            return Files(image, join(self.mask_location, video.name))
+        return Files(image, self._mask_path(video, frame_index, object_id))
+
+    def stamp(self, video: Video) -> int:
+        """Of the modification times of its folders; 0 for a store that has none."""
+        masks = join(self.mask_location, video.name)
+        objects = [join(masks, folder) for folder in video.object_folders if folder]
+        return stamp_of([join(self.location, video.name), masks, *objects])
+
+    def _mask_path(self, video: Video, frame_index: int, object_id: int | None = None) -> str:
+        file = video.mask_files[frame_index]
+        folder = "" if object_id is None else video.object_folders[video.object_ids.index(object_id)]
+        return join(self.mask_location, video.name, *([folder] if folder else []), file) if file else ""
+
+    def _require_folders(self) -> None:
+        for key, folder in (("img_folder", self.location), ("gt_folder", self.mask_location)):
+            if not g_pathmgr.isdir(folder):
+                raise DataError(
+                    f"dataset.{key} is not a folder: {folder}\nGive a folder with one folder of files per video."
+                )
+
+    def _require_masks(self, names: Sequence[str]) -> None:
+        if not any(g_pathmgr.isdir(join(self.mask_location, name)) for name in names):
+            raise DataError(
+                f"no video has masks: {self.location} has {count(len(names), 'video')} ({some(names)}), but "
+                f"{self.mask_location} has no folder of any of these names\n"
+                "Check that dataset.img_folder and dataset.gt_folder belong together."
+            )
+
+
+def open_source(config: DatasetConfig, seed: int) -> FolderSource:
+    """The videos of config.img_folder with the masks of config.gt_folder; seed is not used."""
+    return FolderSource(config.img_folder or "", config.gt_folder or "")
 
 
 def scan_video(img_folder: str, gt_folder: str, name: str) -> Video:
@@ -93,13 +182,13 @@ def _scan_ids(name: str, folder: str, frames: dict[str, str], files: list[str]) 
     """A video whose mask files hold all ids."""
     masks = _by_stem(folder, files)
     mask_files = tuple(masks.get(key, "") for key in frames)
-    counts = {row: id_areas(read_mask(join(folder, file))) for row, file in enumerate(mask_files) if file}
-    ids = sorted({int(value) for count in counts.values() for value in np.flatnonzero(count) if value})
+    found = {row: id_areas(read_mask(join(folder, file))) for row, file in enumerate(mask_files) if file}
+    ids = sorted({int(value) for of_value in found.values() for value in np.flatnonzero(of_value) if value})
     areas = np.full((len(frames), len(ids)), UNLABELED, np.int32)
-    for row, count in counts.items():
-        areas[row] = [count[value] if value < len(count) else 0 for value in ids]
+    for row, of_value in found.items():
+        areas[row] = [of_value[value] if value < len(of_value) else 0 for value in ids]
     orphans = sum(1 for key in masks if key not in frames)
-    return Video(name, tuple(frames.values()), mask_files, tuple(ids), ("",) * len(ids), areas, orphans)
+    return Video(name, tuple(frames.values()), tuple(ids), areas, mask_files, ("",) * len(ids), orphans)
 
 
 def _scan_objects(name: str, folder: str, frames: dict[str, str], object_folders: list[str]) -> Video:
@@ -124,7 +213,7 @@ def _scan_objects(name: str, folder: str, frames: dict[str, str], object_folders
                 )
             mask_files[row] = file
             areas[row, column] = np.count_nonzero(read_mask(join(inside, file)))
-    return Video(name, tuple(frames.values()), tuple(mask_files), tuple(ids), tuple(ids.values()), areas, orphans)
+    return Video(name, tuple(frames.values()), tuple(ids), areas, tuple(mask_files), tuple(ids.values()), orphans)
 
 
 def _ids_of_folders(folder: str, names: list[str]) -> dict[int, str]:

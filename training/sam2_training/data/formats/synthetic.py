@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -12,33 +14,73 @@ import numpy as np
 import numpy.typing as npt
 
 from sam2_training.core.rng import rng_for
-from sam2_training.data.config import SyntheticConfig
+from sam2_training.data.config import DatasetConfig, SyntheticConfig
+from sam2_training.data.source import Files, Frame, Masks, Video, VideoSource
 
 GENERATOR_VERSION = 1
-"""Counts up with every change to what is generated: part of the data's fingerprint."""
+"""Counts up with every change to what is generated: part of the fingerprint."""
 
 Pixels = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]
 """[K, 2] as (x, y)."""
 
+_PREFIX = "synthetic-"
 _LEAVE_PROBABILITY = 0.3
 _CORNERS = 32
 """Corners of round outlines."""
 
 
-@dataclass(frozen=True)
-class GeneratedVideo:
-    """What a sampler has to know of a generated video."""
+class SyntheticSource(VideoSource):
+    """synthetic-0, synthetic-1, ...: video n is a function of the seed, n and the configuration."""
 
-    name: str
-    object_ids: tuple[int, ...]
-    areas: npt.NDArray[np.int32]
+    on_demand = True
+    seed: int
 
-    @classmethod
-    def of(cls, name: str, masks: npt.NDArray[np.bool_]) -> GeneratedVideo:
-        """The facts of masks [T, N, H, W]; ids are 1..N."""
+    def __init__(self, config: SyntheticConfig, seed: int) -> None:
+        self.config, self.seed = config, seed
+        self.location = self.mask_location = (
+            f"generated ({config.num_frames} frames of {config.size}x{config.size}, {config.num_objects} objects)"
+        )
+
+    def videos(self) -> list[str]:
+        return [f"{_PREFIX}{number}" for number in range(self.config.num_videos)]
+
+    def num_frames(self, name: str) -> int:
+        return self.config.num_frames
+
+    def facts(self, name: str) -> Video:
+        _, masks = self._made(name)
         areas = np.count_nonzero(masks, axis=(2, 3)).astype(np.int32)
-        return cls(name, tuple(range(1, masks.shape[1] + 1)), areas)
+        return Video(name, tuple(f"{t:05d}" for t in range(len(masks))), tuple(range(1, masks.shape[1] + 1)), areas)
+
+    def frame(self, video: Video, frame_index: int) -> Frame:
+        return np.asarray(self._made(video.name)[0][frame_index], np.uint8)
+
+    def masks(self, video: Video, frame_index: int, object_ids: Sequence[int]) -> Masks:
+        return self._made(video.name)[1][frame_index, [object_id - 1 for object_id in object_ids]]
+
+    def where(self, video: Video, frame_index: int, object_id: int | None = None) -> Files:
+        return Files("", "")
+
+    def stamp(self, video: Video) -> int:
+        return GENERATOR_VERSION
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of everything that the videos depend on; as in checkpoints since version 1."""
+        made = self.config
+        text = (
+            f"SyntheticConfig(num_videos={made.num_videos}, num_frames={made.num_frames}, size={made.size}, "
+            f"num_objects={made.num_objects})"
+        )
+        return hashlib.sha256(f"synthetic {GENERATOR_VERSION} {self.seed} {text}".encode()).hexdigest()
+
+    def _made(self, name: str) -> tuple[Pixels, Masks]:
+        return _newest_video(self.seed, int(name.removeprefix(_PREFIX)), self.config)
+
+
+def open_source(config: DatasetConfig, seed: int) -> SyntheticSource:
+    """The videos that config.synthetic describes."""
+    return SyntheticSource(config.synthetic, seed)
 
 
 @dataclass(frozen=True)
@@ -86,9 +128,10 @@ def synthetic_video(seed: int, video_index: int, config: SyntheticConfig) -> tup
     return frames, masks
 
 
-def generator_fingerprint(seed: int, config: SyntheticConfig) -> str:
-    """SHA-256 (hex) of everything that generated videos depend on."""
-    return hashlib.sha256(f"synthetic {GENERATOR_VERSION} {seed} {config}".encode()).hexdigest()
+@lru_cache(maxsize=1)
+def _newest_video(seed: int, video_index: int, config: SyntheticConfig) -> tuple[Pixels, Masks]:
+    """`synthetic_video`; the newest is kept, because it is asked for frame by frame."""
+    return synthetic_video(seed, video_index, config)
 
 
 def _draw_shapes(rng: np.random.Generator, config: SyntheticConfig) -> list[_Shape]:

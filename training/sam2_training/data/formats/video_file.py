@@ -1,4 +1,4 @@
-"""A video file as frames, decoded one after the other."""
+"""A video file as one video without masks, decoded frame after frame."""
 
 from __future__ import annotations
 
@@ -10,40 +10,52 @@ import cv2
 import numpy as np
 
 from sam2_training.core.errors import DataError
-from sam2_training.vos.evaluation.frames import Frame
+from sam2_training.data.source import Files, Frame, Video, VideoSource, stamp_of
 
 MISCOUNTED_AT_MOST = 2
 """Frames by which the header of an intact file may be off (edit lists)."""
 
 
-class Mp4Frames:
+class VideoFile(VideoSource):
     """The frames of an mp4 (or another video that OpenCV's FFmpeg decodes), turned as players show them.
 
-    Frames are meant to be read in order; reading an earlier one starts again from the first. One is in memory at a
-    time. Close it after use.
+    Frames are meant to be read in order, by one thread; reading an earlier one starts again from the first. Close it
+    after use. Frames are named by their number, from 0, as DAVIS writes it.
     """
+
+    on_demand = True
 
     def __init__(self, path: Path) -> None:
         """Reads through the file once, because the number of frames in a header is often wrong.
 
-        Raises DataError for a file that is no video, and for one that ends before the header says it does.
+        Raises DataError for a file that is not a video, and for one that ends before the header says it does.
         """
-        # Otherwise FFmpeg writes its own words on a damaged file to standard error, beside our one message.
+        # Otherwise FFmpeg prints its own messages on a damaged file to standard error, beside ours.
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-        self.name = path.stem
+        self.location = self.mask_location = str(path)
         self._path = path
         self._capture, self._position = self._opened(), 0
         announced = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self.frames_per_second: float | None = rate if math.isfinite(rate) and rate > 0 else None
-        self.num_frames = self._count()
-        if self.num_frames < announced - MISCOUNTED_AT_MOST:
+        self._rate = self._capture.get(cv2.CAP_PROP_FPS)
+        num_frames = self._count()
+        if num_frames < announced - MISCOUNTED_AT_MOST:
             raise DataError(
-                f"the video is damaged: its header says {announced:.0f} frames, {self.num_frames} can be decoded: "
+                f"the video is damaged: its header says {announced:.0f} frames, {num_frames} can be decoded: "
                 f"{path}\nCopy it again, or cut it with a video tool to what can be decoded."
             )
+        names = tuple(f"{t:05d}" for t in range(num_frames))
+        self._video = Video(path.stem, names, (), np.zeros((num_frames, 0), np.int32))
 
-    def read_frame(self, frame_index: int) -> Frame:
+    def videos(self) -> list[str]:
+        return [self._video.name]
+
+    def facts(self, name: str) -> Video:
+        return self._video
+
+    def frames_per_second(self) -> float | None:
+        return self._rate if math.isfinite(self._rate) and self._rate > 0 else None
+
+    def frame(self, video: Video, frame_index: int) -> Frame:
         if frame_index < self._position:
             self.close()
             self._capture, self._position = self._opened(), 0
@@ -52,16 +64,17 @@ class Mp4Frames:
             self._position += 1
         found, frame = self._capture.read()
         if not found:
-            raise DataError(f"frame {frame_index} of {self.num_frames} cannot be decoded: {self._path}")
+            raise DataError(f"frame {frame_index} of {video.num_frames} cannot be decoded: {self._path}")
         self._position += 1
         return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
 
-    def frame_name(self, frame_index: int) -> str:
-        """The frame's number, from 0, as DAVIS writes it."""
-        return f"{frame_index:05d}"
+    def where(self, video: Video, frame_index: int, object_id: int | None = None) -> Files:
+        return Files(self.location, "")
+
+    def stamp(self, video: Video) -> int:
+        return stamp_of([self.location])
 
     def close(self) -> None:
-        """Lets go of the file."""
         self._capture.release()
 
     def _opened(self) -> cv2.VideoCapture:

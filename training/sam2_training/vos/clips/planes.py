@@ -15,7 +15,7 @@ def pack_planes(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     num_planes = max(1, -(-num_objects // OBJECTS_PER_PLANE))
     planes = np.zeros((num_planes, height, width), np.uint8)
     for n in range(num_objects):
-        planes[n // OBJECTS_PER_PLANE] |= masks[n].astype(np.uint8) << np.uint8(n % OBJECTS_PER_PLANE)
+        planes[n // OBJECTS_PER_PLANE] |= masks[n].view(np.uint8) << np.uint8(n % OBJECTS_PER_PLANE)
     return planes
 
 

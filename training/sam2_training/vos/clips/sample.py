@@ -29,10 +29,10 @@ class VideoSample:
     frame_names: tuple[str, ...]
     """T frame names (file stems), in clip order."""
     image_paths: tuple[str, ...] = ()
-    """T files the frames came from (empty for generated clips)."""
+    """T files the frames came from ("" or () for generated clips)."""
     mask_paths: tuple[str, ...] = ()
-    """T mask files or folders ("" where the frame has none; empty for generated clips)."""
-    facts: dict[str, Any] = field(default_factory=dict)
+    """T mask files or folders ("" where the frame has none, or () for generated clips)."""
+    augmentation: dict[str, Any] = field(default_factory=dict)
     """What the transforms drew, by name: for tests and for reports."""
 
     @property
@@ -46,7 +46,7 @@ class VideoSample:
     @property
     def source(self) -> str:
         """One line that leads a reader to the files of this clip."""
-        where = Path(self.image_paths[0]).parent if self.image_paths else "generated"
+        where = Path(self.image_paths[0]).parent if any(self.image_paths) else "generated"
         return f"{self.video_name} frames {self.frame_names[0]}..{self.frame_names[-1]} ({where})"
 
     def with_(self, **changes: Any) -> VideoSample:

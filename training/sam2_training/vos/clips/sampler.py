@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from sam2_training.core.errors import DataError
+from sam2_training.data.source import Video
 from sam2_training.vos.config import VosDatasetConfig
 
 Problem = Literal["short", "empty"]
-
-
-class Annotated(Protocol):
-    """What a sampler has to know of a video."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def object_ids(self) -> tuple[int, ...]: ...
-
-    @property
-    def areas(self) -> npt.NDArray[np.int32]:
-        """[F, N]: pixels of each object in each frame, 0: absent, -1: unlabeled."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -37,8 +23,6 @@ class ClipPlan:
     """T positions in the video, in clip order; a position may repeat at the end."""
     object_ids: tuple[int, ...]
     """N ids, ascending."""
-    first_frames: tuple[int, ...]
-    """N positions in the clip at which each object is first visible; all 0 in a training clip."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +67,7 @@ class RandomUniformSampler:
             short_videos=config.short_videos,
         )
 
-    def sample(self, video: Annotated, rng: np.random.Generator) -> ClipPlan:
+    def sample(self, video: Video, rng: np.random.Generator) -> ClipPlan:
         """A clip drawn with rng. Raises DataError if `problem` finds one (other than "short" with repeat_last)."""
         candidates = self._candidates(video.areas)
         visible = _shows_any(video.areas[candidates])
@@ -95,7 +79,7 @@ class RandomUniformSampler:
         shown = np.flatnonzero(video.areas[frames[0]] > 0)
         count = min(len(shown), self.max_num_objects)
         chosen = np.sort(rng.choice(shown, count, replace=False))
-        return ClipPlan(tuple(frames.tolist()), tuple(video.object_ids[n] for n in chosen), (0,) * count)
+        return ClipPlan(tuple(frames.tolist()), tuple(video.object_ids[n] for n in chosen))
 
     def problem(self, areas: npt.NDArray[np.int32]) -> Problem | None:
         """Why no clip can be drawn from a video with these areas [F, N], or None.
@@ -137,7 +121,7 @@ class RandomUniformSampler:
         return found
 
     def _uniform_order(
-        self, video: Annotated, visible: npt.NDArray[np.bool_], rng: np.random.Generator
+        self, video: Video, visible: npt.NDArray[np.bool_], rng: np.random.Generator
     ) -> npt.NDArray[np.int64]:
         choices = self._choices(visible)
         if not choices:
@@ -155,24 +139,6 @@ class RandomUniformSampler:
         first = int(np.flatnonzero(visible[in_clip_order])[0])
         played = in_clip_order[first :: self.frame_interval[0]][: self.num_frames]
         return np.concatenate([played, np.repeat(played[-1:], self.num_frames - len(played))])
-
-
-@dataclass(frozen=True)
-class EvalSampler:
-    """Every frame of a video and every object in it, each with the frame in which it is first visible."""
-
-    def sample(self, video: Annotated, rng: np.random.Generator | None = None) -> ClipPlan:
-        """The whole video; draws nothing. Objects that no frame shows are left out.
-
-        Raises DataError if no frame shows an object.
-        """
-        shown = video.areas > 0
-        visible = np.flatnonzero(shown.any(axis=0))
-        if not len(visible):
-            raise DataError(f"video {video.name}: no frame shows an object, so there is nothing to evaluate")
-        first = shown[:, visible].argmax(axis=0)
-        ids = tuple(video.object_ids[n] for n in visible)
-        return ClipPlan(tuple(range(len(shown))), ids, tuple(first.tolist()))
 
 
 def _shows_any(areas: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:

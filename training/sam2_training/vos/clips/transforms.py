@@ -15,7 +15,7 @@ from sam2_training.vos.config import TransformsConfig
 def apply_transforms(
     sample: VideoSample, config: TransformsConfig, resolution: int, rng: np.random.Generator
 ) -> VideoSample:
-    """The augmented clip, `resolution` pixels square, still uint8; `facts` holds what was drawn.
+    """The augmented clip, `resolution` pixels square, still uint8; its `augmentation` holds what was drawn.
 
     In this order: horizontal flip, affine map, resize (these three as one warp, the same for all frames and masks),
     color jitter and grayscale of the clip, color jitter of every frame (these as one pass per frame). If the affine
@@ -45,11 +45,11 @@ def apply_transforms(
     for source, out, frame_color in zip(sample.frames, frames, frame_colors, strict=True):
         warp_frame(source, matrix, out, fill=affine is not None)
         apply_color(out, (*clip_color, *frame_color))
-    facts = {
+    drawn = {
         "flip": flip,
         "affine": asdict(affine) if affine else None,
         "affine_dropped": dropped,
         "clip_color": [asdict(operation) for operation in clip_color],
         "frame_colors": [[asdict(operation) for operation in color] for color in frame_colors],
     }
-    return sample.with_(frames=tuple(frames), mask_planes=np.stack(planes), facts=sample.facts | facts)
+    return sample.with_(frames=tuple(frames), mask_planes=np.stack(planes), augmentation=drawn)

@@ -8,18 +8,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
 from sam2_training.core.errors import DataError
+from sam2_training.data.source import Frame
 
 READ_AHEAD = 3
 """Frames that are ready, or being made ready, while the network works on one."""
-
-Frame = npt.NDArray[np.uint8]
-"""RGB [H, W, 3]."""
 
 
 class FrameSource(Protocol):

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from sam2_training.core.files import write_text
@@ -19,6 +18,7 @@ from sam2_training.core.shared_work import HeartbeatCallback
 from sam2_training.engine.task import ForwardPrecision, SampleKey
 from sam2_training.pictures.mask_png import write_masks_png
 from sam2_training.vos.batch import VideoBatch
+from sam2_training.vos.clips.dataset import ClipDataset
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.eval_mode import eval_mode, preserved_rng
 from sam2_training.vos.evaluation.clips import EvaluationClip
@@ -150,24 +150,13 @@ class MeasuredSet:
         return float(batch.info.loss_weight), {name: float(value) for name, value in losses.items()}
 
 
-def loss_batches(dataset: Any, count: int) -> LossBatches:
-    """One fixed clip of each of the first `count` videos of a ClipDataset or SyntheticDataset that a clip fits into.
+def loss_batches(dataset: ClipDataset, count: int) -> LossBatches:
+    """One fixed clip of each of the first `count` videos of a dataset that a clip fits into.
 
     A clip depends on the run's seed and the video's number only; it is not augmented.
     """
-    numbers = [number for number in range(count) if _has_clip(dataset, number)]
 
     def reader(number: int) -> Callable[[], VideoBatch]:
         return lambda: dataset.batch([SampleKey(0, number, number)])
 
-    return [reader(number) for number in numbers]
-
-
-def _has_clip(dataset: Any, number: int) -> bool:
-    """Whether the dataset's sampler finds a clip in a video; a short one is filled up with its last frame."""
-    index = getattr(dataset, "index", None)
-    if index is None:
-        return True
-    areas: Any = index.table.areas_of(number)
-    problem = dataset.sampler.problem(areas)
-    return problem is None or (problem == "short" and bool(np.any(areas > 0)))
+    return [reader(number) for number in range(count) if dataset.has_clip(number)]

@@ -25,8 +25,10 @@ from sam2.build_sam import build_sam2_video_predictor
 
 from sam2_training.core.errors import CheckpointError
 from sam2_training.data.config import SyntheticConfig
+from sam2_training.data.formats.frame_folder import FrameFolder
 from sam2_training.data.formats.synthetic import synthetic_video
-from sam2_training.data.images import read_image
+from sam2_training.data.index import build_index
+from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 from sam2_training.vos.evaluation.prompts import Prompt, prompt_from_truth
 from sam2_training.vos.evaluation.tracker import VideoTracker
@@ -56,35 +58,31 @@ class Tracked:
         return float(np.where(either > 0, both / np.maximum(either, 1), 1.0).mean())
 
 
+@dataclass(frozen=True, eq=False)
 class ComparisonClip:
     """A generated video, on disk as stock reads it, and its prompts: a mask for object 1, a box for object 2."""
 
-    def __init__(self, folder: Path) -> None:
-        """folder: is filled with JPEG frames."""
-        self.name, self.num_frames, self.folder = "comparison", CLIP.num_frames, folder
-        frames, masks = synthetic_video(CLIP_SEED, 0, CLIP)
-        for t, frame in enumerate(frames):
-            Image.fromarray(frame).save(self._path(t), quality=95)
-        specs = (PromptSpec("mask"), PromptSpec("box"))
-        self.prompts = [prompt_from_truth(spec, n + 1, 0, masks[0, n]) for n, spec in enumerate(specs)]
-
-    def read_frame(self, frame_index: int) -> npt.NDArray[np.uint8]:
-        return read_image(str(self._path(frame_index)))
-
-    def _path(self, frame_index: int) -> Path:
-        return self.folder / f"{frame_index:05d}.jpg"
+    folder: Path
+    frames: EvaluationClip
+    prompts: list[Prompt]
 
 
 @contextmanager
 def comparison_clip() -> Iterator[ComparisonClip]:
     """The clip, in a folder that is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="export-") as folder:
-        yield ComparisonClip(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="export-") as name:
+        folder = Path(name)
+        frames, masks = synthetic_video(CLIP_SEED, 0, CLIP)
+        for t, frame in enumerate(frames):
+            Image.fromarray(frame).save(folder / f"{t:05d}.jpg", quality=95)
+        specs = (PromptSpec("mask"), PromptSpec("box"))
+        prompts = [prompt_from_truth(spec, n + 1, 0, masks[0, n]) for n, spec in enumerate(specs)]
+        yield ComparisonClip(folder, EvaluationClip(build_index(FrameFolder(folder)), 0), prompts)
 
 
 def track_with_ours(model: TrainableSAM2, clip: ComparisonClip) -> Tracked:
     """What our network makes of the clip, objects tracked one by one. model: on the CPU."""
-    found = list(VideoTracker(model, CPU, batch_objects=False).track(clip, clip.prompts))
+    found = list(VideoTracker(model, CPU, batch_objects=False).track(clip.frames, clip.prompts))
     return Tracked(np.stack([one.masks for one in found]), np.stack([one.presence for one in found]))
 
 
@@ -102,7 +100,7 @@ def track_with_stock(path: Path, network: Network, resolution: int, clip: Compar
         masks = [(logits[:, 0] > 0).numpy() for _, _, logits in predictor.propagate_in_video(state)]
     presence = [
         [_kept(state, n, t)["object_score_logits"].item() for n in range(len(clip.prompts))]
-        for t in range(clip.num_frames)
+        for t in range(CLIP.num_frames)
     ]
     return Tracked(np.stack(masks), np.array(presence, np.float32))
 

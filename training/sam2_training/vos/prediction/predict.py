@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 
 from sam2_training.core.errors import DataError
 from sam2_training.core.files import write_bytes
 from sam2_training.data.formats.frame_folder import FrameFolder
-from sam2_training.data.formats.video_file import Mp4Frames
+from sam2_training.data.formats.video_file import VideoFile
+from sam2_training.data.index import build_index
+from sam2_training.data.source import Frame, VideoSource
 from sam2_training.pictures.mask_png import id_map, write_id_png
 from sam2_training.pictures.overlay import Masks, fitting_size, overlay, resized
 from sam2_training.pictures.strips import CELL_BOX, contact_sheet, spread_frames
 from sam2_training.pictures.video import write_mp4
 from sam2_training.vos.commands.progress import Progress
-from sam2_training.vos.evaluation.frames import Frame, FrameSource
+from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.prompts import Prompt
 from sam2_training.vos.evaluation.tracker import VideoTracker
 
@@ -29,37 +30,20 @@ CONTACT_SHEET = "contact_sheet.png"
 SHEET_FRAMES = 20
 
 
-class Video(FrameSource, Protocol):
-    """A video of the user's: a folder of frames, or a file."""
-
-    @property
-    def frames_per_second(self) -> float | None:
-        """None if the video does not say."""
-        ...
-
-    def frame_name(self, frame_index: int) -> str:
-        """Stem of the frame's file name."""
-        ...
-
-    def close(self) -> None: ...
-
-
 @contextmanager
-def open_video(path: Path) -> Iterator[Video]:
+def open_video(path: Path) -> Iterator[EvaluationClip]:
     """The frames of a folder, or of a video file. Raises DataError if it is neither."""
     if not path.exists():
         raise DataError(f"the input does not exist: {path}\nGive a folder of frames, or an mp4.")
-    video: Video = FrameFolder(path) if path.is_dir() else Mp4Frames(path)
-    try:
-        yield video
-    finally:
-        video.close()
+    source: VideoSource = FrameFolder(path) if path.is_dir() else VideoFile(path)
+    with closing(source):
+        yield EvaluationClip(build_index(source), 0)
 
 
 class KeptFrames:
     """A video whose frames, once read for the network, wait for `take`: each is decoded once, and few are kept."""
 
-    def __init__(self, video: Video) -> None:
+    def __init__(self, video: EvaluationClip) -> None:
         self.name, self.num_frames = video.name, video.num_frames
         self._video = video
         self._waiting: dict[int, Frame] = {}
@@ -99,7 +83,7 @@ class ContactSheet:
 
 def predict(
     tracker: VideoTracker,
-    video: Video,
+    video: EvaluationClip,
     prompts: Sequence[Prompt],
     output: Path,
     frames_per_second: float,
@@ -124,7 +108,7 @@ def predict(
 
 def _drawn_frames(
     tracker: VideoTracker,
-    video: Video,
+    video: EvaluationClip,
     prompts: Sequence[Prompt],
     mask_folder: Path,
     sheet: ContactSheet,
@@ -135,7 +119,7 @@ def _drawn_frames(
     object_ids = [prompt.object_id for prompt in prompts]
     for found in tracker.track(frames, prompts):
         t = found.frame_index
-        frame, name = frames.take(t), video.frame_name(t)
+        frame, name = frames.take(t), video.frame_names[t]
         ids = id_map(found.masks, found.object_ids, found.presence)
         write_id_png(mask_folder / f"{name}.png", ids, max(object_ids))
         sheet.offer(t, frame, found.masks, name)

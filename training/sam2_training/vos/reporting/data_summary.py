@@ -13,7 +13,6 @@ from PIL import Image
 
 from sam2_training.data.index import VideoIndex
 from sam2_training.report.data import DatasetSummary, Histogram
-from sam2_training.vos.evaluation.clips import EvaluationClip, FolderClip
 from sam2_training.vos.evaluation.measured_set import MeasuredSet
 
 AREA_EDGES_PERCENT = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
@@ -87,36 +86,34 @@ def _size_histogram(shares: Sequence[float]) -> Histogram:
     return Histogram("Sizes of objects", labels, counts, "% of the frame", "number of masks")
 
 
-def describe_datasets(training_index: VideoIndex | None, sets: Mapping[str, MeasuredSet]) -> list[DatasetSummary]:
-    """Summaries of training, validation and retention set.
+def describe_datasets(training_index: VideoIndex, sets: Mapping[str, MeasuredSet]) -> list[DatasetSummary]:
+    """Summaries of training, validation and retention set; a generated training set is left out.
 
     Opens a file of each video, but of no more than OPENED_VIDEOS of the training set: there may be tens of thousands
     on a slow store.
     """
     found = []
-    if training_index is not None:
+    if not training_index.source.on_demand:
         areas = [training_index.table.areas_of(number) for number in range(len(training_index))]
         opened = range(0, len(areas), 1 + (len(areas) - 1) // OPENED_VIDEOS)
-        pixels = {number: _num_pixels(training_index.image_path(training_index.video(number), 0)) for number in opened}
+        pixels = {number: _num_pixels(training_index, number) for number in opened}
         found.append(_summary("training set", areas, pixels))
     for name, videos in sets.items():
-        areas = [np.where(clip.labeled, _areas(clip), -1) for clip in videos.clips]
+        areas = [clip.video.areas for clip in videos.clips]
         pixels = {number: int(np.prod(clip.read_frame(0).shape[:2])) for number, clip in enumerate(videos.clips)}
         found.append(_summary(f"{name} set", areas, pixels))
     return found
 
 
-def _areas(clip: EvaluationClip) -> npt.NDArray[np.int64]:
-    """[T, N]: pixels of each object in each frame, as the index knows them, or counted for a generated clip."""
-    if isinstance(clip, FolderClip):
-        return np.asarray(clip.video.areas, np.int64)
-    return np.stack([clip.truth(t).sum(axis=(1, 2), dtype=np.int64) for t in range(clip.num_frames)])
-
-
-def _num_pixels(path: str) -> int:
-    """Width times height of an image file, from its header."""
-    with g_pathmgr.open(path, "rb") as file, Image.open(file) as image:
-        width, height = image.size
+def _num_pixels(index: VideoIndex, number: int) -> int:
+    """Width times height of a video's first frame: from its header, where the frame is an image file."""
+    video = index.video(number)
+    path = index.source.where(video, 0).image
+    try:
+        with g_pathmgr.open(path, "rb") as file, Image.open(file) as image:
+            width, height = image.size
+    except OSError:  # not an image file
+        height, width = index.frame(video, 0).shape[:2]
     return int(width * height)
 
 

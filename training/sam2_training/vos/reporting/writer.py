@@ -25,7 +25,7 @@ class ReportWriter:
         config: VosConfig,
         name: str,
         log_dir: Path,
-        training_index: VideoIndex | None,
+        training_index: VideoIndex,
         sets: Mapping[str, MeasuredSet],
     ) -> None:
         """name: the recipe's, for the title. sets: {"validation": ..., "retention": ...}, if there are any."""
