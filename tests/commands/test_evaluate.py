@@ -16,10 +16,10 @@ from sam2_training.cli import main
 from sam2_training.data.images import read_mask
 from sam2_training.pictures.palette import davis_palette
 from sam2_training.vos.evaluation.result import EvaluationResult
-from sam2_training.vos.metrics.scores import boundary_accuracy, region_similarity
 from sam2_training.vos.model import weights as weights_module
 
 from tests.tiny_checkpoint import CPU, SETTINGS, run_script, save_tiny
+from tests.vos.metrics.whole_clips import boundary_accuracy, region_similarity
 
 REAL = ("3e91f10205_2", "6f96e91d81_3")
 Masks = dict[str, dict[int, list[int | None]]]
@@ -200,10 +200,10 @@ def test_absent_numbers_have_a_reason_and_satisfy_nothing(
     lines = {tuple(line.split()[:2]): line for line in capsys.readouterr().out.splitlines()}
     assert lines["long", "1"].split()[2] not in ("–", "-")
     absent = {
-        ("long", "2"): "the truth is empty",
+        ("long", "2"): "the ground truth is empty",
         ("long", "3"): "labeled in no frame",
         ("long", "4"): "last frame",
-        ("one", "1"): "the clip has one frame",
+        ("one", "1"): "the video has one frame",
     }
     rows = {(row["video"], row["object"]): row for row in rows_of(tmp_path / "run/evaluation/best_val_j_and_f")}
     for key, reason in absent.items():

@@ -23,12 +23,10 @@ def test_last_object_wins_without_scores() -> None:
     assert id_map(two_overlapping(), [5, 9])[0].tolist() == [5, 5, 9, 9, 9, 9]
 
 
-def test_higher_score_wins_for_objects_and_for_pixels() -> None:
+def test_the_object_with_the_higher_score_wins_and_of_equal_ones_the_last() -> None:
     masks = two_overlapping()
     assert id_map(masks, [5, 9], np.array([0.9, 0.2]))[0].tolist() == [5, 5, 5, 5, 9, 9]
-    logits = np.zeros((2, 4, 6), np.float32)
-    logits[0, :, 2] = 3.0
-    assert id_map(masks, [5, 9], logits)[0].tolist() == [5, 5, 5, 9, 9, 9]
+    assert id_map(masks, [5, 9], np.array([0.4, 0.4]))[0].tolist() == [5, 5, 9, 9, 9, 9]
 
 
 def test_file_is_in_palette_mode_with_davis_colors(tmp_path: Path) -> None:

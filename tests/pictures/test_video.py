@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from sam2_training.core.errors import DataError, TrainingError
-from sam2_training.pictures.video import write_mp4, write_overlay_gif, write_overlay_mp4
+from sam2_training.pictures.overlay import overlay
+from sam2_training.pictures.video import write_mp4, write_overlay_gif
 
 
 def frames(count: int = 6, height: int = 48, width: int = 64) -> Iterator[npt.NDArray[np.uint8]]:
@@ -36,7 +37,8 @@ def read(path: Path) -> list[npt.NDArray[np.uint8]]:
 
 def test_overlay_video_has_every_frame_in_order_and_in_color(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "clip.mp4"
-    assert write_overlay_mp4(path, frames(), masks(), [1, 5], 10) == 6
+    drawn = (overlay(frame, shown, [1, 5], numbers=True) for frame, shown in zip(frames(), masks(), strict=True))
+    assert write_mp4(path, drawn, 10) == 6
     pictures = read(path)
     assert len(pictures) == 6
     corners = [int(picture[2, 2].mean()) for picture in pictures]
@@ -53,14 +55,12 @@ def test_odd_sizes_become_even_by_a_line(tmp_path: Path) -> None:
     assert [picture.shape for picture in read(path)] == [(48, 64, 3)] * 3
 
 
-def test_no_frame_mixed_sizes_and_missing_masks_leave_no_file(tmp_path: Path) -> None:
+def test_no_frame_and_mixed_sizes_leave_no_file(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     with pytest.raises(DataError, match="no frame"):
         write_mp4(path, [], 5)
     with pytest.raises(DataError, match=r"frame 2 of .* is 32x24, the first is 64x48"):
         write_mp4(path, [*frames(2), *frames(1, 24, 32)], 5)
-    with pytest.raises(ValueError, match="shorter"):
-        write_overlay_mp4(path, frames(3), masks(2), [1, 2], 5)
     assert not list(tmp_path.iterdir())
 
 

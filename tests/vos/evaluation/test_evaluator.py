@@ -17,11 +17,11 @@ from sam2_training.vos.evaluation.evaluator import divide, evaluate
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.evaluation.tracker import FrameMasks, VideoTracker
-from sam2_training.vos.metrics.scores import score_object
 from sam2_training.vos.model.tracker import TrainableSAM2
 
 from tests import two_ranks
 from tests.vos.evaluation.generated import generated_clip
+from tests.vos.metrics.whole_clips import score_object
 
 MADE = SyntheticConfig(num_videos=4, num_frames=6, size=64, num_objects=2)
 MASK = PromptSpec("mask")
@@ -88,10 +88,10 @@ def test_reasons_stand_where_there_is_nothing_to_score(vivid: TrainableSAM2, mad
     result = evaluate(vivid, [never, empty, only_first, single, last], Ranks(), MASK)
     reasons = {row["video"]: row["reason"] for row in result.rows() if row["object"] == 2}
     assert reasons["never"] == "the object is labeled in no frame"
-    assert reasons["empty"] == "the truth is empty: the object has no pixel in any of its 6 labeled frames"
+    assert reasons["empty"] == "the ground truth is empty: the object has no pixel in any of its 6 labeled frames"
     assert reasons["only first"] == "no frame after the prompt in frame 0 is labeled"
-    assert reasons["one"] == "the clip has one frame, and the prompted frame does not count"
-    assert reasons["last"].startswith("only the clip's last frame is labeled after the prompt")  # type: ignore[union-attr]
+    assert reasons["one"] == "the video has one frame, and the prompted frame does not count"
+    assert reasons["last"].startswith("only the video's last frame is labeled after the prompt")  # type: ignore[union-attr]
     without = [row for row in result.rows() if row["object"] == 2 or row["video"] == "one"]
     assert all(row[name] is None for row in without for name in ("j", "f", "j_and_f", "iou", "presence_accuracy"))
     mean = result.mean()

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sam2_training.vos.metrics.boundary import Scratch, outline, tolerance_pixels, within
-from sam2_training.vos.metrics.scores import boundary_accuracy, frame_score, region_similarity
+from sam2_training.vos.metrics.scores import frame_score
+
+from tests.vos.metrics.whole_clips import boundary_accuracy, region_similarity
 
 Masks = NDArray[np.bool_]
 

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from sam2_training.core.errors import DataError
-from sam2_training.vos.metrics.boundary import Scratch, tolerance_pixels
 from sam2_training.vos.metrics.scores import (
     FrameScore,
     MeanScore,
     ObjectScore,
-    ObjectTrack,
-    boundary_accuracy,
-    frame_score,
     mean_score,
-    region_similarity,
     score_from_frames,
-    score_object,
-    score_video,
     scored_frames,
 )
+
+from tests.vos.metrics.whole_clips import boundary_accuracy, region_similarity, score_object
 
 Masks = NDArray[np.bool_]
 
@@ -158,9 +151,9 @@ def assert_no_score(score: ObjectScore, reason: str) -> None:
     [
         (1, [0], 0, "davis", "one frame"),
         (1, [0], 0, "sav", "one frame"),
-        (2, [0, 1], 0, "davis", "only labeled frame after the prompt in frame 0 is the clip's last"),
+        (2, [0, 1], 0, "davis", "only the video's last frame is labeled after the prompt in frame 0"),
         (6, [0, 2], 2, "sav", "no frame after the prompt in frame 2 is labeled"),
-        (6, [0, 5], 0, "davis", "the clip's last, which DAVIS leaves out"),
+        (6, [0, 5], 0, "davis", "and the protocol davis leaves it out"),
         (6, [], 0, "sav", "labeled in no frame"),
     ],
 )
@@ -204,59 +197,7 @@ def test_the_mean_is_over_objects_and_leaves_out_those_without_a_score() -> None
     assert mean_score([]) == MeanScore(None, None, None, None, None, None, 0, 0)
 
 
-# Threads, and scoring frame by frame.
-
-
-def random_tracks(num_objects: int, num_frames: int) -> list[ObjectTrack]:
-    rng = np.random.default_rng(1)
-    tracks = []
-    for object_id in range(1, num_objects + 1):
-        noise = [cv2.GaussianBlur(rng.random((2, 90, 120)).transpose(1, 2, 0), (15, 15), 0) for _ in range(num_frames)]
-        masks, truth = (np.stack([one[..., which] > 0.5 for one in noise]) for which in (0, 1))
-        labeled = rng.random(num_frames) < 0.8
-        tracks.append(ObjectTrack(object_id, masks, truth, labeled, first_frame=object_id))
-    tracks.append(ObjectTrack(99, masks, truth, np.zeros(num_frames, bool), first_frame=0))
-    return tracks
-
-
-@pytest.mark.parametrize("num_threads", [2, 3, 50])
-def test_threads_change_nothing(num_threads: int) -> None:
-    tracks = random_tracks(num_objects=3, num_frames=13)
-    serial = [score_object(t.object_id, t.masks, t.truth, t.labeled, t.first_frame, "sav") for t in tracks]
-    assert score_video(tracks, "sav", num_threads) == serial
-    assert [score.object_id for score in serial] == [1, 2, 3, 99]
-    assert [score.j is None for score in serial] == [False, False, False, True]
-    assert len({score.j_and_f for score in serial}) == 4
-    assert score_video([], "sav", num_threads) == []
-
-
-def test_scoring_frame_by_frame_gives_the_same_as_the_whole_clip() -> None:
-    track = random_tracks(num_objects=1, num_frames=9)[0]
-    frames = scored_frames(track.labeled, track.first_frame, 9, "davis")
-    radius = tolerance_pixels(90, 120)
-    scores = {frame: frame_score(track.masks[frame], track.truth[frame], radius) for frame in reversed(frames)}
-    assert score_from_frames(1, scores) == score_video([track])[0]
-    scratch = Scratch()
-    again = {frame: frame_score(track.masks[frame], track.truth[frame], radius, scratch) for frame in frames}
-    assert again == scores
-    j, f = region_similarity(track.masks, track.truth), boundary_accuracy(track.masks, track.truth)
-    assert score_video([track])[0].j_per_frame == tuple(j[frames])
-    assert score_video([track])[0].f_per_frame == tuple(f[frames])
-    assert not math.isclose(f[frames].mean(), j[frames].mean())
-
-
 # Bad input.
-
-
-def test_sizes_that_differ_are_named() -> None:
-    masks, truth = np.zeros((3, 480, 854), bool), np.zeros((3, 720, 1280), bool)
-    for call in (region_similarity, boundary_accuracy):
-        with pytest.raises(DataError, match=r"480x854 \(3 frames\).*720x1280 \(3 frames\)"):
-            call(masks, truth)
-    with pytest.raises(DataError, match=r"object 5: .*480x854.*720x1280.*[Rr]esize"):
-        score_object(5, masks, truth, np.ones(3, bool), 0)
-    with pytest.raises(DataError, match=r"480x854 \(1 frame\).*480x854 \(3 frames\)"):
-        score_object(5, masks[:1], masks, np.ones(3, bool), 0)
 
 
 def test_other_input_that_cannot_be_scored_is_refused() -> None:
@@ -268,11 +209,3 @@ def test_other_input_that_cannot_be_scored_is_refused() -> None:
         score_object(1, masks, masks, there, 3)
     with pytest.raises(ValueError, match=r"'davis2017' is unknown.*davis, sav"):
         score_object(1, masks, masks, there, 0, "davis2017")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="masks of object 1: expected bool, found uint8"):
-        score_object(1, masks.astype(np.uint8), masks, there, 0)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"shape \(40, 60\)"):
-        region_similarity(box(), box())
-    with pytest.raises(DataError, match=r"shape \(3, 0, 60\)"):
-        boundary_accuracy(masks[:, :0], masks[:, :0])
-    with pytest.raises(ValueError, match="num_threads=0"):
-        score_video([], num_threads=0)

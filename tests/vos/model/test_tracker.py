@@ -66,6 +66,18 @@ def test_mask_prompts_return_the_mask_itself(network: TrainableSAM2) -> None:
     assert torch.equal(output.final_masks[:, 0] > 0, batch.masks(0))
 
 
+def test_tracking_a_given_mask_is_repeatable_and_reads_no_later_mask(network: TrainableSAM2) -> None:
+    batch, other = make_batch(3), make_batch(3)
+    other.mask_planes[:, 1:] = 0
+    state = torch.get_rng_state()
+    with torch.no_grad():
+        first, again, blind = (network.eval().track(one, mask_plan(3)) for one in (batch, batch, other))
+    for frames in zip(first, again, blind, strict=True):
+        assert torch.equal(frames[0].final_masks, frames[1].final_masks)
+        assert torch.equal(frames[0].final_masks, frames[2].final_masks)
+    assert torch.equal(torch.get_rng_state(), state), "scoring must not shift the random numbers of training"
+
+
 def test_a_clip_gives_the_same_alone_and_beside_another(network: TrainableSAM2) -> None:
     """Nothing flows between clips. Mask prompts: they do not consume random numbers."""
     both = make_batch(3, (2, 1))

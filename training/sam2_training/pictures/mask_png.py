@@ -24,8 +24,8 @@ def id_map(masks: Masks, object_ids: Sequence[int], scores: npt.NDArray[np.float
     """The object id of every pixel, [H, W] uint16, 0 where no mask is set.
 
     masks: bool [N, H, W]. A file of ids holds one object a pixel, so overlaps must be decided: the object with the
-    highest score wins; on equal scores, or without scores, the last one in order does. scores: one for each object
-    [N], or for each pixel (such as logits) [N, H, W]. Raises DataError for ids that no file can hold.
+    highest score wins; on equal scores, or without scores, the last one in order does. scores: one for each object,
+    [N]. Raises DataError for ids that no file can hold.
     """
     wrong = [object_id for object_id in object_ids if not 1 <= object_id <= LARGEST_ID]
     if wrong or len(masks) != len(object_ids):
@@ -34,12 +34,10 @@ def id_map(masks: Masks, object_ids: Sequence[int], scores: npt.NDArray[np.float
             f"a mask file holds ids 1 to {LARGEST_ID}, one for each mask; 0 is the background. Renumber the objects."
         )
     ids = np.zeros(masks.shape[1:], np.uint16)
-    best = np.full(masks.shape[1:], -np.inf)
-    for number, (mask, object_id) in enumerate(zip(masks, object_ids, strict=True)):
-        score = np.float64(0) if scores is None else scores[number].astype(np.float64)
-        wins = mask & (score >= best)
-        ids[wins] = object_id
-        best = np.where(wins, score, best)
+    # A stable sort: of equal scores the last one in order is written last.
+    order = range(len(masks)) if scores is None else np.argsort(scores, kind="stable").tolist()
+    for number in order:
+        ids[masks[number]] = object_ids[number]
     return ids
 
 
@@ -65,11 +63,9 @@ def write_id_png(path: Path, ids: npt.NDArray[np.integer], largest_id: int) -> N
     write_bytes(path, content.getvalue())
 
 
-def write_masks_png(
-    path: Path, masks: Masks, object_ids: Sequence[int], scores: npt.NDArray[np.floating] | None = None
-) -> None:
-    """Writes masks [N, H, W] as one PNG of ids: `id_map` says who wins an overlap, `write_id_png` what the file is.
+def write_masks_png(path: Path, masks: Masks, object_ids: Sequence[int]) -> None:
+    """Writes masks [N, H, W] as one PNG of ids; in an overlap the last object wins. See `write_id_png`.
 
     object_ids: all of the video's, also those with an empty mask here.
     """
-    write_id_png(path, id_map(masks, object_ids, scores), max(object_ids, default=0))
+    write_id_png(path, id_map(masks, object_ids), max(object_ids, default=0))

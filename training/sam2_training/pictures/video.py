@@ -51,16 +51,6 @@ def write_mp4(path: Path, frames: Iterable[Frame], frames_per_second: float) -> 
     return count
 
 
-def write_overlay_mp4(
-    path: Path, frames: Iterable[Frame], masks: Iterable[Masks], object_ids: Sequence[int], frames_per_second: float
-) -> int:
-    """`write_mp4` of frames with their masks [N, H, W] drawn on them; with several objects also their numbers."""
-    numbers = len(object_ids) > 1
-    pairs = zip(frames, masks, strict=True)
-    drawn = (overlay(frame, frame_masks, object_ids, numbers=numbers) for frame, frame_masks in pairs)
-    return write_mp4(path, drawn, frames_per_second)
-
-
 def write_overlay_gif(
     path: Path, frames: Sequence[Frame], masks: Sequence[Masks], object_ids: Sequence[int], frames_per_second: float
 ) -> None:

@@ -76,7 +76,7 @@ def _worst_frames(session: TrackingSession, tracks: Sequence[TrackedObjects], cl
             if not clip.labeled[frame_index, n]:
                 continue
             predicted, truth = session.at_video_size(prediction.low_res)[0], truths[n]
-            j = float(region_similarity(predicted[None], truth[None])[0])
+            j = region_similarity(predicted, truth)
             if object_id not in worst or j < worst[object_id].j:
                 worst[object_id] = Worst(j, frame_index, predicted, np.asarray(truth), track.snapshot())
     return worst

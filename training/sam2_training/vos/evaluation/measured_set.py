@@ -85,7 +85,7 @@ class MeasuredSet:
     def result_of(self, step: int) -> EvaluationResult | None:
         """The details of a measurement; None if they are not there (any more)."""
         path = self._path(step)
-        return EvaluationResult.from_json(json.loads(path.read_text())["result"]) if path.is_file() else None
+        return _read_result(path) if path.is_file() else None
 
     def keep_as_best(self) -> None:
         """The newest masks become those of the best weights."""
@@ -148,6 +148,16 @@ class MeasuredSet:
         with torch.no_grad(), precision.autocast():
             losses = clip_loss(model(batch, prompts), batch, self.config.loss, 1.0)
         return float(batch.info.loss_weight), {name: float(value) for name, value in losses.items()}
+
+
+def kept_results(folder: Path) -> dict[int, EvaluationResult]:
+    """{step: result} of all measurements that a `MeasuredSet` has kept in its folder."""
+    paths = sorted(folder.glob("step_*.json"))
+    return {int(path.stem.removeprefix("step_")): _read_result(path) for path in paths}
+
+
+def _read_result(path: Path) -> EvaluationResult:
+    return EvaluationResult.from_json(json.loads(path.read_text())["result"])
 
 
 def loss_batches(dataset: ClipDataset, count: int) -> LossBatches:

@@ -15,6 +15,7 @@ from sam2_training.vos.metrics.scores import (
     frame_score,
     score_from_frames,
     scored_frames,
+    why_unscored,
 )
 
 WAITING_AT_MOST = 8
@@ -28,11 +29,14 @@ class ClipScorer:
         self.clip = clip
         self._frames: list[set[int]] = []
         """For each object the frames that count."""
+        self._reasons: list[str | None] = []
+        """For each object why it has none."""
+        labeled, visible = clip.labeled, clip.visible
         for n in range(len(clip.object_ids)):
             start = first_frame(clip, n)
-            counted = [] if start is None else scored_frames(clip.labeled[:, n], start, clip.num_frames, protocol)
+            counted = [] if start is None else scored_frames(labeled[:, n], start, clip.num_frames, protocol)
             self._frames.append(set(counted))
-        self._protocol = protocol
+            self._reasons.append(why_unscored(labeled[:, n], visible[:, n], start, protocol))
         self._found: list[dict[int, FrameScore]] = [{} for _ in clip.object_ids]
         self._waiting: deque[Future[None]] = deque()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="scores")
@@ -53,7 +57,7 @@ class ClipScorer:
         while self._waiting:
             self._waiting.popleft().result()
         return tuple(
-            score_from_frames(object_id, self._found[n], self._reason(n))
+            score_from_frames(object_id, self._found[n], self._reasons[n])
             for n, object_id in enumerate(self.clip.object_ids)
         )
 
@@ -64,19 +68,3 @@ class ClipScorer:
             n = self.clip.object_ids.index(object_id)
             if frame.frame_index in self._frames[n]:
                 self._found[n][frame.frame_index] = frame_score(mask, truth[n], radius)
-
-    def _reason(self, object_number: int) -> str | None:
-        """Why no frame of an object counts, None if one does."""
-        if self._frames[object_number]:
-            return None
-        clip, labeled = self.clip, int(self.clip.labeled[:, object_number].sum())
-        start = first_frame(clip, object_number)
-        if not labeled:
-            return "the object is labeled in no frame"
-        if start is None:
-            return f"the truth is empty: the object has no pixel in any of its {labeled} labeled frames"
-        if clip.num_frames == 1:
-            return "the clip has one frame, and the prompted frame does not count"
-        if not clip.labeled[start + 1 :, object_number].any():
-            return f"no frame after the prompt in frame {start} is labeled"
-        return f"only the clip's last frame is labeled after the prompt in frame {start}, and {self._protocol} omits it"

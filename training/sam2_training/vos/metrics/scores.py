@@ -8,7 +8,6 @@ counts J = F = 1. What cannot be computed is None with a reason.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam2_training.core.errors import DataError
-from sam2_training.vos.metrics.boundary import TOLERANCE, Scratch, boundary_f, tolerance_pixels
+from sam2_training.vos.metrics.boundary import Scratch, boundary_f
 
 Protocol = Literal["davis", "sav"]
 """Which frames count: see `scored_frames`."""
@@ -61,21 +60,6 @@ class ObjectScore:
     `frames` has j and f (1 by the rule for empty frames) but no iou and dice."""
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
-class ObjectTrack:
-    """One object's masks in a clip, as `score_object` takes them."""
-
-    object_id: int
-    masks: NDArray[np.bool_]
-    """Predicted, [T, H, W]."""
-    truth: NDArray[np.bool_]
-    """[T, H, W]; looked at in labeled frames only."""
-    labeled: NDArray[np.bool_]
-    """Frames that have a truth, [T]."""
-    first_frame: int
-    """Index of the frame in which the object was prompted."""
-
-
 @dataclass(frozen=True)
 class MeanScore:
     """Means over objects; each number over the objects that have it, None when none has."""
@@ -92,30 +76,9 @@ class MeanScore:
     """Objects left out because they have no j."""
 
 
-def region_similarity(masks: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """J of each frame, [T]: intersection over union, 1 where both are empty. masks, truth: [T, H, W].
-
-    Raises DataError if the sizes differ, TypeError if the values are not bool.
-    """
-    _check_masks(masks, truth, "the clip")
-    scratch = Scratch()
-    pairs = zip(masks.view(np.uint8), truth.view(np.uint8), strict=True)
-    return np.array([_overlap(mask, true, scratch)[0] for mask, true in pairs], np.float64)
-
-
-def boundary_accuracy(
-    masks: NDArray[np.bool_], truth: NDArray[np.bool_], tolerance: float = TOLERANCE
-) -> NDArray[np.float64]:
-    """F of each frame, [T]: see `boundary_f`. masks, truth: [T, H, W]; tolerance: fraction of the image's diagonal.
-
-    Raises DataError if the sizes differ, TypeError if the values are not bool, ValueError for a tolerance that is not
-    in [0, 1).
-    """
-    _check_masks(masks, truth, "the clip")
-    radius = tolerance_pixels(masks.shape[1], masks.shape[2], tolerance)
-    scratch = Scratch()
-    pairs = zip(masks, truth, strict=True)
-    return np.array([frame_score(mask, true, radius, scratch).f for mask, true in pairs], np.float64)
+def region_similarity(mask: NDArray[np.bool_], ground_truth: NDArray[np.bool_]) -> float:
+    """J of one frame: intersection over union, 1 where both are empty. mask, ground_truth: bool [H, W]."""
+    return _overlap(mask.view(np.uint8), ground_truth.view(np.uint8), Scratch())[0]
 
 
 def frame_score(
@@ -160,57 +123,29 @@ def scored_frames(labeled: NDArray[np.bool_], first_frame: int, num_frames: int,
     return [frame for frame in range(first_frame + 1, end) if labeled[frame]]
 
 
-def score_object(
-    object_id: int,
-    masks: NDArray[np.bool_],
-    truth: NDArray[np.bool_],
-    labeled: NDArray[np.bool_],
-    first_frame: int,
-    protocol: Protocol = "davis",
-) -> ObjectScore:
-    """The object's score over the frames that count (`scored_frames`).
+def why_unscored(
+    labeled: NDArray[np.bool_], visible: NDArray[np.bool_], first_frame: int | None, protocol: Protocol
+) -> str | None:
+    """Why no frame of an object counts; None if one does.
 
-    masks (predicted), truth: bool [T, H, W]; labeled: bool [T], frames with a truth; first_frame: index of the frame
-    in which the object was prompted. An object has no score, and a reason, if no frame counts or if its truth is
-    empty in every labeled frame. Raises DataError if the sizes differ, TypeError if the masks are not bool, and what
-    `scored_frames` raises.
+    labeled, visible: bool [T]: frames with a ground truth, and those in which it has a pixel. first_frame: where the
+    object was prompted; None if it is visible nowhere.
     """
-    return score_video([ObjectTrack(object_id, masks, truth, labeled, first_frame)], protocol)[0]
-
-
-def score_video(tracks: Sequence[ObjectTrack], protocol: Protocol = "davis", num_threads: int = 1) -> list[ObjectScore]:
-    """The score of each object, in the order given; the same numbers, to the last bit, for any number of threads.
-
-    Frames are divided over `num_threads` threads. OpenCV lets them run side by side, but its steps here are short: at
-    854x480 (0.2 to 0.5 ms a frame and object) two threads gain little or nothing, at 1920x1080 about a quarter.
-    Raises what `score_object` raises, and ValueError for less than one thread.
-    """
-    if num_threads < 1:
-        raise ValueError(f"num_threads={num_threads} is less than 1")
-    reasons = [_why_unscored(track, protocol) for track in tracks]
-    work = [
-        (index, frame)
-        for index, (track, reason) in enumerate(zip(tracks, reasons, strict=True))
-        if reason is None
-        for frame in scored_frames(track.labeled, track.first_frame, len(track.masks), protocol)
-    ]
-
-    def share(start: int) -> list[FrameScore]:
-        scratch = Scratch()
-        return [_score_at(tracks[index], frame, scratch) for index, frame in work[start::num_threads]]
-
-    if num_threads == 1:
-        shares = [share(0)]
-    else:
-        with ThreadPoolExecutor(num_threads) as pool:
-            shares = list(pool.map(share, range(num_threads)))
-    by_object: list[dict[int, FrameScore]] = [{} for _ in tracks]
-    for position, (index, frame) in enumerate(work):
-        by_object[index][frame] = shares[position % num_threads][position // num_threads]
-    return [
-        score_from_frames(track.object_id, frames, reason)
-        for track, frames, reason in zip(tracks, by_object, reasons, strict=True)
-    ]
+    num_labeled = int(labeled.sum())
+    if not num_labeled:
+        return "the object is labeled in no frame"
+    if first_frame is None or not visible.any():
+        return f"the ground truth is empty: the object has no pixel in any of its {num_labeled} labeled frames"
+    if scored_frames(labeled, first_frame, len(labeled), protocol):
+        return None
+    if len(labeled) == 1:
+        return "the video has one frame, and the prompted frame does not count"
+    if not labeled[first_frame + 1 :].any():
+        return f"no frame after the prompt in frame {first_frame} is labeled"
+    return (
+        f"only the video's last frame is labeled after the prompt in frame {first_frame}, and the protocol {protocol} "
+        "leaves it out"
+    )
 
 
 def score_from_frames(object_id: int, scores: Mapping[int, FrameScore], reason: str | None = None) -> ObjectScore:
@@ -269,53 +204,3 @@ def _overlap(mask: NDArray[np.uint8], truth: NDArray[np.uint8], scratch: Scratch
     total = cv2.countNonZero(mask) + cv2.countNonZero(truth)
     both = cv2.countNonZero(cv2.bitwise_and(mask, truth, dst=scratch.array("both", *mask.shape)))
     return (both / (total - both), 2 * both / total) if total else (1.0, 1.0)
-
-
-def _score_at(track: ObjectTrack, frame: int, scratch: Scratch) -> FrameScore:
-    """The track's score in one frame."""
-    radius = tolerance_pixels(track.truth.shape[1], track.truth.shape[2])
-    return frame_score(track.masks[frame], track.truth[frame], radius, scratch)
-
-
-def _why_unscored(track: ObjectTrack, protocol: Protocol) -> str | None:
-    """Why the object has no score, None if it has one. Raises for input that cannot be scored at all."""
-    _check_masks(track.masks, track.truth, f"object {track.object_id}")
-    num_frames = len(track.masks)
-    frames = scored_frames(track.labeled, track.first_frame, num_frames, protocol)
-    labeled = np.flatnonzero(track.labeled)
-    if not len(labeled):
-        return "the object is labeled in no frame"
-    if not any(track.truth[frame].any() for frame in labeled):
-        return f"the truth is empty: the object has no pixel in any of its {len(labeled)} labeled frames"
-    if frames:
-        return None
-    if num_frames == 1:
-        return "the clip has one frame, and the prompted frame does not count"
-    if labeled[-1] <= track.first_frame:
-        return f"no frame after the prompt in frame {track.first_frame} is labeled"
-    return (
-        f"the only labeled frame after the prompt in frame {track.first_frame} is the clip's last, "
-        "which DAVIS leaves out"
-    )
-
-
-def _check_masks(masks: NDArray[np.bool_], truth: NDArray[np.bool_], whose: str) -> None:
-    """Raises unless both are bool [T, H, W] of the same, non-empty size."""
-    for name, values in (("masks", masks), ("truth", truth)):
-        if values.dtype != np.bool_:
-            raise TypeError(f"{name} of {whose}: expected bool, found {values.dtype}; compare with 0 first")
-    if masks.shape != truth.shape:
-        raise DataError(
-            f"{whose}: the predicted masks are {_size(masks)}, the truth is {_size(truth)}. "
-            "Predict at the size of the truth, or resize the predictions (nearest neighbor) before scoring."
-        )
-    if masks.ndim != 3 or 0 in masks.shape[1:]:
-        raise DataError(f"{whose}: expected masks [T, H, W] with pixels, found the shape {masks.shape}.")
-
-
-def _size(masks: NDArray[np.bool_]) -> str:
-    """The size in words: height x width, and the number of frames."""
-    if masks.ndim != 3:
-        return f"of shape {masks.shape}"
-    frames, height, width = masks.shape
-    return f"{height}x{width} ({frames} {'frame' if frames == 1 else 'frames'})"
