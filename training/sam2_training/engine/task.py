@@ -34,23 +34,16 @@ Picture = npt.NDArray[np.uint8]
 """RGB, [H, W, 3]."""
 
 
-class BatchInfo(Protocol):
+@dataclass(frozen=True)
+class BatchInfo:
     """The part of a batch that stays on the CPU."""
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """A line per sample that leads a reader to its files."""
-        ...
-
-    @property
-    def bad_samples(self) -> tuple[str, ...]:
-        """Messages of the samples that were left out."""
-        ...
-
-    @property
-    def loss_weight(self) -> int:
-        """What the loss is divided by, such as the number of samples; 0 if every sample of the batch was left out."""
-        ...
+    sources: tuple[str, ...]
+    """A line per sample that leads a reader to its files."""
+    bad_samples: tuple[str, ...] = ()
+    """Messages of the samples that were left out."""
+    loss_weight: int = 0
+    """What the loss is divided by, such as the number of samples; 0 if every sample of the batch was left out."""
 
 
 class Batch(Protocol):
@@ -99,6 +92,10 @@ class StepContext:
 
 class StepModule(nn.Module, Generic[BatchT]):
     """Network and loss as one module, so that DDP sees a single forward pass."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
 
     def forward(self, batch: BatchT, normalizer: float, context: StepContext) -> dict[str, Tensor]:
         """Scalar losses by name, "total" among them: the one that is differentiated, also if nothing contributes to it.
@@ -153,15 +150,15 @@ class WrittenReport:
 
 
 class Validation(Protocol[ModelT_contra]):
-    """Measures a task's network on data that it does not train on.
+    """Measures a task's network on data that it does not train on. What has a body here is a default to inherit.
 
     `heartbeat` is called again and again meanwhile; what it raises on one rank ends the measurement on all.
     """
 
     @property
     def unit(self) -> str:
-        """What progress is counted in, such as "samples"."""
-        ...
+        """What progress is counted in."""
+        return "samples"
 
     def num_units(self) -> int:
         """Units that a measurement goes through, on all ranks together; about as often `heartbeat` is called."""
@@ -169,7 +166,7 @@ class Validation(Protocol[ModelT_contra]):
 
     def describe(self) -> list[str]:
         """Lines for the start banner."""
-        ...
+        return []
 
     def measure(
         self, model: ModelT_contra, step: int, precision: ForwardPrecision, heartbeat: HeartbeatCallback
@@ -180,38 +177,38 @@ class Validation(Protocol[ModelT_contra]):
     def sanity_check(
         self, model: ModelT_contra, count: int, precision: ForwardPrecision, heartbeat: HeartbeatCallback
     ) -> None:
-        """Measures the first `count` samples and keeps nothing."""
-        ...
+        """Measures the first `count` samples and keeps nothing: finds wrong data before the first step."""
+        return
 
     def keep_as_best(self) -> None:
         """Keeps the files of the newest measurement as those of the best weights; called on one rank."""
-        ...
+        return
 
     def comparison_lines(self, summary: RunSummary) -> list[str]:
         """Lines for the end banner: before and after."""
-        ...
+        return []
 
 
 class Task(Protocol[BatchT, ModelT]):
     """A kind of training. The engine builds everything it needs through these calls and knows nothing else of it.
 
-    A task is opened by a `TaskFactory`, on every rank.
+    What has a body here is a default to inherit. A task is opened by a `TaskFactory`, on every rank.
     """
 
     @property
     def title(self) -> str:
-        """Heading of the start banner, such as "SAM 2.1 training"."""
-        ...
+        """Heading of the start banner."""
+        return "Training"
 
     @property
     def sample_noun(self) -> str:
         """What a sample is called; its plural names the column of metrics.csv that counts samples."""
-        ...
+        return "sample"
 
     @property
     def packages(self) -> tuple[str, ...]:
         """Installed packages, besides the engine's, whose version can change a result; kept in provenance.json."""
-        ...
+        return ()
 
     def columns(self) -> Mapping[str, ColumnKind]:
         """What the values mean that the step module and the validation return, by name."""
@@ -219,7 +216,7 @@ class Task(Protocol[BatchT, ModelT]):
 
     def describe_data(self) -> list[str]:
         """Lines for the start banner: how much data there is, what was skipped."""
-        ...
+        return []
 
     def data_fingerprint(self) -> str:
         """SHA-256 (hex) that changes when the training data does."""
@@ -233,24 +230,24 @@ class Task(Protocol[BatchT, ModelT]):
 
     def describe_model(self, model: ModelT) -> list[str]:
         """Lines for the start banner: which network, from which weights, what of it learns."""
-        ...
+        return []
 
     def step_module(self, model: ModelT) -> StepModule[BatchT]:
         """The module that DDP wraps; it holds `model` as attribute `model`."""
         ...
 
-    def training_picture(self, model: ModelT, batch: BatchT) -> Picture:
-        """What the network makes of the first sample of a batch; leaves the network as it was."""
-        ...
+    def training_picture(self, model: ModelT, batch: BatchT) -> Picture | None:
+        """What the network makes of the first sample of a batch; leaves the network as it was. None: no picture."""
+        return None
 
     def validation(self) -> Validation[ModelT] | None:
         """How the network is measured while it trains; None if nothing is set aside for that."""
-        ...
+        return None
 
     def write_report(self, summary: RunSummary) -> WrittenReport:
         """Writes the run's report; called on one rank."""
-        ...
+        return WrittenReport(path=None)
 
     def usage_snippet(self, checkpoint_path: str) -> list[str]:
         """Python lines that load the result, for the end banner."""
-        ...
+        return [f'torch.load("{checkpoint_path}", weights_only=True)["model"]']

@@ -199,5 +199,6 @@ class Trainer(Generic[BatchT, ModelT]):
     def _picture(self, batch: BatchT, log: RunLog) -> None:
         """Logs what the network makes of a training sample."""
         on_device = batch.to(self.ranks.device)
-        if self.ranks.is_main:
-            log.picture("training", self.task.training_picture(self.model, on_device), self.state.step)
+        picture = self.task.training_picture(self.model, on_device) if self.ranks.is_main else None
+        if picture is not None:
+            log.picture("training", picture, self.state.step)

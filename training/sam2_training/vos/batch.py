@@ -8,19 +8,15 @@ import torch
 from tensordict import TensorClass
 from torch import Tensor
 
+from sam2_training.engine import task
 from sam2_training.vos.clips.planes import OBJECTS_PER_PLANE
 
 
 @dataclass(frozen=True)
-class BatchInfo:
-    """The part of a batch that stays on the CPU: where it came from, and how much it counts."""
+class BatchInfo(task.BatchInfo):
+    """The part of a batch that stays on the CPU. The loss is divided by its objects: `loss_weight` is O, or 0 for the
+    blank clip that stands for an all-bad batch."""
 
-    sources: tuple[str, ...]
-    """B lines that lead a reader to the files of each clip."""
-    bad_samples: tuple[str, ...] = ()
-    """Messages of the samples that were left out of this batch (dataset.on_bad_sample=skip)."""
-    loss_weight: int = 0
-    """Number of objects that the loss is divided by: O, or 0 for the blank clip that stands for an all-bad batch."""
     promptable: tuple[bool, ...] = ()
     """Per frame: every object is labeled and visible, so that each can be prompted there. Empty: not known on the CPU
     (see `VideoBatch.frame_facts`)."""
@@ -44,7 +40,7 @@ class VideoBatch(TensorClass):
     object_ids: Tensor
     """int64 [O]: the object's id in the annotation."""
     info: BatchInfo
-    """What is no tensor."""
+    """Metadata that stays on the CPU."""
 
     @property
     def num_frames(self) -> int:

@@ -15,8 +15,7 @@ class ClipStep(StepModule[VideoBatch]):
     """Batch in, losses out; what DDP wraps (find_unused_parameters=True: which parts take part depends on prompts)."""
 
     def __init__(self, model: TrainableSAM2, loss: LossConfig) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.loss = loss
 
     def forward(self, batch: VideoBatch, normalizer: float, context: StepContext) -> dict[str, Tensor]:
@@ -27,10 +26,10 @@ class ClipStep(StepModule[VideoBatch]):
         outputs = self.model(batch, context.shared_rng("prompts"))
         losses = clip_loss(outputs, batch, self.loss, normalizer)
         if not losses["total"].requires_grad:
-            losses["total"] = losses["total"] + self._nothing()
+            losses["total"] = losses["total"] + self._zero_loss()
         return losses
 
-    def _nothing(self) -> Tensor | float:
+    def _zero_loss(self) -> Tensor | float:
         """A zero that hangs on a trainable parameter: a clip without anything to learn must not stop other ranks."""
         trainable = (parameter for parameter in self.model.parameters() if parameter.requires_grad)
         first = next(trainable, None)
