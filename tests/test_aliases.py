@@ -140,6 +140,21 @@ def test_messages_use_the_name_that_was_written(override: str, words: str) -> No
     assert problem.startswith(words)
 
 
+def test_a_section_under_both_names_is_one_section_and_each_key_keeps_the_name_it_was_written_by(
+    tmp_path: Path,
+) -> None:
+    recipe = own_recipe(tmp_path, f"{FOLDERS}evaluation: {{guard_dataset: {{img_folder: a, gt_folder: b}}}}\n")
+    config = load("evaluation.retention_dataset.gt_folder=c", recipe=recipe).config
+    assert config.evaluation.retention_dataset is not None
+    assert config.evaluation.retention_dataset.gt_folder == "c"
+    assert load("evaluation.retention_dataset=null", recipe=recipe).config.evaluation.retention_dataset is None
+    (problem,) = problems_of("evaluation.retention_dataset.gt_folder=null", recipe=recipe)
+    assert problem.startswith("evaluation.retention_dataset.gt_folder is not set")
+    former = own_recipe(tmp_path, f"{FOLDERS}evaluation: {{guard_dataset: null}}\n")
+    (problem,) = problems_of("evaluation.retention_dataset.img_folder=a", recipe=former)
+    assert problem.startswith("evaluation.retention_dataset.gt_folder is not set")
+
+
 def test_a_message_of_several_sections_uses_the_names_that_were_written() -> None:
     (problem,) = problems_of("prompts=mask", "scratch.num_frames=1")
     assert problem.startswith("scratch.num_frames=1 with prompts.prob_to_use_pt_input=0")

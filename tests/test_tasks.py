@@ -193,6 +193,10 @@ def test_own_yaml_may_build_on_a_recipe(tmp_path: Path) -> None:
         "scratch: ${nowhere.at_all}\n",
         "defaults: [/prompts: nothing_of_the_kind]\n",
         "scratch: 5\n",
+        "5\n",
+        "1: 2\n",
+        "model: {1: 2}\n",
+        "scratch: {base_lr: '${optimizer.lr}'}\n",
     ],
 )
 def test_a_broken_yaml_is_a_sentence_not_a_traceback(tmp_path: Path, text: str) -> None:

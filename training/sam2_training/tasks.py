@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sam2_training.core.aliases import in_written_words
 from sam2_training.core.errors import ConfigError
@@ -15,6 +15,9 @@ from sam2_training.core.schema import parse_section
 from sam2_training.core.settings import alias_table, keys_of, value_problems
 from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.vos.config import VosConfig
+
+if TYPE_CHECKING:
+    from sam2_training.engine.run import TaskFactory  # imports torch
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ def load_config(name: str, overrides: Sequence[str] = (), wanted: type[RunConfig
     task = recipe.get("task", DEFAULT_TASK)
     config_class = registered(task).config_class
     if not issubclass(config_class, wanted):
-        raise ConfigError(f"task={task}: this command works with recipes of another task")
+        names = [name for name, kind in TASKS.items() if issubclass(kind.config_class, wanted)]
+        raise ConfigError(f"task={task}: this command needs a recipe of the task {' or '.join(names)}")
     keys, aliases = [key.path for key in keys_of(config_class)], alias_table(config_class)
     values = resolve(recipe, aliases, keys)
     found: list[str] = []
@@ -79,7 +83,8 @@ def registered(task: object) -> Registration:
     raise ConfigError(f"task={task!r} is not a kind of training; {hint}there are: {', '.join(TASKS)}")
 
 
-def task_class(config: RunConfig) -> Any:
+def task_class(config: RunConfig) -> TaskFactory[Any, Any, Any]:
     """The class of the task that a configuration is for; imports torch."""
     module, _, name = registered(config.task).task.partition(":")
-    return getattr(import_module(module), name)
+    found: TaskFactory[Any, Any, Any] = getattr(import_module(module), name)
+    return found

@@ -93,11 +93,19 @@ def resolve(recipe: Recipe, aliases: Aliases, keys: Collection[str]) -> Values:
             problems.append(f"{name} must be a section with keys, found {value!r}")
         else:
             _put(nested, canonical(name, aliases).split("."), value)
+    return Values(nested, _written(winners, aliases), problems)
+
+
+def _written(winners: list[str], aliases: Aliases) -> dict[str, str]:
+    """{key: the name that its user wrote}, for all keys that are not named by themselves."""
     written = {canonical(name, aliases): name for name in winners if canonical(name, aliases) != name}
     for alias, key in aliases.items():
-        if any(name.startswith(f"{alias}.") for name in written.values()):
-            written[key] = alias
-    return Values(nested, written, problems)
+        own = {name: name for name in winners if name.startswith(f"{key}.")}
+        if any(name.startswith(f"{alias}.") for name in winners):
+            written |= {key: alias, **own}  # keys of the section that are not written follow its alias
+        elif own:
+            written.pop(key, None)
+    return written
 
 
 def _unify(recipe: Recipe, raw: dict[str, Any], aliases: Aliases) -> tuple[list[str], list[str]]:
@@ -227,7 +235,7 @@ def _compose(file_path: Path, overrides: list[str]) -> Any:
             f"{error.override.removeprefix('++')!r} cannot be read: quote a value with = ~ , or brackets in it, "
             "and quote that for the shell: 'key=\"value\"'"
         ) from error
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, OSError) as error:
         reason = str(error).split("Config search path")[0].strip()
         raise ConfigError(f"{file_path.name}: {reason}") from error
     finally:

@@ -120,7 +120,7 @@ def flatten(values: dict[str, Any], path: str = "") -> dict[str, Any]:
     """{"a.b": value} of nested sections."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        where = f"{path}.{key}" if path else key
+        where = f"{path}.{key}" if path else str(key)
         flat.update(flatten(value, where) if isinstance(value, dict) else {where: value})
     return flat
 
