@@ -32,7 +32,7 @@ import torch
 REPOSITORY = Path(__file__).resolve().parents[1]
 TIMEOUT_SECONDS = 300
 LATER_FRAMES = shutil.ignore_patterns("0000[6-9].*", "000[1-9]?.*")  # six frames of a video are enough, and quick
-NOT_RESULTS = ("seconds", "memory")  # in the names of columns that tell how long or how much, not what
+NOT_RESULTS = ("seconds", "memory", "reason")  # in names of columns of timings, sizes, and sentences for people
 LABELS = ("step", "file", "video", "object", "of")  # columns that say what a row is about
 SHOWN = ("total", "j_and_f", "sha256")  # columns that are printed side by side
 # One thread for torch, because how a sum is split over threads decides its last bits; and no code from elsewhere.
