@@ -183,8 +183,3 @@ def test_a_resolved_configuration_of_before_is_a_recipe(tmp_path: Path) -> None:
     again = load(recipe=own_recipe(tmp_path, yaml.safe_dump(FORMER)))
     assert again.config == load().config
     assert flatten(as_dict(again.config)).keys().isdisjoint({"scratch.resolution", "checkpointing.monitor"})
-
-
-def test_an_unknown_task_names_the_nearest() -> None:
-    assert problems_of("task=vso") == ["task='vso' is not a kind of training; did you mean vos? there are: vos"]
-    assert load("task=vos").config == load().config

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from omegaconf import OmegaConf
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.schema import as_dict, fingerprint, flatten
 from sam2_training.core.settings import value_problems
-from sam2_training.tasks import load_config
+from sam2_training.engine.config import RunConfig
+from sam2_training.tasks import TASKS, Registration, load_config, task_class
 from sam2_training.vos.config import VosConfig
 
 from tests.places import REPOSITORY
@@ -267,6 +269,41 @@ def test_every_default_alone_is_a_valid_value() -> None:
     found = [*value_problems(config), *config.problems(), *config.metric_problems()]
     assert not [problem for problem in found if not problem.startswith("dataset.")]
     assert "model.image_size" in flatten(as_dict(config))
+
+
+@dataclass(frozen=True)
+class OtherConfig(RunConfig):
+    task: str = "other"
+
+
+def test_the_task_of_a_recipe_chooses_its_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "other", Registration(OtherConfig, "tests.test_tasks:OtherTask"))
+    recipe = str(own_recipe(tmp_path, "task: other\nscratch: {num_epochs: 2}\n"))
+    config = load_config(recipe).config
+    assert type(config) is OtherConfig
+    assert config.trainer.max_epochs == 2
+    assert problems_of("scratch.resolution=64", recipe=recipe)[0].startswith("unknown key scratch.resolution")
+    with pytest.raises(ConfigError, match="task=other: this command needs a recipe of the task vos"):
+        load_config(recipe, (), VosConfig)
+
+
+def test_a_task_declares_what_its_validation_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "other", Registration(OtherConfig, "tests.test_tasks:OtherTask"))
+    monkeypatch.setattr(OtherConfig, "metrics", ("val_loss", "val_rmse_*"))
+    recipe = str(own_recipe(tmp_path, "task: other\n"))
+    assert load_config(recipe, ["checkpoint.monitor=[val_rmse_x]"]).config.checkpoint.monitor == ("val_rmse_x",)
+    assert problems_of("early_stopping.monitor=val_j", recipe=recipe) == [
+        "early_stopping.monitor=val_j is not measured; a validation gives val_loss, val_rmse_*"
+    ]
+
+
+def test_a_recipe_without_a_task_is_vos_and_an_unknown_one_names_the_nearest() -> None:
+    assert load_config(RECIPE, ["task=vos"]).config == load_config(RECIPE).config
+    assert problems_of("task=vso") == ["task='vso' is not a kind of training; did you mean vos? there are: vos"]
+
+
+def test_every_registered_task_is_a_class_that_can_be_imported() -> None:
+    assert [task_class(kind.config_class()).__name__ for kind in TASKS.values()] == ["VosTask"]
 
 
 def test_r18_errors_come_within_2_seconds_without_importing_torch(

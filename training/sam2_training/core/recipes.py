@@ -198,13 +198,13 @@ def find_recipe(name: str) -> Path:
 
 
 def run_name(file_path: Path) -> str:
-    """The name of a recipe, such as a_training/recipe; that of a file elsewhere is its stem."""
+    """The name of a recipe, <folder>/<stem>; that of a file outside the recipes' folders is its stem."""
     inside = file_path.is_relative_to(CONFIG_ROOT)
     return file_path.relative_to(CONFIG_ROOT).with_suffix("").as_posix() if inside else file_path.stem
 
 
 def _with_plus(override: str) -> str:
-    """An override in Hydra's words: ++ for keys, so that ours is the one place that knows the valid ones."""
+    """Adds ++ to an override of a key: Hydra then takes any key, and `parse_section` names the nearest valid one."""
     if "=" not in override or override.startswith("="):
         raise ConfigError(f"{override!r} is not an override; write key=value, such as seed=7")
     key = override.split("=", 1)[0]
@@ -224,7 +224,7 @@ def _compose(file_path: Path, overrides: list[str]) -> Any:
 
     # The recipe's own folder is Hydra's root, so that the recipe stays outside any package; groups come from ours.
     groups = f"hydra.searchpath=[file://{CONFIG_ROOT}]"
-    # Importing sam2 initializes Hydra for the whole process, and its users rely on that: it is lent and given back.
+    # A package that initializes Hydra for the whole process relies on its state: save it, and restore it below.
     others = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:

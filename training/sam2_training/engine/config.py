@@ -248,7 +248,7 @@ class SubmititConfig:
 class RunConfig:
     """What every training run depends on, besides code and data; a task's own configuration extends it."""
 
-    metrics: ClassVar[tuple[str, ...]] = ()
+    metrics: ClassVar[tuple[str, ...]] = ("val_loss", "val_loss_*")
     """Names, or globs of names, of what the task's validation measures."""
 
     task: str = ""
@@ -306,7 +306,7 @@ class LoadedConfig(Generic[ConfigT_co]):
 
     config: ConfigT_co
     name: str
-    """The recipe's name, such as sam2.1_training/custom_finetune; names the run's folder."""
+    """The recipe's name, <folder>/<stem>, which is also the run's folder below sam2_logs."""
     composed_yaml: str
     """As composed, interpolations not yet resolved."""
     written: Mapping[str, str] = field(default_factory=dict)
