@@ -140,7 +140,7 @@ def test_signs_are_not_sent_at_every_call(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(shared_work, "SECONDS_BETWEEN_HEARTBEATS", 10.0)
     store = HashStore()
     assert SharedWork(store, 0, 1, PATIENCE).do(works(0.2), no_heartbeat) == ("0.2 s", None)
-    assert store.add("signs", 0) == 1
+    assert store.add("heartbeats", 0) == 1
 
 
 PROGRAM = """

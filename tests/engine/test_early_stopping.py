@@ -14,7 +14,7 @@ METRIC = "val_j_and_f"
 def after(config: EarlyStoppingConfig, *values: float | None) -> EarlyStopping:
     stopping = EarlyStopping(config)
     for value in values:
-        stopping.see({} if value is None else {config.monitor or METRIC: value})
+        stopping.update({} if value is None else {config.monitor or METRIC: value})
     return stopping
 
 
@@ -27,7 +27,7 @@ def test_it_stops_after_patience_validations_without_improvement() -> None:
     assert after(config, 0.5, 0.5).reason() is None
     reason = after(config, 0.5, 0.5, 0.4).reason()
     assert reason is not None
-    assert "has not improved in 2 validation(s), best 0.5000" in reason
+    assert "has not improved in 2 validations, best 0.5000" in reason
     assert after(config, 0.5, 0.4, 0.6, 0.6).reason() is None  # an improvement starts the count anew
 
 
@@ -74,7 +74,7 @@ def test_its_state_goes_on_exactly_and_not_for_another_metric() -> None:
     continued = EarlyStopping(config)
     continued.load_state_dict(first.state_dict())
     for value in (0.3, 0.2):
-        continued.see({METRIC: value})
+        continued.update({METRIC: value})
     assert continued.state_dict() == whole.state_dict()
     assert continued.reason() == whole.reason() is not None
     other = EarlyStopping(EarlyStoppingConfig(monitor="val_loss"))

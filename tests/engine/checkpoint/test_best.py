@@ -26,7 +26,7 @@ def network(step: int) -> nn.Module:
 def after(folder: Path, config: CheckpointConfig, *values: tuple[int, dict[str, float]]) -> BestWeights:
     best = BestWeights(folder, config, Ranks())
     for step, found in values:
-        best.see(step, found, network(step))
+        best.update(step, found, network(step))
     return best
 
 
@@ -82,9 +82,9 @@ def test_a_resume_goes_on_with_the_same_ranking(tmp_path: Path) -> None:
     first = after(tmp_path, config, (1, {"val_j_and_f": 0.5}), (2, {"val_j_and_f": 0.7}))
     continued = BestWeights(tmp_path, config, Ranks())
     continued.load_state_dict(first.state_dict())
-    assert continued.see(3, {"val_j_and_f": 0.6}, network(3)) == []
+    assert continued.update(3, {"val_j_and_f": 0.6}, network(3)) == []
     assert step_in(tmp_path / "best_val_j_and_f.pt") == 2
-    assert continued.see(4, {"val_j_and_f": 0.8}, network(4)) == ["val_j_and_f"]
+    assert continued.update(4, {"val_j_and_f": 0.8}, network(4)) == ["val_j_and_f"]
     assert step_in(tmp_path / "best_val_j_and_f.pt") == 4
 
 
@@ -99,7 +99,7 @@ def test_a_full_disk_is_said_and_the_former_best_stays(
 
     monkeypatch.setattr(files, "write_checkpoint", full)
     monkeypatch.setattr(logging.getLogger("sam2_training"), "propagate", True)
-    best.see(2, {"val_j_and_f": 0.9}, network(2))
+    best.update(2, {"val_j_and_f": 0.9}, network(2))
     assert "No space left on device" in caplog.text
     assert step_in(tmp_path / "best_val_j_and_f.pt") == 1
     assert not list(tmp_path.glob(".*"))

@@ -114,7 +114,7 @@ def test_r10_an_unsafe_file_is_refused_by_the_name_of_what_it_calls(
         (b"", "is damaged, or is not a checkpoint"),
         (b"\x89PNG not a checkpoint at all", "is damaged, or is not a checkpoint"),
         ({"model": {}}, r"has weights but no training state; use model\.checkpoint="),
-        ({"epoch": 3}, "is not a checkpoint of a training"),
+        ({"epoch": 3}, "is not a checkpoint of a training run"),
         (torch.zeros(3), "is not a checkpoint: it holds a Tensor"),
     ],
 )

@@ -43,7 +43,7 @@ class TrainingError(Exception):
 
     @property
     def kind(self) -> str:
-        """The name that users know it by: its class among those below, whatever finer class was raised."""
+        """The class name that users see: the nearest of those below, also for a subclass from another module."""
         return next(cls.__name__ for cls in type(self).__mro__ if cls.__module__ == __name__)
 
 
@@ -76,7 +76,7 @@ class HangError(TrainingError):
 
 
 class DataError(TrainingError):
-    """Frames or masks on disk are not what they must be; the message names the files."""
+    """Files of a dataset are not what they must be; the message names them."""
 
     exit_code = 6
 
@@ -89,7 +89,7 @@ class DataError(TrainingError):
 
 
 def described(error: TrainingError) -> str:
-    """What a command says of an expected failure: all problems of a configuration, else the error in a sentence."""
+    """The text that a command prints for an expected failure: all problems of a configuration, or one sentence."""
     if isinstance(error, ConfigError):
         return "\n".join(["Configuration error:", *(f"  {line}" for line in error.problems)])
     return f"{error.kind}: {error}"

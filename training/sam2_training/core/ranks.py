@@ -1,4 +1,4 @@
-"""Ranks: who am I, which device is mine, and how all of us agree."""
+"""Ranks: this process among its peers, its device, and the exchanges between ranks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Ranks:
         return self.rank == 0
 
     def any_says(self, value: bool) -> bool:
-        """True on every rank if it is True on at least one: a CPU-side exchange that does not wait for the device."""
+        """True on every rank if it is True on at least one; exchanged on the CPU, without waiting for the device."""
         if self.world_size == 1:
             return value
         flag = torch.tensor([int(value)], dtype=torch.int32)
@@ -79,9 +79,9 @@ class Ranks:
     ) -> list[T]:
         """What `work` returns on every rank, in rank order, on every rank.
 
-        work: gets a function that it calls often: its heartbeat. As long as a rank gives signs the others wait;
-        without any, trainer.collective_timeout_minutes ends the run with HangError. heartbeat: called at every beat and
-        while this rank waits. An expected failure on one rank is raised on all, the lowest rank's first.
+        work: gets a heartbeat function, to be called often. The others wait as long as any rank sends heartbeats;
+        without any for trainer.collective_timeout_minutes, the run ends with HangError. heartbeat: called at each of
+        them, and while this rank waits. An expected failure on one rank is raised on all, the lowest rank's first.
         """
         if self.world_size == 1:
             return [work(heartbeat)]
@@ -95,8 +95,8 @@ class Ranks:
     def main_first(self, build: Callable[[HeartbeatCallback], T]) -> T:
         """What `build` returns, on every rank; rank 0 builds first, so that the others find its caches.
 
-        build: gets a function that it calls often, as in `collect_with_heartbeat`. An expected failure on rank 0 is
-        raised on every rank, so that none waits for it.
+        build: gets a heartbeat function, as in `collect_with_heartbeat`. An expected failure on rank 0 is raised on
+        every rank, so that none waits for it.
         """
         if self.world_size == 1:
             return build(no_heartbeat)
@@ -109,12 +109,12 @@ class Ranks:
         return main if self.is_main else others
 
     def on_main(self, action: Callable[[], object]) -> None:
-        """Runs `action` on rank 0 and nothing on the others; nobody waits."""
+        """Runs `action` on rank 0 only; nobody waits for it."""
         if self.is_main:
             action()
 
     def sum_each(self, values: list[float]) -> list[float]:
-        """Each value's sum over ranks; numbers known on the CPU, no wait for the device."""
+        """Each value's sum over ranks; exchanged on the CPU, without waiting for the device."""
         if self.world_size == 1:
             return values
         totals = torch.tensor(values, dtype=torch.float64)
@@ -156,7 +156,7 @@ def choose_device(accelerator: str, local_rank: int) -> torch.device:
 
 @dataclass
 class _GroupState:
-    """What the ranks have in common while `process_group` is open."""
+    """What the ranks share while `process_group` is open."""
 
     control: dist.ProcessGroup | None
     store: Store
@@ -172,7 +172,7 @@ def _control_group() -> dist.ProcessGroup | None:
 
 
 def _next_shared_work(ranks: Ranks) -> SharedWork:
-    """Every rank counts alike, so the same number is the same work."""
+    """The next piece of shared work: all ranks count alike, so equal numbers mean the same work."""
     if _group_state is None:
         raise RuntimeError("several ranks work together only inside process_group()")
     _group_state.shared_works += 1

@@ -1,4 +1,4 @@
-"""Work that ranks do at their own pace: who has finished waits as long as the others give heartbeats."""
+"""Work that takes ranks different times: those that have finished wait while the others send heartbeats."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 HeartbeatCallback = Callable[[], None]
-"""To be called often by whoever works: it says that the work goes on, and raises when it shall not."""
+"""To be called often during work: it reports that the work continues, and raises if it must end."""
 
 SECONDS_BETWEEN_HEARTBEATS = 0.5
 POLL_SECONDS = 0.02
@@ -22,29 +22,29 @@ SECONDS_AFTER_A_FAILURE = 10.0
 
 
 def no_heartbeat() -> None:
-    """A heartbeat that nobody waits for."""
+    """A heartbeat for work that no other rank waits for; does nothing."""
 
 
 class AnotherFailedError(TrainingError):
-    """This rank stopped working because another one failed, whose own error says why."""
+    """This rank stopped because another one failed, whose own error gives the reason."""
 
 
 class SharedWork:
-    """One piece of work of several ranks. Each calls `do` once; a collective's fixed time-out would not fit here.
+    """One piece of work of several ranks. Each calls `do` once; there is no fixed time-out, as collectives have.
 
-    A waiting rank looks at counters in the store that the ranks met at, and takes part in no collective meanwhile.
+    A waiting rank polls counters in the ranks' common store and takes part in no collective meanwhile.
     """
 
     def __init__(self, store: Store, rank: int, world_size: int, timeout_seconds: float) -> None:
-        """store: for this work alone. timeout_seconds: after so many seconds without a heartbeat of any rank the others
-        give up."""
+        """store: for this work alone. timeout_seconds: waiting ranks give up after this long without a heartbeat from
+        any rank."""
         self.store, self.rank, self.world_size, self.timeout_seconds = store, rank, world_size, timeout_seconds
         self._next_heartbeat = 0.0
 
     def do(
         self, work: Callable[[HeartbeatCallback], T], heartbeat: HeartbeatCallback
     ) -> tuple[T | None, TrainingError | None]:
-        """What `work` returned on this rank, or its expected failure; comes back when all ranks have finished.
+        """What `work` returned on this rank, or its expected failure; returns when all ranks have finished.
 
         heartbeat: called while working and waiting; what it raises counts as this rank's failure. A failure of one rank
         ends the work of the others at their next heartbeat. Raises HangError when no heartbeat came for too long, and
@@ -72,7 +72,7 @@ class SharedWork:
         if time.monotonic() < self._next_heartbeat:
             return
         self._next_heartbeat = time.monotonic() + SECONDS_BETWEEN_HEARTBEATS
-        self.store.add("signs", 1)
+        self.store.add("heartbeats", 1)
         if self.store.check(["failed"]):
             raise AnotherFailedError("another rank failed; its own error says why")
 
@@ -81,7 +81,7 @@ class SharedWork:
 
     def _wait(self, heartbeat: HeartbeatCallback, failure: TrainingError | None) -> TrainingError | None:
         """Returns when every rank has finished: this rank's failure, which may come while it waits."""
-        signs, since = -1, time.monotonic()
+        heartbeats, since = -1, time.monotonic()
         while working := [rank for rank in range(self.world_size) if not self.store.check([f"finished/{rank}"])]:
             if failure is None:
                 try:
@@ -89,17 +89,17 @@ class SharedWork:
                 except TrainingError as error:
                     failure = error
                     self._report_failure()
-            newest = self.store.add("signs", 0)
-            if newest != signs:
-                signs, since = newest, time.monotonic()
+            newest = self.store.add("heartbeats", 0)
+            if newest != heartbeats:
+                heartbeats, since = newest, time.monotonic()
             failed = self.store.check(["failed"])
             if time.monotonic() - since > (SECONDS_AFTER_A_FAILURE if failed else self.timeout_seconds):
-                raise failure or self._gone(working, failed)
+                raise failure or self._why_given_up(working, failed)
             time.sleep(POLL_SECONDS)
         return failure
 
-    def _gone(self, working: list[int], failed: bool) -> TrainingError:
-        """Why this rank gives up on those that have not finished."""
+    def _why_given_up(self, working: list[int], failed: bool) -> TrainingError:
+        """The error of a rank that gives up waiting for those that have not finished."""
         if failed:
             return AnotherFailedError("another rank ended; its own error says why")
         names = ", ".join(str(rank) for rank in working)

@@ -1,1 +1,1 @@
-"""Floors 2 and 3: the run and the services it uses; they know nothing of video or masks."""
+"""The run and its services; what is trained they know only through task.py."""

@@ -1,10 +1,11 @@
-"""When a training has stopped getting better: the rule of Lightning's EarlyStopping, as a function of plain state."""
+"""Early stopping by the rules of Lightning's EarlyStopping, as a function of plain state."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from sam2_training.core.text import count
 from sam2_training.engine.config import EarlyStoppingConfig, Mode, mode_of
 
 
@@ -23,8 +24,8 @@ class EarlyStopping:
         """Validations in a row without improvement."""
         self.latest: float | None = None
 
-    def see(self, values: dict[str, float]) -> None:
-        """Takes note of a validation. Without the metric (it could not be computed) it counts as no improvement."""
+    def update(self, values: dict[str, float]) -> None:
+        """Takes the values of a validation. If the metric is missing, that counts as no improvement."""
         if self.config.monitor is None:
             return
         self.latest = values.get(self.config.monitor)
@@ -37,7 +38,7 @@ class EarlyStopping:
             self.waited += 1
 
     def reason(self) -> str | None:
-        """Why the training ends here; None if it goes on. Asked again after a resume, perhaps with another patience."""
+        """Why training ends here; None if it continues. Asked again after a resume, perhaps with another patience."""
         metric, config = self.config.monitor, self.config
         if metric is None:
             return None
@@ -52,7 +53,7 @@ class EarlyStopping:
                 return f"{metric} = {self.latest:.4f} is worse than early_stopping.divergence_threshold={limit:g}"
         if self.waited >= config.patience:
             best = "" if self.best is None else f", best {self.best:.4f}"
-            return f"{metric} has not improved in {self.waited} validation(s){best} (early_stopping.patience)"
+            return f"{metric} has not improved in {count(self.waited, 'validation')}{best} (early_stopping.patience)"
         return None
 
     def state_dict(self) -> dict[str, Any]:
@@ -60,7 +61,7 @@ class EarlyStopping:
         return {"monitor": self.config.monitor, "best": self.best, "waited": self.waited, "latest": self.latest}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken; another metric than then is watched from here on."""
+        """Restores a `state_dict`, unless it is of another metric than the one watched now."""
         if state["monitor"] == self.config.monitor:
             self.best, self.waited, self.latest = state["best"], int(state["waited"]), state["latest"]
 

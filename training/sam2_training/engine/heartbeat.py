@@ -1,4 +1,4 @@
-"""The heartbeat of a run: a small file that says when, where and at which step something was last done."""
+"""The heartbeat of a run: a small file with the time, host and step of the latest work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BEAT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Beat:
-    """What a heartbeat file says."""
+    """The content of a heartbeat file."""
 
     time_s: float
     """Seconds since 1970."""
@@ -35,7 +35,7 @@ class Heartbeat:
         self._last_s = float("-inf")
 
     def beat(self, step: int) -> None:
-        """Notes that the run lives and is at `step`. Raises OSError when the file cannot be written (disk full)."""
+        """Records that the run is alive and at `step`. Raises OSError when the file cannot be written (disk full)."""
         now_s = self._clock()
         if now_s - self._last_s < BEAT_SECONDS:
             return

@@ -1,4 +1,4 @@
-"""Batches of a run, step by step: a torch DataLoader that is driven by `Order` and leaves no process behind."""
+"""Batches of a run, step by step: a torch DataLoader that follows `Order` and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CLOSE_SECONDS = 2.0
 class StepLoader(Generic[BatchT]):
     """The batches of one rank: use it as a context manager, or call `close` at the end.
 
-    num_workers processes load ahead (0: this process loads, when asked); results do not depend on their number.
+    num_workers processes load ahead (0: this process loads on demand); results do not depend on their number.
     prefetch: batches that each worker prepares ahead. pin_memory: put batches where a GPU copies from fastest.
     A dataset may have a method `worker_setup()`, called once in each worker.
     """
@@ -158,7 +158,7 @@ class _Stream(Generic[BatchT]):
         self._processes = []
 
     def _explanation(self) -> TrainingError | None:
-        """Why a worker is gone, if one is."""
+        """The error that says how a worker ended, if one did."""
         for process in self._processes:
             process.join(timeout=0.1)
             if process.exitcode is None or process.exitcode == 0:
@@ -190,7 +190,7 @@ class _MicroBatches(Sampler[list[SampleKey]]):
 
 
 class _Failure:
-    """An exception on its way from a worker to the main process, in the place of the batch that it prevented."""
+    """Carries an exception from a worker to the main process, in place of the batch."""
 
     def __init__(self, error: Exception) -> None:
         if not isinstance(error, TrainingError):  # expected errors need no traceback; others are lost without it
@@ -217,7 +217,7 @@ class _Fetcher(Generic[BatchT]):
 
 @contextmanager
 def _own_child_handler() -> Iterator[None]:
-    """Keeps SIGCHLD as it is while the DataLoader starts its workers.
+    """Keeps the SIGCHLD handler as it is while the DataLoader starts its workers.
 
     Its own handler would raise in the middle of whatever the main thread does when a worker dies, a save included.
     Without it the death shows where batches are asked for, within 5 s.

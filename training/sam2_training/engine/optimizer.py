@@ -29,8 +29,8 @@ FUSED = ("Adam", "AdamW", "SGD")
 def build_optimizer(model: nn.Module, config: OptimizerConfig, device: torch.device) -> torch.optim.Optimizer:
     """The optimizer over the model's trainable parameters, grouped by `parameter_groups`.
 
-    Takes torch's fused kernels where the class has them: one pass over memory (on CPU 2.7 times faster than the loop
-    over parameters), and able to leave a step out without asking the device (`GuardedStep`).
+    Uses torch's fused kernels where the class has them: one pass over memory (on CPU 2.7 times faster than the loop
+    over parameters), and they can skip a step without waiting for the device (`GuardedStep`).
     Raises ConfigError for an unknown class, or an option that the class does not have.
     """
     cls = _optimizer_class(config.type)
@@ -69,9 +69,7 @@ def _optimizer_class(name: str) -> Any:
     if name not in classes:
         close = difflib.get_close_matches(name, classes, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise ConfigError(
-            f"optimizer.type={name!r} is no optimizer of torch.optim; {hint}There are {', '.join(classes)}"
-        )
+        raise ConfigError(f"optimizer.type={name!r} is not in torch.optim; {hint}there are {', '.join(classes)}")
     return classes[name]
 
 
@@ -105,12 +103,12 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]
     missing, surplus = sorted(set(names) - saved_names), sorted(saved_names - set(names))
     if missing or surplus:
         raise CheckpointError(
-            "the checkpoint's optimizer state is of other parameters than this run trains\n"
+            "the checkpoint's optimizer state belongs to other parameters than this run trains\n"
             f"  trained here, not in the checkpoint  {some(missing, 3)}\n"
             f"  in the checkpoint, not trained here  {some(surplus, 3)}\n"
             "Set model.name and model.trainable_modules as in the run that made it."
         )
-    # torch's own loader moves each value where this optimizer wants it; it goes by position, so positions it gets.
+    # torch's own method moves each value to where this optimizer needs it, and identifies parameters by position.
     by_position = {
         position: {key: _copy(value) for key, value in state["state"][name].items()}
         for position, name in enumerate(names)
@@ -180,7 +178,7 @@ def _decay_text(decay: float, size: int, spared: int) -> str:
 
 
 def count_text(number: int) -> str:
-    """A count for people: 80.8 M, 31.2 k, 512."""
+    """A count in short: 80.8 M, 31.2 k, 512."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.1f} {letter}"

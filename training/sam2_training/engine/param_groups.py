@@ -1,4 +1,4 @@
-"""Parameter groups: which learning rate and weight decay each parameter gets, in SAM 2's language of globs."""
+"""Parameter groups: the learning rate and weight decay of each parameter, chosen by globs of names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
     Frozen parameters are in no group. The order follows `model.named_parameters()` and so never changes.
 
     Raises ConfigError, with all problems at once, when a pattern or module class matches nothing in the model (frozen
-    parameters count as a match), when layer decay is asked for on a module that the model has not, or when nothing
+    parameters count as a match), when layer decay is asked for on a module that the model lacks, or when nothing
     learns.
     """
     names = [name for name, _ in model.named_parameters()]

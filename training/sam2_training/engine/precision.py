@@ -57,8 +57,8 @@ class Precision:
 class GuardedStep:
     """Clips the gradient and takes the optimizer step, unless the loss or the gradient is not finite on any rank.
 
-    Once that has happened every later step is left out too, until somebody looks: `non_finite_since`. So the check
-    may come late, and the weights still are those from before the bad step. The device is not waited for: the verdict
+    Once that has happened every later step is skipped too, until `non_finite_since` is asked. So the check may come
+    late: the weights are still those from before the bad step. It does not wait for the device: the verdict
     is a tensor on it, which fused optimizers take as their `found_inf`. Optimizers without fused kernels cost one
     read per step.
 

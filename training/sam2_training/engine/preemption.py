@@ -1,4 +1,4 @@
-"""Requests to stop: signals become a flag that the loop reads between steps."""
+"""Stop requests: signals set a flag that the loop reads between steps."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def stop_signals() -> list[signal.Signals]:
 class StopRequest:
     """Turns the first stop signal into a flag, while used as a context manager in the main thread.
 
-    The process then finishes its step and saves in its own time. Ranks agree through `Ranks.any_says(stop.requested)`.
-    A second signal leaves at once, with exit code 75 and without saving: the run continues from its last checkpoint.
-    Signals within `SAME_REQUEST_SECONDS` of the first count as the same request. Former handlers come back at the end.
+    The process then finishes its step and saves. Ranks agree through `Ranks.any_says(stop.requested)`. A second signal
+    ends the process at once, with exit code 75 and without saving: the run continues from its last checkpoint. Signals
+    within `SAME_REQUEST_SECONDS` of the first count as the same request. The former handlers are restored at the end.
     """
 
     def __init__(self) -> None:

@@ -98,14 +98,14 @@ def code_state_from_launcher() -> dict[str, Any] | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     command = ["git", "-C", str(folder), *arguments]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout
+    return done.stdout
 
 
 def _starts(text: str) -> list[dict[str, Any]]:
-    """The starts that an older provenance.json tells of, itself last; none if it is unreadable."""
+    """The starts recorded in an older provenance.json, its own last; none if it is unreadable."""
     try:
         older = json.loads(text)
     except ValueError:

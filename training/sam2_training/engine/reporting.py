@@ -1,4 +1,4 @@
-"""Has the task write the run's report, from what the engine knows of the run."""
+"""Has the task write the run's report from what the engine knows of the run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Reporter(Generic[BatchT, ModelT]):
         self._path: Path | None = None
 
     def write(self, log: RunLog, status: RunStatus, step: int, note: str = "") -> None:
-        """Writes the report, and while the run goes on its pictures into the log. A full disk is logged, no more."""
+        """Writes the report, and during the run its pictures into the log. If the disk is full, training continues."""
         if not self.ranks.is_main:
             return
         try:

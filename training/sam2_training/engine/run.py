@@ -78,7 +78,7 @@ def run_as_rank(folder: Path, work: Callable[[], tuple[int, str]]) -> int:
     try:
         exit_code, message = work()
     except Exception as error:
-        expected = error if isinstance(error, TrainingError) else _lost_each_other(error)
+        expected = error if isinstance(error, TrainingError) else _exchange_error(error)
         if expected is None:
             record(TrainingError.exit_code, traceback.format_exc(limit=-3))
             raise
@@ -98,8 +98,8 @@ def _remove_former(status_path: Path) -> None:
             status_path.unlink()
 
 
-def _lost_each_other(error: Exception) -> TrainingError | None:
-    """The sentence for an exchange between ranks that failed, None for any other error."""
+def _exchange_error(error: Exception) -> TrainingError | None:
+    """The error to show if an exchange between ranks failed; None for any other error."""
     text = str(error).splitlines()[0] if str(error) else ""
     if isinstance(error, torch.distributed.DistBackendError) or "timed out" in text.lower():
         return HangError(f"an exchange between the ranks timed out: {text}")

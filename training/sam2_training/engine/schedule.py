@@ -17,8 +17,8 @@ from sam2_training.engine.config import SchedulerConfig
 class Schedule:
     """The factor on every group's own learning rate, from the first step (0) to the last (total_steps - 1).
 
-    The schedule runs over step / total_steps, as in SAM 2's published training: the last step comes within one step's
-    change of scheduler.end_factor and does not reach it.
+    The schedule runs over step / total_steps: the last step comes within one step's change of scheduler.end_factor and
+    does not reach it.
     """
 
     def __init__(self, config: SchedulerConfig, total_steps: int) -> None:
@@ -26,7 +26,7 @@ class Schedule:
         self._scheduler = _scheduler(config)
 
     def factor(self, step: int) -> float:
-        """What learning rates are multiplied by in optimizer step `step`, 0 <= step < total_steps."""
+        """The factor on learning rates in optimizer step `step`, 0 <= step < total_steps."""
         if not 0 <= step < self.total_steps:
             raise ValueError(f"step {step} is outside the schedule's {self.total_steps} steps")
         return float(self._scheduler(step / self.total_steps))

@@ -94,7 +94,7 @@ class Trainer(Generic[BatchT, ModelT]):
             return ended
         with self.loader:
             for batches in self.loader.from_step(self.state.step, self.plan.total_steps):
-                number = self.state.step + 1  # steps are counted from 1 where people see them
+                number = self.state.step + 1  # steps are counted from 1 where users see them
                 lr_factor = self.schedule.apply(self.optimizer, self.state.step)
                 weight = self._weigh(batches, log)
                 losses, grad_norm = self.step.run(self.state.step, batches, weight)

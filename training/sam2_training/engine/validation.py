@@ -21,7 +21,7 @@ from sam2_training.engine.task import ModelT, Validation
 
 
 class StopInValidation(TrainingError):
-    """A stop was asked for during a validation; the state was saved before it, and it is repeated on the next start."""
+    """A stop was requested during a validation. The state was saved before; the next start repeats the validation."""
 
     exit_code = EXIT_PREEMPTED
 
@@ -29,9 +29,8 @@ class StopInValidation(TrainingError):
 class Validator(Generic[ModelT]):
     """Measures a network on the validation set; keeps the best weights; says when to stop early.
 
-    What was measured is a pure function of the weights: a validation that was interrupted is simply done again when
-    the run goes on. Nothing of a validation reaches the training: the network's modes, the random number generators
-    and the optimizer are as before.
+    A validation is a pure function of the weights, so one that was interrupted is done again when the run continues. It
+    has no effect on training: the network's modes, random number generators and the optimizer stay as they were.
     """
 
     def __init__(
@@ -57,10 +56,10 @@ class Validator(Generic[ModelT]):
         """Validates the network as it is after `step`. Raises StopInValidation on all ranks when asked to stop."""
         values = self.validation.measure(model, step, self.precision, self._heartbeat(step, log, stop))
         self.history.append({"step": step, **values})
-        # The starting weights are what the trained ones are compared with; they are not among them.
-        leading = self.best.see(step, values, model) if step > 0 else []
+        # The starting weights are the baseline, so they do not compete for the best.
+        leading = self.best.update(step, values, model) if step > 0 else []
         if step > 0:
-            self.early_stopping.see(values)
+            self.early_stopping.update(values)
         if self._main_metric in leading and self.ranks.is_main:
             self.validation.keep_as_best()
         log.validation(step, values, leading)
@@ -72,7 +71,7 @@ class Validator(Generic[ModelT]):
             self.validation.sanity_check(model, count, self.precision, self._heartbeat(0, log, stop))
 
     def reason_to_stop(self) -> str | None:
-        """Why the training ends early; None if it goes on."""
+        """Why the run ends early; None if it continues."""
         return self.early_stopping.reason()
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,7 +83,7 @@ class Validator(Generic[ModelT]):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken."""
+        """Restores a `state_dict`."""
         self.history = [dict(row) for row in state["history"]]
         self.best.load_state_dict(state["best"])
         self.early_stopping.load_state_dict(state["early_stopping"])

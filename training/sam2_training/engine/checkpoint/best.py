@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 class BestWeights:
     """Keeps the weights of the best validations: {"model": weights, "step", "metric", "value"}, as stock sam2 loads.
 
-    A file is written under a temporary name, read back, and only then renamed; its SHA-256 lies beside it. A disk that
-    is full is said and borne: training goes on, and the former best stays.
+    A file is written under a temporary name, read back, and only then renamed; its SHA-256 lies beside it. A full disk
+    is logged and training continues; the former best stays.
     """
 
     def __init__(self, folder: Path, config: CheckpointConfig, ranks: Ranks) -> None:
@@ -35,11 +35,11 @@ class BestWeights:
         return ranking[0][1] if ranking else None
 
     def path(self, metric: str) -> Path:
-        """Where the best weights of a metric lie."""
+        """The file with the best weights of a metric."""
         return self.folder / f"best_{metric}.pt"
 
-    def see(self, step: int, values: dict[str, float], model: nn.Module) -> list[str]:
-        """Takes note of a validation and keeps its weights where they are among the best; the metrics it leads in.
+    def update(self, step: int, values: dict[str, float], model: nn.Module) -> list[str]:
+        """Keeps the weights of a validation where they are among the best; returns the metrics that they lead in.
 
         Called on all ranks with equal values.
         """
@@ -54,8 +54,8 @@ class BestWeights:
             dropped, ranking[keep:] = ranking[keep:], []
             if place == 0:
                 leading.append(metric)
-            if self.config.save_top_k != 0 and place < keep:
-                self.ranks.on_main(lambda m=metric, v=value, d=dropped: self._write(m, v, step, model, d))  # type: ignore[misc]
+            if self.config.save_top_k != 0 and place < keep and self.ranks.is_main:
+                self._write(metric, value, step, model, dropped)
         return leading
 
     def state_dict(self) -> dict[str, Any]:
@@ -63,13 +63,13 @@ class BestWeights:
         return {metric: [list(entry) for entry in ranking] for metric, ranking in self.ranking.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where `state_dict` was taken; metrics that were not monitored then begin empty."""
+        """Restores a `state_dict`; metrics that were not monitored then start empty."""
         for metric in self.ranking:
             self.ranking[metric] = [(float(value), int(step)) for value, step in state.get(metric, [])]
 
     @staticmethod
     def _place(ranking: list[tuple[float, int]], value: float, mode: Mode) -> int:
-        """Where a value stands in a ranking: behind those that are as good."""
+        """The rank of a value: behind those that are as good."""
         return sum(not is_better(value, other, mode) for other, _ in ranking)
 
     def _write(self, metric: str, value: float, step: int, model: nn.Module, dropped: list[tuple[float, int]]) -> None:

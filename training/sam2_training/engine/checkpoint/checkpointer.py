@@ -118,7 +118,7 @@ class Checkpointer:
         """(origin, content) of the checkpoint to continue from, None for a fresh start.
 
         The run's own newest one wins over resume_from if it descends from it, so that the same command, given again
-        after a kill, goes on instead of going back. Otherwise resume_from is what the user wants; later steps in this
+        after a kill, continues instead of going back. Otherwise resume_from is what the user wants; later steps in this
         folder are set aside by the next save.
         """
         resume_from = self.config.checkpoint.resume_from

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: hashed writing, atomic replacing, verification.
+"""Hashed writing, atomic replacement and verification of checkpoint files.
 
 These need what only a local file system gives (rename as one indivisible act, fsync, hard links), so they take local
 paths, not those of iopath's registered stores.
@@ -28,13 +28,13 @@ NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, e
 
 
 class HashingWriter:
-    """A file opened for writing that knows the SHA-256 of what went through it, and the error that stopped it."""
+    """A file opened for writing that computes the SHA-256 of what is written and keeps the error that stopped it."""
 
     def __init__(self, path: Path) -> None:
         self._file_descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         self._sha256 = hashlib.sha256()
         self.error: OSError | None = None
-        """What the operating system said; torch hides it behind errors of its own."""
+        """The operating system's error, which torch hides behind its own."""
 
     def write(self, data: Any) -> int:
         """Bytes written: all of data, a bytes-like object."""
@@ -50,7 +50,7 @@ class HashingWriter:
         return done
 
     def flush(self) -> None:
-        """Nothing: no byte is held back."""
+        """Does nothing: writes are not buffered."""
 
     def finish(self) -> str:
         """SHA-256 (hex) of the content, which is now on the disk."""
@@ -59,7 +59,7 @@ class HashingWriter:
         return self._sha256.hexdigest()
 
     def close(self) -> None:
-        """Gives the file back; may be called twice."""
+        """Closes the file; may be called twice."""
         file_descriptor, self._file_descriptor = self._file_descriptor, -1
         if file_descriptor >= 0:
             os.close(file_descriptor)
@@ -114,7 +114,7 @@ def parse_hashes(text: str) -> set[str]:
 
 
 def recorded_hashes(path: Path) -> set[str]:
-    """What the sidecar of a checkpoint allows; empty if there is none, or it is not one."""
+    """The hashes in the sidecar of a checkpoint; empty if there is none, or it holds none."""
     try:
         return parse_hashes(hash_path(path).read_text(errors="replace"))
     except FileNotFoundError:
@@ -127,7 +127,7 @@ def write_hashes(path: Path, hashes: Iterable[str]) -> None:
 
 
 def point_to(name: Path, target: Path) -> None:
-    """Lets `name` mean the content of target, at once: a hard link, or a copy where links are not supported."""
+    """Makes `name` another name of target, atomically: a hard link, or a copy where links are not supported."""
     temporary = temporary_name(name)
     remove(temporary)
     try:
@@ -159,7 +159,7 @@ def remove(path: Path) -> None:
 
 
 def set_aside(path: Path, ending: str) -> Path:
-    """The new name of a file that must not be used any more, and must not be lost: path.<ending>, or .<ending>.1 ..."""
+    """Renames a file that must be neither used nor lost to path.<ending>, or path.<ending>.1, ...; the new path."""
     aside = path.with_name(f"{path.name}.{ending}")
     number = 0
     while aside.exists():
@@ -172,7 +172,7 @@ def set_aside(path: Path, ending: str) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Returns when the folder's names are on the disk, as far as the file system can do that."""
+    """Flushes the names in a folder to the disk, where the file system supports that."""
     file_descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(file_descriptor)

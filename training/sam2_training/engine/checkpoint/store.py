@@ -49,13 +49,13 @@ class CheckpointStore:
 
     checkpoint.pt is another name (hard link) of the newest intact one. A save writes under a temporary name, reads the
     file back, records its hash, and only then renames it; older ones are removed last. Files with other names, such as
-    best_*.pt, are never touched. What damage or a changed mind leaves over is renamed, not removed:
+    best_*.pt, are never touched. Damaged and abandoned checkpoints are renamed, not removed:
 
     - *.corrupt: the hash does not match (truncated, flipped bits, empty);
     - *.superseded: later steps of a run that was continued from an earlier step.
 
-    A checkpoint without its .sha256 cannot be told from a damaged one and is not used by itself, nor renamed; name it
-    in checkpoint.resume_from to use it. The folder is local: a safe save needs rename, fsync and hard links.
+    A checkpoint without its .sha256 cannot be told from a damaged one: it is neither used automatically nor renamed;
+    name it in checkpoint.resume_from to use it. The folder is local: a safe save needs rename, fsync and hard links.
     """
 
     def __init__(self, folder: Path, keep_last: int, ranks: Ranks, name_last: bool = False) -> None:
@@ -105,7 +105,7 @@ class CheckpointStore:
             try:
                 return self._newest_intact()
             except OSError as error:
-                raise CheckpointError(f"the checkpoints in {self.folder} cannot be examined: {error}") from error
+                raise CheckpointError(f"the checkpoints in {self.folder} cannot be read: {error}") from error
 
         path = self._on_main(find)
         return None if path is None else (path, files.read_checkpoint(path, str(path)))
@@ -133,11 +133,11 @@ class CheckpointStore:
                 raise CheckpointError(
                     f"{path} has weights but no training state; use model.checkpoint={path} to start from its weights"
                 )
-            raise CheckpointError(f"{path} is not a checkpoint of a training: it has no 'model' and no 'step'")
+            raise CheckpointError(f"{path} is not a checkpoint of a training run: it has no 'model' and no 'step'")
         return content
 
     def _on_main(self, work: Callable[[], T]) -> T:
-        """What work returns on the main rank, or what it raises there (if expected), on every rank."""
+        """Runs work on the main rank; returns its result, or raises its expected error, on every rank."""
         result: tuple[T | None, Exception | None] = (None, None)
         if self.ranks.is_main:
             try:
@@ -225,7 +225,7 @@ class CheckpointStore:
         try:
             free = f"{shutil.disk_usage(self.folder).free / 2**30:.2f} GiB free"
         except OSError:
-            free = "the folder cannot be examined"
+            free = "the folder cannot be read"
         return f"could not save {path}: {error} ({free}). Older checkpoints are untouched."
 
 

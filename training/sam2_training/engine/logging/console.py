@@ -21,13 +21,13 @@ class Console:
     def __init__(self, stream: TextIO, enable_bar: bool) -> None:
         self.stream = stream
         self.shows_bar = enable_bar and stream.isatty()
-        """Whether there is a bar: without one, progress is told in lines."""
+        """Whether there is a bar; without one, progress is shown in lines."""
         self._bar: Any = None
-        self._gone = False
+        self._closed = False
 
     def line(self, text: str) -> None:
-        """Prints a line, above the bar if there is one. A terminal that has gone away does not end the run."""
-        if self._gone:
+        """Prints a line, above the bar if there is one. A closed terminal does not end the run."""
+        if self._closed:
             return
         try:
             if self._bar is not None:
@@ -36,13 +36,13 @@ class Console:
             if self._bar is not None:
                 self._bar.refresh()
         except OSError:
-            self._gone = True
+            self._closed = True
 
     def start_bar(self, total: int, done: int, text: str) -> None:
         """Shows the bar at `done` of `total` steps; does nothing when there is no bar or it is shown already."""
-        if not self.shows_bar or self._bar is not None or self._gone:
+        if not self.shows_bar or self._bar is not None or self._closed:
             return
-        from tqdm import tqdm  # not needed where output is no terminal
+        from tqdm import tqdm  # not needed where output is not a terminal
 
         tqdm.monitor_interval = 0  # no thread beside the loader's processes; steps are slow enough to redraw each
         self._bar = tqdm(
@@ -58,17 +58,17 @@ class Console:
 
     def advance(self, done: int, text: str) -> None:
         """Moves the bar to `done` steps and puts `text` beside it; does nothing without a bar."""
-        if self._bar is None or self._gone:
+        if self._bar is None or self._closed:
             return
         self._bar.set_description_str(text, refresh=False)
         try:
             self._bar.update(done - self._bar.n)
         except OSError:
-            self._gone = True
+            self._closed = True
 
     def close(self) -> None:
         """Leaves the bar as it stands; later lines go below it."""
-        if self._bar is not None and not self._gone:
+        if self._bar is not None and not self._closed:
             self._bar.refresh()
             self._bar.close()
         self._bar = None
@@ -147,5 +147,5 @@ def can_show(stream: TextIO, text: str) -> bool:
 
 
 def memory_text(mebibytes: float) -> str:
-    """An amount of memory for people: 640 MiB, 3.2 GiB."""
+    """An amount of memory as text: 640 MiB, 3.2 GiB."""
     return f"{mebibytes / 1024:.1f} GiB" if mebibytes >= 1024 else f"{mebibytes:.0f} MiB"

@@ -93,8 +93,8 @@ def read_metrics(log_dir: Path | str) -> pandas.DataFrame:
 
     Columns: step, epoch, total and the task's loss terms, grad_norm, lr, the number of samples under the task's name
     for them, step_seconds, data_wait_seconds, memory_mib.
-    Losses and grad_norm are float32 values: `.astype("float32")` gives them back bit for bit. Can be called while the
-    run goes on. Raises DataError if the folder holds no metrics.
+    Losses and grad_norm are float32 values: `.astype("float32")` gives them back bit for bit. Can be called during
+    the run. Raises DataError if the folder holds no metrics.
     """
     import pandas  # takes 0.8 s, and training itself does not need it
 
