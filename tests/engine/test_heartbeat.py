@@ -6,11 +6,13 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 from sam2_training.cli import main
+from sam2_training.engine import heartbeat as heartbeat_module
 from sam2_training.engine.heartbeat import BEAT_SECONDS, Beat, Heartbeat, last_beat
 
 from tests.places import REPOSITORY
@@ -34,6 +36,35 @@ def test_other_hosts_runs_and_unreadable_files_do_not_count(tmp_path: Path) -> N
         (tmp_path / run / "logs" / "heartbeat").write_text(text)
     assert last_beat(tmp_path, "here") == Beat(300.0, 2, "here")
     assert last_beat(tmp_path, "nowhere") is None
+
+
+@pytest.fixture(autouse=True)
+def own_commands_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+
+def test_a_command_is_alive_as_long_as_it_works_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long evaluation or prediction, whose output may be outside the folder of results."""
+    nobody = ["health", "--results", str(tmp_path / "results"), "--max-age", "30"]
+    assert main(nobody) == 1
+    began, clock = time.time(), [time.time() - 50]
+    monkeypatch.setattr(heartbeat_module, "Heartbeat", lambda folder: Heartbeat(folder, clock=lambda: clock[0]))
+    with heartbeat_module.command_heartbeat() as beat:
+        assert main(nobody) == 1  # 50 s of silence
+        clock[0] = began
+        beat()
+        assert main(nobody) == 0
+        assert "frame 1, " in capsys.readouterr().out
+    assert main(nobody) == 1
+    assert not [path for path in heartbeat_module.commands_folder().rglob("*") if path.is_file()]
+
+
+def test_a_heartbeat_that_cannot_be_written_does_not_end_the_command(tmp_path: Path) -> None:
+    (tmp_path / "temporary").write_text("a file in the way")
+    with heartbeat_module.command_heartbeat() as beat:
+        beat()
 
 
 @pytest.mark.parametrize(("age_s", "code"), [(5.0, 0), (50.0, 1), (None, 1)])

@@ -13,6 +13,7 @@ from sam2_training.commands.failures import require_writable_output
 from sam2_training.core.errors import EXIT_FINISHED
 from sam2_training.core.schema import fingerprint
 from sam2_training.engine.config import LoadedConfig
+from sam2_training.engine.heartbeat import command_heartbeat, in_turn
 from sam2_training.tasks import load_config
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.comparison import Requirement
@@ -95,9 +96,9 @@ def evaluate(asked: _Asked) -> int:
     arguments, config, output = asked.arguments, asked.loaded.config, asked.output
     ranks = ranks_from_environment(config.trainer.accelerator)
     precision = Precision(config.trainer.precision, ranks.device)
-    with process_group(ranks, config.trainer.collective_timeout_minutes * 60):
+    with process_group(ranks, config.trainer.collective_timeout_minutes * 60), command_heartbeat() as heartbeat:
         videos = ranks.main_first(
-            lambda heartbeat: open_evaluation_set(config, arguments.split, asked.loaded.log_dir, heartbeat)
+            lambda beat: open_evaluation_set(config, arguments.split, asked.loaded.log_dir, in_turn(beat, heartbeat))
         )
         protocol = arguments.protocol or config.evaluation.protocol
         processes = f"{ranks.world_size} processes on " if ranks.world_size > 1 else "on "
@@ -118,6 +119,7 @@ def evaluate(asked: _Asked) -> int:
             output=output,
             ranks=ranks,
             autocast_dtype=precision.autocast_dtype,
+            heartbeat=heartbeat,
         )
         evaluated = run_evaluation(request)
         numbers = evaluated.means()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sam2_training.commands.command import Command
 from sam2_training.core.errors import EXIT_FINISHED
-from sam2_training.engine.heartbeat import last_beat
+from sam2_training.engine.heartbeat import commands_folder, last_beat
 
 EXIT_SILENT = 1
 
@@ -25,20 +25,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 if a run of this host did something lately, 1 if not; prints which."""
-    beat = last_beat(arguments.results, socket.gethostname())
-    if beat is None:
-        print(f"no run of this host ({socket.gethostname()}) has written a heartbeat below {arguments.results} yet")
+    """0 if a run or another command of this host did something lately, 1 if not; prints which."""
+    host = socket.gethostname()
+    places = {"step": arguments.results, "frame": commands_folder()}
+    beats = {unit: beat for unit, folder in places.items() if (beat := last_beat(folder, host)) is not None}
+    if not beats:
+        print(f"no run of this host ({host}) has written a heartbeat below {arguments.results} yet, and no command")
         return EXIT_SILENT
+    unit, beat = max(beats.items(), key=lambda item: item[1].time_s)
     age_s = time.time() - beat.time_s
-    print(f"step {beat.step}, {age_s:.0f} s ago")
+    print(f"{unit} {beat.step}, {age_s:.0f} s ago")
     return EXIT_FINISHED if age_s <= arguments.max_age else EXIT_SILENT
 
 
 COMMAND = Command(
-    description="Tell whether the training here is alive.",
+    description="Tell whether a training run or another command on this host is alive, from its heartbeat.",
     run=run,
     shared=(),
     add_arguments=add_arguments,
-    meaning_of_1="no run of this host did anything lately",
+    meaning_of_1="no command of this host did anything lately",
 )

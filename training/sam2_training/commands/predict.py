@@ -9,6 +9,7 @@ from sam2_training.commands.command import Command
 from sam2_training.commands.failures import require_writable_output
 from sam2_training.core.errors import EXIT_FINISHED, ConfigError
 from sam2_training.engine.config import LoadedConfig
+from sam2_training.engine.heartbeat import command_heartbeat
 from sam2_training.tasks import load_config
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.prediction.object_prompts import BOX_FORM, POINT_FORM, PromptArguments
@@ -75,7 +76,7 @@ def track(
     config, output = loaded.config, arguments.output
     device = choose_device(config.trainer.accelerator, 0)
     precision = Precision(config.trainer.precision, device)
-    with open_video(video_path) as video:
+    with command_heartbeat() as heartbeat, open_video(video_path) as video:
         height, width = video.read_frame(0).shape[:2]
         prompts = given.prompts(video.frame_names[0], (height, width))
         require_writable_output(output)
@@ -94,6 +95,7 @@ def track(
             arguments.fps or video.index.source.frames_per_second() or DEFAULT_FRAMES_PER_SECOND,
             make_overlay=not arguments.no_overlay,
             enable_bar=config.trainer.enable_progress_bar,
+            heartbeat=heartbeat,
         )
     print(f"{output}/  masks/  contact_sheet.png{'' if arguments.no_overlay else '  overlay.mp4'}")
     return EXIT_FINISHED

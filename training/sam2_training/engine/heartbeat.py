@@ -1,10 +1,15 @@
-"""The heartbeat of a run: a small file with the time, host and step of the latest work."""
+"""The heartbeat of a command: a small file with the time, host and step of the latest work."""
 
 from __future__ import annotations
 
+import itertools
+import os
+import shutil
 import socket
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +46,38 @@ class Heartbeat:
             return
         self._last_s = now_s
         write_text(self.path, f"{now_s:.0f} {step} {socket.gethostname()}\n")
+
+
+def commands_folder() -> Path:
+    """Where commands that are not training runs leave their heartbeats: their output may be anywhere."""
+    return Path(tempfile.gettempdir()) / f"sam2-training-{os.getuid()}"
+
+
+@contextmanager
+def command_heartbeat() -> Iterator[Callable[[], None]]:
+    """Yields what a long command calls as it works, at every frame for instance; its file is removed at the end."""
+    folder = commands_folder() / str(os.getpid())
+    heartbeat, counter = Heartbeat(folder / "logs"), itertools.count()
+
+    def beat() -> None:
+        with suppress(OSError):  # whether the command is watched must not decide whether it works
+            heartbeat.beat(next(counter))
+
+    beat()
+    try:
+        yield beat
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def in_turn(*beats: Callable[[], None]) -> Callable[[], None]:
+    """One heartbeat for several that wait for it."""
+
+    def beat() -> None:
+        for one in beats:
+            one()
+
+    return beat
 
 
 def last_beat(results: Path, host: str) -> Beat | None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from sam2_training.core.ranks import Ranks
+from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.core.text import some
 from sam2_training.vos.commands.progress import Progress
 from sam2_training.vos.config import VosConfig
@@ -52,6 +53,8 @@ class EvaluationRequest:
     ranks: Ranks
     """Who shares the videos."""
     autocast_dtype: torch.dtype | None
+    heartbeat: HeartbeatCallback = no_heartbeat
+    """Called after each frame, and while this rank waits for others."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ def _evaluate(
         request.spec,
         request.protocol,
         autocast_dtype=request.autocast_dtype,
+        heartbeat=request.heartbeat,
         on_clip=lambda done, total, name: counter.clip(clips[name]),
         on_masks=on_masks,
     )

@@ -11,6 +11,7 @@ import cv2
 
 from sam2_training.core.errors import DataError
 from sam2_training.core.files import write_bytes
+from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.data.formats.frame_folder import FrameFolder
 from sam2_training.data.formats.video_file import VideoFile
 from sam2_training.data.index import build_index
@@ -90,17 +91,23 @@ def predict(
     *,
     make_overlay: bool = True,
     enable_bar: bool = True,
+    heartbeat: HeartbeatCallback = no_heartbeat,
 ) -> int:
     """Tracks the prompted objects and writes masks/, overlay.mp4 and contact_sheet.png; returns the number of frames.
 
     prompts: all on frame 0. Memory does not grow with the video's length. A mask PNG holds one object a pixel: where
     masks overlap, the object that the network is surer to see. Raises DataError for frames that cannot be read or
-    differ in size.
+    differ in size. heartbeat: called after each frame.
     """
     object_ids = [prompt.object_id for prompt in prompts]
     sheet = ContactSheet(video.num_frames, object_ids)
     with Progress(video.num_frames, "frames", sys.stderr, enable_bar) as progress:
-        drawn = _drawn_frames(tracker, video, prompts, output / MASKS, sheet, progress.reach)
+
+        def on_frame(done: int, name: str) -> None:
+            progress.reach(done, name)
+            heartbeat()
+
+        drawn = _drawn_frames(tracker, video, prompts, output / MASKS, sheet, on_frame)
         count = write_mp4(output / OVERLAY, drawn, frames_per_second) if make_overlay else sum(1 for _ in drawn)
     sheet.write(output / CONTACT_SHEET)
     return count
