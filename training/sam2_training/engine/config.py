@@ -60,7 +60,7 @@ class TrainerConfig:
     deterministic: bool = False
     """Ask torch for deterministic kernels only (GPU: slower). On CPU results are bitwise reproducible anyway."""
     val_check_interval: float | int = setting(1.0, free=True)
-    """When to validate: a fraction of an epoch (1.0: at its end), or, as a whole number, every so many steps."""
+    """When to validate: a fraction of an epoch (1.0: at its end), or, as a whole number n, every n steps."""
     check_val_every_n_epoch: int = setting(1, at_least=1, free=True)
     """With val_check_interval as a fraction: validate every n epochs only."""
     limit_val_batches: float | int = setting(1.0, free=True)

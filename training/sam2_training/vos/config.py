@@ -40,8 +40,8 @@ class TrainingSetConfig(VosDatasetConfig):
     max_num_objects: int = setting(3, at_least=1, aliases=("scratch.max_num_objects",))
     """Objects per clip, at most; chosen at random among those visible in the clip's first frame."""
 
-    def clips_of(self, other: VosDatasetConfig) -> TrainingSetConfig:
-        """The same clips, of another dataset's videos."""
+    def with_videos_of(self, other: VosDatasetConfig) -> TrainingSetConfig:
+        """The same clips, cut from the videos of another dataset."""
         return replace(self, **{item.name: getattr(other, item.name) for item in fields(other)})
 
 
@@ -129,7 +129,7 @@ class PromptsConfig:
     """How a user's prompts are simulated; names and defaults as in SAM 2's published training."""
 
     prob_to_use_pt_input: float = setting(0.5, at_least=0, at_most=1)
-    """Probability of clicks or a box; otherwise the true mask is the prompt. One-frame clips always use
+    """Probability of clicks or a box; otherwise the ground-truth mask is the prompt. One-frame clips always use
     clicks, unless this is 0."""
     prob_to_use_box_input: float = setting(0.5, at_least=0, at_most=1)
     """Under point input: probability of a box instead of the first click, per conditioning frame."""
@@ -144,7 +144,7 @@ class PromptsConfig:
     num_correction_pt_per_frame: int = setting(7, at_least=0)
     """Correction clicks on each corrected frame."""
     prob_to_sample_from_gt: float = setting(0.1, at_least=0, at_most=1)
-    """Probability that a correction click is drawn from the true mask instead of from the error region."""
+    """Probability that a correction click is drawn from the ground-truth mask instead of from the error region."""
     add_all_frames_to_correct_as_cond: bool = True
     """A corrected frame becomes a conditioning frame for the rest of the clip."""
     box_noise: float = setting(0.1, at_least=0)
@@ -189,7 +189,7 @@ class LossConfig:
     def problems(self, where: str) -> Iterator[str]:
         """What does not go together in this section, which stands at `where` in the configuration."""
         if max(self.loss_mask, self.loss_dice, self.loss_iou, self.loss_class) <= 0:
-            yield f"{where}.loss_mask, loss_dice, loss_iou and loss_class: at least one weight must be above 0"
+            yield f"{where}: loss_mask, loss_dice, loss_iou and loss_class are all 0; set at least one of them above 0"
 
 
 @dataclass(frozen=True)
@@ -239,9 +239,9 @@ class VisualizationConfig:
     enabled: bool = True
     """Make pictures: film strips of validations in the report and in TensorBoard, and those below."""
     train_every_n_steps: int = setting(0, at_least=0)
-    """A film strip of a training clip in TensorBoard, every so many steps; 0: none. It costs a forward pass."""
+    """A film strip of a training clip in TensorBoard every n steps; 0: none. It costs a forward pass."""
     val_first_batch_every_n_epochs: int = setting(1, at_least=0)
-    """visualization/*.gif of the first validation video, at the first validation after every so many epochs; 0: none.
+    """visualization/*.gif of the first validation video, at the first validation after every n epochs; 0: none.
     Needs evaluation.save_masks."""
     max_length: int = setting(8, at_least=1)
     """Frames of a film strip or GIF, at most."""
@@ -262,8 +262,8 @@ class VosConfig(RunConfig):
     checkpoint: VosCheckpointConfig = setting(default_factory=VosCheckpointConfig, free=True)
     dataset: TrainingSetConfig = field(default_factory=TrainingSetConfig)
     val_dataset: VosDatasetConfig | None = None
-    """Videos that are evaluated and not trained on; the same keys as dataset, but for what makes a clip. null: see
-    dataset.val_fraction."""
+    """Videos that are evaluated and not trained on; all keys of dataset but num_frames and max_num_objects, which hold
+    for both. null: see dataset.val_fraction."""
     transforms: TransformsConfig = field(default_factory=TransformsConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     prompts: PromptsConfig = field(default_factory=PromptsConfig)

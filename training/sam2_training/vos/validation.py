@@ -157,7 +157,7 @@ def _without_augmentation(config: VosConfig, dataset: VosDatasetConfig) -> VosCo
     none = ColorJitterConfig()
     transforms = TransformsConfig(0.0, AffineConfig(0.0, 0.0), none, 0.0, none)
     clips = replace(
-        config.dataset.clips_of(dataset),
+        config.dataset.with_videos_of(dataset),
         short_videos="repeat_last",
         reverse_time_prob=0.0,
         multiplier=1,
