@@ -45,7 +45,7 @@ class Validator(Generic[ModelT]):
         self.validation, self.plan, self.precision, self.ranks = validation, plan, precision, ranks
         self.best = BestWeights(checkpoint_folder(log_dir), config.checkpoint, ranks)
         self.early_stopping = EarlyStopping(config.early_stopping)
-        self.history: list[dict[str, Any]] = []
+        self.history: list[dict[str, float]] = []
         """{"step": ..., metric: value} of every validation so far, in order."""
 
     def pending(self, step: int) -> bool:
@@ -93,7 +93,7 @@ class Validator(Generic[ModelT]):
         """The step of the best validation by the first of checkpoint.monitor; None if there is none (yet)."""
         return self.best.best_step(self._main_metric) if self._main_metric else None
 
-    def finite_history(self) -> list[dict[str, Any]]:
+    def finite_history(self) -> list[dict[str, float]]:
         """The history, without numbers that are not finite."""
         return [{name: value for name, value in row.items() if math.isfinite(value)} for row in self.history]
 

@@ -77,7 +77,8 @@ class BestWeights:
         best, several = self.path(metric), self.config.save_top_k != 1
         path = self._numbered(metric, step) if several else best
         try:
-            self._replace(path, content)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            files.replace_checkpoint(path, content)
             if several and self.ranking[metric][0][1] == step:
                 files.write_hashes(best, files.recorded_hashes(path))
                 files.point_to(best, path)
@@ -86,20 +87,6 @@ class BestWeights:
                 files.remove(files.hash_path(old))
         except OSError as error:
             log.warning("the best weights (%s, step %d) could not be saved: %s", metric, step, error)
-
-    @staticmethod
-    def _replace(path: Path, content: dict[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = files.temporary_name(path)
-        try:
-            digest = files.write_checkpoint(temporary, content)
-            former = files.recorded_hashes(path) if path.exists() else set()
-            files.write_hashes(path, former | {digest})  # whichever file a power cut leaves, its hash is there
-            temporary.replace(path)
-            files.sync_folder(path.parent)
-            files.write_hashes(path, {digest})
-        finally:
-            files.remove(temporary)
 
     def _numbered(self, metric: str, step: int) -> Path:
         return self.folder / f"best_{metric}_step_{step:08d}.pt"

@@ -85,6 +85,25 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> str:
     return expected
 
 
+def replace_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Replaces a checkpoint and its sidecar: whichever file a power cut leaves under the name, its hash is recorded.
+
+    Raises OSError; the former file then stays, and no partial one is left.
+    """
+    temporary = temporary_name(path)
+    try:
+        digest = write_checkpoint(temporary, content)
+        former = recorded_hashes(path) - {digest} if path.exists() else set()
+        write_hashes(path, [digest, *sorted(former)])
+        temporary.replace(path)  # from here on the new checkpoint counts
+        sync_folder(path.parent)
+        if former:
+            write_hashes(path, [digest])
+    except BaseException:
+        remove(temporary)
+        raise
+
+
 def check_plain(value: Any, name: str) -> None:
     """Raises TypeError, naming the place, if a value would not come back under `weights_only=True`."""
     if isinstance(value, dict):

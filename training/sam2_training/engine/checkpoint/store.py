@@ -159,16 +159,8 @@ class CheckpointStore:
     def _write(self, path: Path, content: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers()
-        temporary = files.temporary_name(path)
         try:
-            digest = files.write_checkpoint(temporary, content)
-            # Where this step was saved before, the hash of either file is right until the new one has the name.
-            former = files.recorded_hashes(path) if path.exists() else set()
-            files.write_hashes(path, [digest, *sorted(former - {digest})])
-            temporary.replace(path)  # from here on the new checkpoint counts
-            files.sync_folder(self.folder)
-            if former - {digest}:
-                files.write_hashes(path, [digest])
+            files.replace_checkpoint(path, content)
             for name in self.names:
                 files.point_to(self.folder / name, path)
         except BaseException:

@@ -123,7 +123,11 @@ class RunLog:
         """
         now = time.perf_counter()
         seconds, self._clock = now - self._clock, now
-        self._names = self._names or ["total", *(name for name in losses if name != "total")]
+        if not self._names:
+            self._names = ["total", *(name for name in losses if name != "total")]
+            undeclared = [name for name in self._names if name not in self._columns]
+            if undeclared:
+                raise ValueError(f"the task's columns() do not declare {', '.join(undeclared)}, which a step returned")
         values = torch.stack([*(losses[name].detach().float() for name in self._names), grad_norm.detach().float()])
         everywhere = num_samples * self._ranks.world_size
         self._pending.append(_Step(step, values, lr, everywhere, seconds, data_wait_seconds))

@@ -34,6 +34,8 @@ def step_scalars(values: Values, columns: Mapping[str, ColumnKind]) -> dict[str,
         kind = columns[name]
         if kind == "loss":
             scalars[f"losses/{name}"] = value
+        elif kind == "score":
+            scalars[f"scores/{name}"] = value
         elif kind in ("gradient", "rate"):
             scalars[name] = value
         elif kind == "count":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from sam2_training.core.cadence import passed
 from sam2_training.data.index import VideoIndex
 from sam2_training.engine.task import RunSummary, WrittenReport
 from sam2_training.report.data import DatasetSummary
@@ -49,7 +50,7 @@ class ReportWriter:
         """Whether this is the first report after visualization.val_first_batch_every_n_epochs more epochs."""
         wanted = self.config.visualization
         every = wanted.val_first_batch_every_n_epochs * summary.steps_per_epoch
-        if not (wanted.enabled and every and summary.status == "running" and summary.history):
+        if not (wanted.enabled and summary.status == "running" and summary.history):
             return False
-        former = summary.history[-2]["step"] if len(summary.history) > 1 else -every
-        return bool(summary.step // every > former // every)
+        former = int(summary.history[-2]["step"]) if len(summary.history) > 1 else -every
+        return passed(summary.step, former, every)
