@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
-from sam2_training.vos.evaluation.prompts import Click, Prompt, corrective_click, prompt_from_truth
+from sam2_training.vos.evaluation.prompts import Click, Prompt, corrective_click, prompt_from_ground_truth
 from sam2_training.vos.evaluation.tracker import FrameMasks, TrackingSession, VideoTracker
 from sam2_training.vos.model.tracker import TrainableSAM2
 
@@ -43,11 +43,11 @@ def prompts_of(clip: FilesClip, kind: str, objects: tuple[int, ...] = (1, 2, 3),
     for object_id in objects:
         truth = clip.mask(object_id, frame)
         if kind == "box+click":
-            box = prompt_from_truth(PromptSpec("box"), object_id, frame, truth).box
+            box = prompt_from_ground_truth(PromptSpec("box"), object_id, frame, truth).box
             assert box is not None
             found.append(Prompt(object_id, frame, box=box, clicks=(Click(box[0], box[1], False),)))
         else:
-            found.append(prompt_from_truth(PromptSpec.parse(kind), object_id, frame, truth))
+            found.append(prompt_from_ground_truth(PromptSpec.parse(kind), object_id, frame, truth))
     return found
 
 

@@ -70,9 +70,9 @@ def test_a_clip_is_the_whole_video_with_its_label_states(videos: Videos) -> None
     assert clip.frame_names == ("00000", "00001", "00002", "00003", "00004")
     assert clip.labeled.tolist() == [[False] * 2, [True] * 2, [False] * 2, [True] * 2, [True] * 2]
     assert [first_frame(clip, n) for n in (0, 1)] == [1, 3]
-    truth = clip.truth(3)
+    truth = clip.ground_truth(3)
     assert np.array_equal(truth, np.stack([squares([3, 7]) == i for i in (3, 7)]))
-    assert not clip.truth(4).any()
+    assert not clip.ground_truth(4).any()
     assert clip.read_frame(2).shape == (HEIGHT, WIDTH, 3)
 
 
@@ -86,7 +86,7 @@ def test_one_folder_per_object_may_label_and_overlap_as_it_likes(videos: Videos)
     assert clip.object_ids == (1, 2, 3)
     assert clip.labeled.tolist() == [[True, False, False], [True, True, False], [True, False, True]]
     assert [first_frame(clip, n) for n in (0, 1, 2)] == [0, 1, None]
-    truth = clip.truth(1)
+    truth = clip.ground_truth(1)
     assert np.array_equal(truth[0], squares([1]) > 0)
     assert np.array_equal(truth[1], squares([1, 1]) > 0)
     assert not truth[2].any()
@@ -103,8 +103,8 @@ def test_sparse_labels_of_a_real_video(real_data: Path, tmp_path: Path) -> None:
     (clip,) = open_clips(config, 0, None)
     assert np.flatnonzero(clip.labeled.any(1)).tolist() == [0, 14, 33, 43, 66]
     assert [first_frame(clip, n) for n in (0, 1)] == [0, 33]
-    assert clip.truth(33).shape == (2, 853, 480)
-    assert clip.truth(33).any((1, 2)).tolist() == [True, True]
+    assert clip.ground_truth(33).shape == (2, 853, 480)
+    assert clip.ground_truth(33).any((1, 2)).tolist() == [True, True]
 
 
 def test_generated_clips_are_training_s_videos_of_that_seed() -> None:
@@ -118,7 +118,7 @@ def test_generated_clips_are_training_s_videos_of_that_seed() -> None:
         assert first_frame(clip, 0) == 0
         for t in range(4):
             assert np.array_equal(clip.read_frame(t), frames[t])
-            assert np.array_equal(clip.truth(t), masks[t])
+            assert np.array_equal(clip.ground_truth(t), masks[t])
             assert np.array_equal(clip.visible[t], masks[t].any((1, 2)))
 
 
@@ -157,9 +157,9 @@ def test_a_mask_of_another_size_is_named_with_its_image(videos: Videos) -> None:
     videos.video("a", [[1], [1]])
     path = videos.mask("a", 1, np.ones((HEIGHT, WIDTH + 8), np.uint8))
     (clip,) = videos.clips()
-    assert clip.truth(0).any()
+    assert clip.ground_truth(0).any()
     with pytest.raises(DataError, match="24x40") as raised:
-        clip.truth(1)
+        clip.ground_truth(1)
     assert str(path) in str(raised.value)
     assert str(videos.images / "a" / "00001.png") in str(raised.value)
 
@@ -174,8 +174,8 @@ def test_a_mask_overwritten_after_indexing_is_noticed(videos: Videos, tmp_path: 
     changed = squares([1])
     changed[0, 0] = 1
     path.write_bytes(videos.mask("elsewhere", 0, changed).read_bytes())  # in place: no modification time changes
-    assert clip.truth(0).any()
+    assert clip.ground_truth(0).any()
     with pytest.raises(DataError, match=r"has changed since .* object 1 has 65 pixels, expected 64: ") as raised:
-        clip.truth(1)
+        clip.ground_truth(1)
     assert str(path) in str(raised.value)
     assert clip.index.cache_path in str(raised.value)

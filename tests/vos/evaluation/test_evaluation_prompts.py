@@ -8,7 +8,7 @@ import torch
 from sam2.modeling.sam2_utils import mask_to_box, sample_one_point_from_error_center
 from sam2_training.core.errors import ConfigError, DataError
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
-from sam2_training.vos.evaluation.prompts import Click, Prompt, corrective_click, prompt_from_truth, tight_box
+from sam2_training.vos.evaluation.prompts import Click, Prompt, corrective_click, prompt_from_ground_truth, tight_box
 
 
 @pytest.mark.parametrize("text", ["mask", "box", "click:1", "click:3", "interactive:8"])
@@ -47,7 +47,7 @@ def test_a_click_goes_where_sam2s_own_evaluation_puts_it(seed: int) -> None:
 def test_the_first_click_is_the_middle_of_the_mask() -> None:
     truth = np.zeros((50, 70), np.bool_)
     truth[10:31, 20:41] = True
-    prompt = prompt_from_truth(PromptSpec("click", 3), 7, 2, truth)
+    prompt = prompt_from_ground_truth(PromptSpec("click", 3), 7, 2, truth)
     assert (prompt.object_id, prompt.frame_index) == (7, 2)
     assert prompt.clicks == (Click(30.0, 20.0, True),)
 
@@ -66,12 +66,12 @@ def test_a_box_holds_the_mask_tightly(seed: int) -> None:
     truth = blobs(seed)
     truth[:3] = truth[:, :5] = False
     assert tight_box(truth) == tuple(mask_to_box(torch.from_numpy(truth)[None, None])[0, 0].tolist())
-    assert prompt_from_truth(PromptSpec("box"), 1, 0, truth).box == tight_box(truth)
+    assert prompt_from_ground_truth(PromptSpec("box"), 1, 0, truth).box == tight_box(truth)
 
 
 def test_an_empty_truth_cannot_be_a_prompt() -> None:
-    with pytest.raises(DataError, match="object 4 cannot be prompted on frame 9: its true mask there is empty"):
-        prompt_from_truth(PromptSpec("mask"), 4, 9, np.zeros((8, 8), np.bool_))
+    with pytest.raises(DataError, match="object 4 cannot be prompted on frame 9: its ground-truth mask there is empty"):
+        prompt_from_ground_truth(PromptSpec("mask"), 4, 9, np.zeros((8, 8), np.bool_))
 
 
 def test_a_prompt_is_a_mask_or_a_box_and_clicks() -> None:

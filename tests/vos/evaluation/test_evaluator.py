@@ -48,9 +48,9 @@ class Altered:
             raise self.error
         return self.clip.read_frame(frame_index)
 
-    def truth(self, frame_index: int) -> np.ndarray:
+    def ground_truth(self, frame_index: int) -> np.ndarray:
         assert self.labeled[frame_index].any(), "an unlabeled frame has no truth"
-        return self.clip.truth(frame_index) & self.visible[frame_index][:, None, None]
+        return self.clip.ground_truth(frame_index) & self.visible[frame_index][:, None, None]
 
 
 @pytest.fixture
@@ -65,12 +65,12 @@ def test_scores_are_those_of_the_tracked_masks(
     result = evaluate(vivid, clips, Ranks(), MASK, protocol)
     assert [clip.video for clip in result.clips] == [clip.name for clip in clips]
     tracker = VideoTracker(vivid, torch.device("cpu"))
-    from sam2_training.vos.evaluation.prompts import prompt_from_truth
+    from sam2_training.vos.evaluation.prompts import prompt_from_ground_truth
 
     for clip, found in zip(clips, result.clips, strict=True):
-        prompts = [prompt_from_truth(MASK, i, 0, clip.truth(0)[n]) for n, i in enumerate(clip.object_ids)]
+        prompts = [prompt_from_ground_truth(MASK, i, 0, clip.ground_truth(0)[n]) for n, i in enumerate(clip.object_ids)]
         masks = np.stack([frame.masks for frame in tracker.track(clip, prompts)])
-        truth = np.stack([clip.truth(t) for t in range(clip.num_frames)])
+        truth = np.stack([clip.ground_truth(t) for t in range(clip.num_frames)])
         for n, object_id in enumerate(clip.object_ids):
             whole = score_object(object_id, masks[:, n], truth[:, n], clip.labeled[:, n], 0, protocol)
             assert found.objects[n] == whole

@@ -13,7 +13,7 @@ from sam2_training.vos.evaluation.clips import EvaluationClip, open_clips
 from sam2_training.vos.evaluation.evaluator import evaluate
 from sam2_training.vos.evaluation.interactive import track_interactively
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
-from sam2_training.vos.evaluation.prompts import Prompt, corrective_click, prompt_from_truth
+from sam2_training.vos.evaluation.prompts import Prompt, corrective_click, prompt_from_ground_truth
 from sam2_training.vos.evaluation.tracker import VideoTracker
 from sam2_training.vos.model.tracker import TrainableSAM2
 
@@ -60,16 +60,16 @@ class Beginning:
     def read_frame(self, frame_index: int) -> np.ndarray:
         return self.clip.read_frame(frame_index)
 
-    def truth(self, frame_index: int) -> np.ndarray:
+    def ground_truth(self, frame_index: int) -> np.ndarray:
         assert self.labeled[frame_index].any(), "an unlabeled frame has no truth"
-        return self.clip.truth(frame_index)
+        return self.clip.ground_truth(frame_index)
 
 
 def test_three_rounds_equal_stock(dogs_clip: EvaluationClip, dogs: FilesClip, tmp_path: Path) -> None:
     num_frames = 9
     network = without_shortcuts(vivid_network(TINY, 128))
     clip, dogs.num_frames = Beginning(dogs_clip, num_frames), num_frames
-    prompts = [prompt_from_truth(PromptSpec("interactive", 3), i, 0, dogs.mask(i)) for i in (1, 2)]
+    prompts = [prompt_from_ground_truth(PromptSpec("interactive", 3), i, 0, dogs.mask(i)) for i in (1, 2)]
     ours = list(track_interactively(VideoTracker(network, CPU), clip, prompts, 3))
     folder = dogs.linked(tmp_path / "frames")
     clicked = set()
@@ -102,7 +102,7 @@ def test_three_rounds_equal_stock(dogs_clip: EvaluationClip, dogs: FilesClip, tm
 def test_a_perfect_object_gets_no_click_and_ends_the_rounds(vivid: TrainableSAM2, made: EvaluationClip) -> None:
     """With the network's own masks as truth there is nothing to correct: one pass to see that, one to give them."""
     tracker = VideoTracker(vivid, CPU)
-    prompts = [Prompt(1, 0, mask=made.truth(0)[0])]
+    prompts = [Prompt(1, 0, mask=made.ground_truth(0)[0])]
     first = {frame.frame_index: frame.masks for frame in tracker.track(made, prompts)}
     reads: list[int] = []
 
@@ -114,7 +114,7 @@ def test_a_perfect_object_gets_no_click_and_ends_the_rounds(vivid: TrainableSAM2
             reads.append(frame_index)
             return made.read_frame(frame_index)
 
-        def truth(self, frame_index: int) -> np.ndarray:
+        def ground_truth(self, frame_index: int) -> np.ndarray:
             return first[frame_index]
 
     again = list(track_interactively(tracker, Satisfied(), prompts, 5))

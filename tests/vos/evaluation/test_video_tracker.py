@@ -74,7 +74,7 @@ def everything_about(network: TrainableSAM2) -> dict[str, object]:
 
 
 def some_prompts(made: EvaluationClip) -> list[Prompt]:
-    return [Prompt(1, 0, mask=made.truth(0)[0]), Prompt(2, 0, clicks=(Click(20, 20, True),))]
+    return [Prompt(1, 0, mask=made.ground_truth(0)[0]), Prompt(2, 0, clicks=(Click(20, 20, True),))]
 
 
 @pytest.mark.parametrize("how", ["to the end", "closed early", "failed"])
@@ -136,7 +136,7 @@ def test_objects_do_not_influence_each_other_and_frames_are_encoded_once(
     trunk = type(vivid.image_encoder.trunk)
     original = trunk.forward
     monkeypatch.setattr(trunk, "forward", lambda self, x: encoded.append(len(x)) or original(self, x))
-    prompts = [Prompt(n + 1, 0, mask=made.truth(0)[n]) for n in (0, 1)] + [Prompt(9, 2, box=(5, 5, 30, 30))]
+    prompts = [Prompt(n + 1, 0, mask=made.ground_truth(0)[n]) for n in (0, 1)] + [Prompt(9, 2, box=(5, 5, 30, 30))]
     together = list(VideoTracker(vivid, CPU).track(made, prompts))
     assert encoded == [1] * made.num_frames
     assert [frame.object_ids for frame in together] == [(1, 2)] * 2 + [(1, 2, 9)] * 4
@@ -150,7 +150,11 @@ def test_objects_do_not_influence_each_other_and_frames_are_encoded_once(
 
 
 def test_objects_keep_the_order_of_their_prompts(vivid: TrainableSAM2, made: EvaluationClip) -> None:
-    prompts = [Prompt(9, 1, box=(5, 5, 30, 30)), Prompt(2, 0, mask=made.truth(0)[1]), Prompt(5, 1, box=(2, 2, 9, 9))]
+    prompts = [
+        Prompt(9, 1, box=(5, 5, 30, 30)),
+        Prompt(2, 0, mask=made.ground_truth(0)[1]),
+        Prompt(5, 1, box=(2, 2, 9, 9)),
+    ]
     frames = list(VideoTracker(vivid, CPU).track(made, prompts))
     assert [frame.object_ids for frame in frames[:2]] == [(2,), (9, 2, 5)]
 

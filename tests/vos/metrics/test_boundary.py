@@ -77,7 +77,7 @@ def test_the_fast_path_equals_the_plain_rules(pair: tuple[Masks, Masks], radius:
     assert score == frame_score(mask, truth, radius)
     assert score.j == plain_j(mask, truth)
     assert score.f == plain_f(mask, truth, radius)
-    assert (score.in_prediction, score.in_truth) == (mask.any(), truth.any())
+    assert (score.in_prediction, score.in_ground_truth) == (mask.any(), truth.any())
     assert region_similarity(mask[None], truth[None])[0] == score.j
     total = int(mask.sum() + truth.sum())
     assert score.dice == (2 * int((mask & truth).sum()) / total if total else 1.0)

@@ -101,7 +101,7 @@ def film_strip(
 
 def comparison_strip(
     frames: Sequence[Frame],
-    truth: Sequence[Masks | None],
+    ground_truth: Sequence[Masks | None],
     before: Sequence[Masks | None],
     after: Sequence[Masks | None],
     object_ids: Sequence[int],
@@ -110,14 +110,14 @@ def comparison_strip(
     j_after: Sequence[ObjectScores | None],
     column_labels: Sequence[str],
 ) -> Frame:
-    """`film_strip` with the rows frame, truth, before, after, and every object's J under the last two.
+    """`film_strip` with the rows frame, ground truth, before, after, and every object's J under the last two.
 
     All sequences hold one entry for each column. A J of None inside an entry is written as "n/a"; None for an entry
     leaves the place empty, as for the frame whose mask was given.
     """
     rows = [
         StripRow("frame"),
-        StripRow("truth", truth),
+        StripRow("truth", ground_truth),
         StripRow("before", before, j_before),
         StripRow("after", after, j_after),
     ]

@@ -51,7 +51,7 @@ class VideoBatch(TensorClass):
         return int(self.object_clip.shape[0])
 
     def masks(self, frame_index: int) -> Tensor:
-        """The true masks of all objects in one frame, bool [O, H, W]."""
+        """The ground-truth masks of all objects in one frame, bool [O, H, W]."""
         plane = self.mask_planes[self.object_clip, frame_index, self.object_bit // OBJECTS_PER_PLANE]  # [O, H, W]
         shift = (self.object_bit % OBJECTS_PER_PLANE).to(torch.uint8)
         return (plane >> shift[:, None, None]) & 1 == 1

@@ -34,7 +34,7 @@ class MaskTerms:
     dice: Tensor
     """Dice loss of the best candidate, [N]."""
     actual_iou: Tensor
-    """IoU of each candidate with the truth, [N, M]."""
+    """IoU of each candidate with the ground truth, [N, M]."""
     best: Tensor
     """Index of the best candidate, int64 [N]."""
 
@@ -54,21 +54,21 @@ def clip_loss(
     for output in outputs:
         if batch.info.labeled_frames and not batch.info.labeled_frames[output.frame_index]:
             continue
-        truth = batch.masks(output.frame_index)
+        ground_truth = batch.masks(output.frame_index)
         labeled = batch.labeled[output.frame_index]
-        areas = truth.flatten(1).sum(1)
+        areas = ground_truth.flatten(1).sum(1)
         for step in output.steps:
-            for name, value in _step_loss(step, truth, areas, labeled, config).items():
+            for name, value in _step_loss(step, ground_truth, areas, labeled, config).items():
                 sums[name] = sums[name] + value
     return {name: value / normalizer for name, value in sums.items()}
 
 
 def _step_loss(
-    step: PredictionStep, truth: Tensor, areas: Tensor, labeled: Tensor, config: LossConfig
+    step: PredictionStep, ground_truth: Tensor, areas: Tensor, labeled: Tensor, config: LossConfig
 ) -> dict[str, Tensor]:
-    """The sums over objects of one prediction step. truth: bool [O, H, W]; areas: its pixels, [O]; labeled: [O]."""
+    """Sums over objects of one prediction step. ground_truth: bool [O, H, W]; areas: its pixels, [O]; labeled: [O]."""
     logits = step.low_res_masks if step.high_res_masks is None else step.high_res_masks
-    terms = mask_terms(logits, truth, areas, config)
+    terms = mask_terms(logits, ground_truth, areas, config)
     visible = (areas > 0).to(terms.focal.dtype)
     labeled_float = labeled.to(terms.focal.dtype)
     present = visible * labeled_float
@@ -105,28 +105,30 @@ def focal_loss(logits: Tensor, target: Tensor, alpha: float, gamma: float) -> Te
     return loss * (alpha * target + (1 - alpha) * (1 - target)) if alpha >= 0 else loss
 
 
-def mask_terms(logits: Tensor, truth: Tensor, areas: Tensor, config: LossConfig) -> MaskTerms:
+def mask_terms(logits: Tensor, ground_truth: Tensor, areas: Tensor, config: LossConfig) -> MaskTerms:
     """Focal and Dice loss of each object's best candidate, and every candidate's IoU.
 
-    logits: [N, M, h, w], at full size or smaller; smaller ones are enlarged bilinearly to the truth's size, as SAM 2
-    does with its masks. truth: bool [N, H, W]; areas: its pixels, [N]. The best candidate has the smallest weighted sum
-    of focal and Dice loss. Dice: 1 - (2 sum(p t) + 1) / (sum p + sum t + 1) with p = sigmoid(logits).
+    logits: [N, M, h, w], at full size or smaller; smaller ones are enlarged bilinearly to the ground truth's size, as
+    SAM 2 does with its masks. ground_truth: bool [N, H, W]; areas: its pixels, [N]. The best candidate has the smallest
+    weighted sum of focal and Dice loss. Dice: 1 - (2 sum(p t) + 1) / (sum p + sum t + 1) with p = sigmoid(logits).
     """
-    return MaskTerms(*_BestCandidate.apply(logits, truth, areas, config))
+    return MaskTerms(*_BestCandidate.apply(logits, ground_truth, areas, config))
 
 
 class _BestCandidate(torch.autograd.Function):
     """`mask_terms`. The gradient is computed along with the value, so that only a map as small as `logits` is kept."""
 
     @staticmethod
-    def forward(context: Any, logits: Tensor, truth: Tensor, areas: Tensor, config: LossConfig) -> tuple[Tensor, ...]:
-        sums = _sums_of_all(logits, truth, config)
-        focal, dice, iou = _terms(sums, areas, truth[0].numel())
+    def forward(
+        context: Any, logits: Tensor, ground_truth: Tensor, areas: Tensor, config: LossConfig
+    ) -> tuple[Tensor, ...]:
+        sums = _sums_of_all(logits, ground_truth, config)
+        focal, dice, iou = _terms(sums, areas, ground_truth[0].numel())
         best = (config.loss_mask * focal + config.loss_dice * dice).argmin(1)
         rows = torch.arange(len(logits), device=logits.device)
         focal, dice = focal[rows, best], dice[rows, best]
         if context.needs_input_grad[0]:
-            gradient = _gradient_of_best(logits[rows, best], truth, areas, sums[rows, best], config)
+            gradient = _gradient_of_best(logits[rows, best], ground_truth, areas, sums[rows, best], config)
             context.save_for_backward(gradient, best)
             context.shape = logits.shape
         context.mark_non_differentiable(focal, dice, iou, best)
@@ -142,36 +144,36 @@ class _BestCandidate(torch.autograd.Function):
         return everywhere, None, None, None
 
 
-def _sums_of_all(logits: Tensor, truth: Tensor, config: LossConfig) -> Tensor:
+def _sums_of_all(logits: Tensor, ground_truth: Tensor, config: LossConfig) -> Tensor:
     """`_pixel_sums` of every candidate over its whole mask, [N, M, 5]."""
     sums = logits.new_zeros(*logits.shape[:2], 5)
     for objects in _object_groups(logits):
-        full = _enlarge(logits[objects], truth).flatten(2)
-        flat_truth = truth[objects].flatten(1)[:, None]
+        full = _enlarge(logits[objects], ground_truth).flatten(2)
+        flat_ground_truth = ground_truth[objects].flatten(1)[:, None]
         for pixels in _pixel_groups(full):
-            sums[objects] += _pixel_sums(full[..., pixels], flat_truth[..., pixels], config)
+            sums[objects] += _pixel_sums(full[..., pixels], flat_ground_truth[..., pixels], config)
     return sums
 
 
-def _gradient_of_best(best: Tensor, truth: Tensor, areas: Tensor, sums: Tensor, config: LossConfig) -> Tensor:
+def _gradient_of_best(best: Tensor, ground_truth: Tensor, areas: Tensor, sums: Tensor, config: LossConfig) -> Tensor:
     """Gradient of each object's weighted loss with respect to its best candidate, both [N, h, w]. sums: [N, 5]."""
     gradient = torch.empty_like(best)
     overlap, predicted = _soft_areas(sums, areas)
     denominator = predicted + areas + 1
-    # Derivative of the Dice loss with respect to p: everywhere, and in addition inside the truth.
+    # Derivative of the Dice loss with respect to p: everywhere, and in addition inside the ground truth.
     outside = config.loss_dice * (2 * overlap + 1) / denominator**2
     inside = -2 * config.loss_dice / denominator
-    focal_scale = config.loss_mask / truth[0].numel()
+    focal_scale = config.loss_mask / ground_truth[0].numel()
     for objects in _object_groups(best):
         with torch.enable_grad():
             small = best[objects, None].detach().requires_grad_()
-            full = _enlarge(small, truth)
-        logits, flat_truth = full.detach().flatten(2), truth[objects].flatten(1)[:, None]
+            full = _enlarge(small, ground_truth)
+        logits, flat_ground_truth = full.detach().flatten(2), ground_truth[objects].flatten(1)[:, None]
         full_gradient = torch.empty_like(logits)
         slopes = (outside[objects, None, None], inside[objects, None, None])
         for pixels in _pixel_groups(logits):
             full_gradient[..., pixels] = _pixel_gradient(
-                logits[..., pixels], flat_truth[..., pixels], focal_scale, slopes, config
+                logits[..., pixels], flat_ground_truth[..., pixels], focal_scale, slopes, config
             )
         full_gradient = full_gradient.view_as(full)
         reduced = full_gradient if full is small else torch.autograd.grad(full, small, full_gradient)[0]
@@ -179,12 +181,13 @@ def _gradient_of_best(best: Tensor, truth: Tensor, areas: Tensor, sums: Tensor, 
     return gradient
 
 
-def _pixel_sums(logits: Tensor, truth: Tensor, config: LossConfig) -> Tensor:
-    """[n, M, 5]: sums of focal loss, of the wrong probability, of that inside the truth, hits, predicted pixels.
+def _pixel_sums(logits: Tensor, ground_truth: Tensor, config: LossConfig) -> Tensor:
+    """[n, M, 5]: sums of focal loss, of the wrong probability, of that inside the ground truth, hits, predicted pixels.
 
-    logits: [n, M, P]; truth: bool [n, 1, P]. The wrong probability is 1 - p_t: what the pixel gives to the wrong side.
+    logits: [n, M, P]; ground_truth: bool [n, 1, P]. The wrong probability is 1 - p_t: what the pixel gives to the wrong
+    side.
     """
-    target = truth.to(logits.dtype)
+    target = ground_truth.to(logits.dtype)
     margin = logits * (2 * target - 1)  # positive where the prediction is right
     wrong = torch.sigmoid(-margin)
     focal = F.logsigmoid(margin).neg_()
@@ -194,15 +197,15 @@ def _pixel_sums(logits: Tensor, truth: Tensor, config: LossConfig) -> Tensor:
         focal *= _side_weight(target, config.focal_alpha)
     positive = logits > 0
     columns = [focal.sum(-1), wrong.sum(-1), (wrong * target).sum(-1)]
-    columns += [(positive & truth).sum(-1).to(logits.dtype), positive.sum(-1).to(logits.dtype)]
+    columns += [(positive & ground_truth).sum(-1).to(logits.dtype), positive.sum(-1).to(logits.dtype)]
     return torch.stack(columns, -1)
 
 
 def _pixel_gradient(
-    logits: Tensor, truth: Tensor, focal_scale: float, slopes: tuple[Tensor, Tensor], config: LossConfig
+    logits: Tensor, ground_truth: Tensor, focal_scale: float, slopes: tuple[Tensor, Tensor], config: LossConfig
 ) -> Tensor:
     """Gradient of the weighted loss with respect to full-size logits, [n, 1, P]; slopes: of Dice, [n, 1, 1] each."""
-    target = truth.to(logits.dtype)
+    target = ground_truth.to(logits.dtype)
     side = 2 * target - 1
     margin = logits * side
     wrong = torch.sigmoid(-margin)
@@ -221,18 +224,18 @@ def _pixel_gradient(
 
 def _terms(sums: Tensor, areas: Tensor, num_pixels: int) -> tuple[Tensor, Tensor, Tensor]:
     """(focal, dice, iou), each [N, M], from the sums over pixels."""
-    truth_area = areas[:, None].to(sums.dtype)
-    overlap, predicted = _soft_areas(sums, truth_area)
-    dice = 1 - (2 * overlap + 1) / (predicted + truth_area + 1)
+    ground_truth_area = areas[:, None].to(sums.dtype)
+    overlap, predicted = _soft_areas(sums, ground_truth_area)
+    dice = 1 - (2 * overlap + 1) / (predicted + ground_truth_area + 1)
     hits, positives = sums[..., 3], sums[..., 4]
-    iou = hits / (positives + truth_area - hits).clamp(min=1)
+    iou = hits / (positives + ground_truth_area - hits).clamp(min=1)
     return sums[..., 0] / num_pixels, dice, iou
 
 
-def _soft_areas(sums: Tensor, truth_area: Tensor) -> tuple[Tensor, Tensor]:
-    """(sum of p inside the truth, sum of p everywhere) from the sums of the wrong probability."""
+def _soft_areas(sums: Tensor, ground_truth_area: Tensor) -> tuple[Tensor, Tensor]:
+    """(sum of p inside the ground truth, sum of p everywhere) from the sums of the wrong probability."""
     wrong_inside = sums[..., 2]
-    overlap = truth_area - wrong_inside
+    overlap = ground_truth_area - wrong_inside
     return overlap, overlap + (sums[..., 1] - wrong_inside)
 
 
@@ -245,11 +248,11 @@ def _side_weight(target: Tensor, alpha: float) -> Tensor:
     return target * (2 * alpha - 1) + (1 - alpha)
 
 
-def _enlarge(logits: Tensor, truth: Tensor) -> Tensor:
-    """`logits` [n, M, h, w] at the truth's size; the same tensor if it has that size already."""
-    if logits.shape[-2:] == truth.shape[-2:]:
+def _enlarge(logits: Tensor, ground_truth: Tensor) -> Tensor:
+    """`logits` [n, M, h, w] at the ground truth's size; the same tensor if it has that size already."""
+    if logits.shape[-2:] == ground_truth.shape[-2:]:
         return logits
-    return F.interpolate(logits, size=truth.shape[-2:], mode="bilinear", align_corners=False)
+    return F.interpolate(logits, size=ground_truth.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _object_groups(logits: Tensor) -> Iterator[slice]:

@@ -61,7 +61,7 @@ class EvaluationClip:
         """Pixels of a frame. Raises DataError."""
         return self.index.frame(self.video, frame_index)
 
-    def truth(self, frame_index: int) -> Masks:
+    def ground_truth(self, frame_index: int) -> Masks:
         """True masks [N, H, W] of a frame; empty for objects that are not labeled there. Raises DataError."""
         return self.index.masks(self.video, frame_index, self.object_ids, self._size)
 

@@ -15,7 +15,7 @@ from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.vos.evaluation.clips import EvaluationClip, first_frame
 from sam2_training.vos.evaluation.interactive import track_interactively
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
-from sam2_training.vos.evaluation.prompts import Click, Mask, Prompt, corrective_click, prompt_from_truth
+from sam2_training.vos.evaluation.prompts import Click, Mask, Prompt, corrective_click, prompt_from_ground_truth
 from sam2_training.vos.evaluation.result import ClipResult, EvaluationResult
 from sam2_training.vos.evaluation.scoring import ClipScorer
 from sam2_training.vos.evaluation.tracker import FrameMasks, VideoTracker
@@ -92,11 +92,11 @@ def evaluate_clip(
 ) -> ClipResult:
     """One clip's scores. Raises DataError for files that are not what they must be."""
     began = time.monotonic()
-    prompts, truths = _first_prompts(clip, spec)
+    prompts, ground_truths = _first_prompts(clip, spec)
     if spec.kind == "interactive":
         frames = track_interactively(tracker, clip, prompts, spec.count)
     else:
-        frames = tracker.track(clip, prompts, _clicker(spec, truths))
+        frames = tracker.track(clip, prompts, _clicker(spec, ground_truths))
     with closing(ClipScorer(clip, protocol)) as scorer:
         for frame in frames:
             if on_masks is not None:
@@ -116,26 +116,26 @@ def _check(clips: Sequence[EvaluationClip]) -> None:
 
 
 def _first_prompts(clip: EvaluationClip, spec: PromptSpec) -> tuple[list[Prompt], dict[int, Mask]]:
-    """Each object's prompt on its first frame, and its true mask there; objects that no frame shows have none."""
-    prompts, truths = [], {}
+    """Each object's prompt on its first frame and its ground-truth mask there, for objects that some frame shows."""
+    prompts, ground_truths = [], {}
     for n, object_id in enumerate(clip.object_ids):
         start = first_frame(clip, n)
         if start is not None:
-            truths[object_id] = clip.truth(start)[n]
-            prompts.append(prompt_from_truth(spec, object_id, start, truths[object_id]))
-    return prompts, truths
+            ground_truths[object_id] = clip.ground_truth(start)[n]
+            prompts.append(prompt_from_ground_truth(spec, object_id, start, ground_truths[object_id]))
+    return prompts, ground_truths
 
 
-def _clicker(spec: PromptSpec, truths: dict[int, Mask]) -> Callable[[int, int, Mask], Click | None] | None:
+def _clicker(spec: PromptSpec, ground_truths: dict[int, Mask]) -> Callable[[int, int, Mask], Click | None] | None:
     """Who makes the clicks after the first on an object's first frame; None if there are none."""
     if spec.kind != "click" or spec.count == 1:
         return None
-    left = dict.fromkeys(truths, spec.count - 1)
+    left = dict.fromkeys(ground_truths, spec.count - 1)
 
     def click(object_id: int, frame_index: int, predicted: Mask) -> Click | None:
         if left[object_id] == 0:
             return None
         left[object_id] -= 1
-        return corrective_click(truths[object_id], predicted)
+        return corrective_click(ground_truths[object_id], predicted)
 
     return click

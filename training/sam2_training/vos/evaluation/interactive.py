@@ -28,11 +28,11 @@ class Worst:
     j: float
     frame_index: int
     predicted: Mask
-    truth: Mask
+    ground_truth: Mask
     snapshot: TrackedObjects
 
     def click(self) -> Click | None:
-        return corrective_click(self.truth, self.predicted)
+        return corrective_click(self.ground_truth, self.predicted)
 
 
 def track_interactively(
@@ -69,14 +69,14 @@ def _worst_frames(session: TrackingSession, tracks: Sequence[TrackedObjects], cl
     for frame_index, predictions in session.run(tracks):
         if not clip.labeled[frame_index].any():
             continue
-        truths = clip.truth(frame_index)
+        ground_truths = clip.ground_truth(frame_index)
         for track, prediction in predictions:
             object_id = track.object_ids[0]
             n = clip.object_ids.index(object_id)
             if not clip.labeled[frame_index, n]:
                 continue
-            predicted, truth = session.at_video_size(prediction.low_res)[0], truths[n]
-            j = region_similarity(predicted, truth)
+            predicted, ground_truth = session.at_video_size(prediction.low_res)[0], ground_truths[n]
+            j = region_similarity(predicted, ground_truth)
             if object_id not in worst or j < worst[object_id].j:
-                worst[object_id] = Worst(j, frame_index, predicted, np.asarray(truth), track.snapshot())
+                worst[object_id] = Worst(j, frame_index, predicted, np.asarray(ground_truth), track.snapshot())
     return worst

@@ -50,18 +50,18 @@ class Prompt:
             raise ValueError(f"prompt of object {self.object_id}: give a mask, or else a box, clicks or both")
 
 
-def prompt_from_truth(spec: PromptSpec, object_id: int, frame_index: int, truth: Mask) -> Prompt:
-    """The first prompt of an object, from its true mask. Raises DataError if the mask is empty."""
-    if not truth.any():
+def prompt_from_ground_truth(spec: PromptSpec, object_id: int, frame_index: int, ground_truth: Mask) -> Prompt:
+    """The first prompt of an object, from its ground-truth mask. Raises DataError if the mask is empty."""
+    if not ground_truth.any():
         raise DataError(
-            f"object {object_id} cannot be prompted on frame {frame_index}: its true mask there is empty\n"
+            f"object {object_id} cannot be prompted on frame {frame_index}: its ground-truth mask there is empty\n"
             "The masks may have changed since the dataset was indexed; start again."
         )
     if spec.kind == "mask":
-        return Prompt(object_id, frame_index, mask=truth)
+        return Prompt(object_id, frame_index, mask=ground_truth)
     if spec.kind == "box":
-        return Prompt(object_id, frame_index, box=tight_box(truth))
-    click = corrective_click(truth, np.zeros_like(truth))
+        return Prompt(object_id, frame_index, box=tight_box(ground_truth))
+    click = corrective_click(ground_truth, np.zeros_like(ground_truth))
     assert click is not None  # something is missed: everything
     return Prompt(object_id, frame_index, clicks=(click,))
 
@@ -72,12 +72,12 @@ def tight_box(mask: Mask) -> tuple[float, float, float, float]:
     return float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1])
 
 
-def corrective_click(truth: Mask, predicted: Mask) -> Click | None:
+def corrective_click(ground_truth: Mask, predicted: Mask) -> Click | None:
     """The click that a user would make next; None where nothing is wrong.
 
     In a tie a negative click, and the first such pixel in reading order, as in SAM 2's evaluation.
     """
-    missed, wrong = _depth(truth & ~predicted), _depth(predicted & ~truth)
+    missed, wrong = _depth(ground_truth & ~predicted), _depth(predicted & ~ground_truth)
     positive = bool(missed.max() > wrong.max())
     depth = missed if positive else wrong
     if depth.max() <= 0:

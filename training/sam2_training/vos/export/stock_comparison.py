@@ -30,7 +30,7 @@ from sam2_training.data.formats.synthetic import synthetic_video
 from sam2_training.data.index import build_index
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
-from sam2_training.vos.evaluation.prompts import Prompt, prompt_from_truth
+from sam2_training.vos.evaluation.prompts import Prompt, prompt_from_ground_truth
 from sam2_training.vos.evaluation.tracker import VideoTracker
 from sam2_training.vos.model.names import Network, register_aliases
 from sam2_training.vos.model.tracker import TrainableSAM2
@@ -76,7 +76,7 @@ def comparison_clip() -> Iterator[ComparisonClip]:
         for t, frame in enumerate(frames):
             Image.fromarray(frame).save(folder / f"{t:05d}.jpg", quality=95)
         specs = (PromptSpec("mask"), PromptSpec("box"))
-        prompts = [prompt_from_truth(spec, n + 1, 0, masks[0, n]) for n, spec in enumerate(specs)]
+        prompts = [prompt_from_ground_truth(spec, n + 1, 0, masks[0, n]) for n, spec in enumerate(specs)]
         yield ComparisonClip(folder, EvaluationClip(build_index(FrameFolder(folder)), 0), prompts)
 
 

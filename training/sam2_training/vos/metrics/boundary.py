@@ -59,14 +59,14 @@ def outline(mask: NDArray[np.uint8], into: str, scratch: Scratch) -> NDArray[np.
     return largest
 
 
-def boundary_f(mask: NDArray[np.uint8], truth: NDArray[np.uint8], radius: int, scratch: Scratch) -> float:
+def boundary_f(mask: NDArray[np.uint8], ground_truth: NDArray[np.uint8], radius: int, scratch: Scratch) -> float:
     """F in [0, 1] of one frame: harmonic mean of the precision and the recall of the mask's outline.
 
-    mask, truth: 0 or 1, uint8 [H, W], of equal size. radius: pixels. A point of one outline matches if the other has
-    a point at most `radius` away (Euclidean, in whole pixels). Without an outline on either side F is 1; with one on
-    a single side it is 0.
+    mask, ground_truth: 0 or 1, uint8 [H, W], of equal size. radius: pixels. A point of one outline matches if the other
+    has a point at most `radius` away (Euclidean, in whole pixels). Without an outline on either side F is 1; with one
+    on a single side it is 0.
     """
-    ours, theirs = outline(mask, "ours", scratch), outline(truth, "theirs", scratch)
+    ours, theirs = outline(mask, "ours", scratch), outline(ground_truth, "theirs", scratch)
     num_ours, num_theirs = cv2.countNonZero(ours), cv2.countNonZero(theirs)
     if num_ours == 0 or num_theirs == 0:
         return float(num_ours == num_theirs)

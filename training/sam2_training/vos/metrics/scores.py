@@ -29,8 +29,8 @@ class FrameScore:
     j: float
     f: float
     dice: float
-    in_truth: bool
-    """Whether the truth has a pixel."""
+    in_ground_truth: bool
+    """Whether the ground truth has a pixel."""
     in_prediction: bool
     """Whether the prediction has a pixel."""
 
@@ -50,14 +50,14 @@ class ObjectScore:
     f: float | None
     j_and_f: float | None
     iou: float | None
-    """Mean over those of `frames` in which truth or prediction shows the object: no frame is right for being empty."""
+    """Mean over the `frames` in which ground truth or prediction shows the object: an empty frame is no success."""
     dice: float | None
     """Twice the intersection by the sum of the areas; mean over the same frames as iou."""
     presence_accuracy: float | None
-    """Fraction of `frames` in which prediction and truth agree whether the object is there."""
+    """Fraction of `frames` in which prediction and ground truth agree whether the object is there."""
     reason: str | None
-    """Why numbers are absent; None when all are there. An object that neither truth nor prediction shows in any of
-    `frames` has j and f (1 by the rule for empty frames) but no iou and dice."""
+    """Why numbers are absent; None when all are there. An object that neither ground truth nor prediction shows in any
+    of `frames` has j and f (1 by the rule for empty frames) but no iou and dice."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,16 @@ def region_similarity(mask: NDArray[np.bool_], ground_truth: NDArray[np.bool_]) 
 
 
 def frame_score(
-    mask: NDArray[np.bool_], truth: NDArray[np.bool_], radius: int, scratch: Scratch | None = None
+    mask: NDArray[np.bool_], ground_truth: NDArray[np.bool_], radius: int, scratch: Scratch | None = None
 ) -> FrameScore:
-    """One frame's score. mask, truth: bool [H, W], not checked; radius: tolerance of F in pixels (`tolerance_pixels`).
+    """One frame's score. mask, ground_truth: bool [H, W], not checked; radius: tolerance of F in pixels
+    (`tolerance_pixels`).
 
     For callers that do not keep a clip's masks: score frame by frame, then `score_from_frames`. scratch: working
     memory to use again, of this thread alone.
     """
     scratch = scratch or Scratch()
-    ours, theirs = mask.view(np.uint8), truth.view(np.uint8)
+    ours, theirs = mask.view(np.uint8), ground_truth.view(np.uint8)
     shown = cv2.bitwise_or(ours, theirs, dst=scratch.array("shown", *mask.shape))
     left, top, width, height = cv2.boundingRect(shown)
     # One pixel more on each side, where the image has it, leaves every outline as it is in the whole image: outlines
@@ -98,8 +99,8 @@ def frame_score(
     rows, columns = slice(max(top - 1, 0), top + height + 1), slice(max(left - 1, 0), left + width + 1)
     ours, theirs = ours[rows, columns], theirs[rows, columns]
     j, dice = _overlap(ours, theirs, scratch)
-    in_truth, in_prediction = cv2.countNonZero(theirs) > 0, cv2.countNonZero(ours) > 0
-    return FrameScore(j, boundary_f(ours, theirs, radius, scratch), dice, in_truth, in_prediction)
+    in_ground_truth, in_prediction = cv2.countNonZero(theirs) > 0, cv2.countNonZero(ours) > 0
+    return FrameScore(j, boundary_f(ours, theirs, radius, scratch), dice, in_ground_truth, in_prediction)
 
 
 def scored_frames(labeled: NDArray[np.bool_], first_frame: int, num_frames: int, protocol: Protocol) -> list[int]:
@@ -158,7 +159,7 @@ def score_from_frames(object_id: int, scores: Mapping[int, FrameScore], reason: 
         return ObjectScore(object_id, (), (), (), None, None, None, None, None, None, reason)
     frames = tuple(sorted(scores))
     ordered = [scores[frame] for frame in frames]
-    shown = [score for score in ordered if score.in_truth or score.in_prediction]
+    shown = [score for score in ordered if score.in_ground_truth or score.in_prediction]
     j, f = _mean([score.j for score in ordered]), _mean([score.f for score in ordered])
     return ObjectScore(
         object_id=object_id,
@@ -170,8 +171,10 @@ def score_from_frames(object_id: int, scores: Mapping[int, FrameScore], reason: 
         j_and_f=_mean([j, f]),
         iou=_mean([score.j for score in shown]),
         dice=_mean([score.dice for score in shown]),
-        presence_accuracy=_mean([float(score.in_truth == score.in_prediction) for score in ordered]),
-        reason=None if shown else "no IoU and Dice: neither truth nor prediction shows the object in a scored frame",
+        presence_accuracy=_mean([float(score.in_ground_truth == score.in_prediction) for score in ordered]),
+        reason=None
+        if shown
+        else "no IoU and Dice: neither ground truth nor prediction shows the object in a scored frame",
     )
 
 
@@ -199,8 +202,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(there)) if there else None
 
 
-def _overlap(mask: NDArray[np.uint8], truth: NDArray[np.uint8], scratch: Scratch) -> tuple[float, float]:
+def _overlap(mask: NDArray[np.uint8], ground_truth: NDArray[np.uint8], scratch: Scratch) -> tuple[float, float]:
     """Intersection over union, and twice the intersection over the sum of the areas; 1 and 1 where both are empty."""
-    total = cv2.countNonZero(mask) + cv2.countNonZero(truth)
-    both = cv2.countNonZero(cv2.bitwise_and(mask, truth, dst=scratch.array("both", *mask.shape)))
+    total = cv2.countNonZero(mask) + cv2.countNonZero(ground_truth)
+    both = cv2.countNonZero(cv2.bitwise_and(mask, ground_truth, dst=scratch.array("both", *mask.shape)))
     return (both / (total - both), 2 * both / total) if total else (1.0, 1.0)

@@ -30,7 +30,7 @@ class PromptPlan:
 
     num_frames: int
     use_points: bool
-    """Clicks or boxes; False: the true mask."""
+    """Clicks or boxes; False: the ground-truth mask."""
     conditioning_frames: tuple[int, ...]
     """Frames with a first prompt, in processing order; frame 0 is the first."""
     box_frames: frozenset[int] = frozenset()
@@ -38,7 +38,7 @@ class PromptPlan:
     corrected_frames: frozenset[int] = frozenset()
     """Frames that get correction clicks."""
     clicks_from_ground_truth: Mapping[int, tuple[bool, ...]] | None = None
-    """For each corrected frame, click by click: drawn from the true mask instead of from the error region."""
+    """For each corrected frame, click by click: drawn from the ground-truth mask instead of from the error region."""
 
     @property
     def processing_order(self) -> tuple[int, ...]:
@@ -59,7 +59,7 @@ class PromptPlan:
 
 
 def mask_plan(num_frames: int) -> PromptPlan:
-    """The plan of semi-supervised video object segmentation: the true mask on frame 0, nothing else."""
+    """The plan of semi-supervised video object segmentation: the ground-truth mask on frame 0, nothing else."""
     return PromptPlan(num_frames, use_points=False, conditioning_frames=(0,))
 
 
@@ -103,7 +103,7 @@ def _draw_frames(rng: np.random.Generator, frames: Sequence[int], count: int) ->
 def _draw_click_sources(
     config: PromptsConfig, plan: PromptPlan, corrected: frozenset[int], rng: np.random.Generator
 ) -> dict[int, tuple[bool, ...]]:
-    """For each corrected frame, per click, whether it is drawn from the true mask."""
+    """For each corrected frame, per click, whether it is drawn from the ground-truth mask."""
     clicks = range(config.num_correction_pt_per_frame)
     if config.prob_to_sample_from_gt <= 0:
         return {t: (False,) * len(clicks) for t in corrected}
@@ -115,20 +115,20 @@ def _draw_click_sources(
 
 
 @torch.no_grad()
-def sample_click(truth: Tensor, predicted: Tensor | None, labeled: Tensor) -> Points:
+def sample_click(ground_truth: Tensor, predicted: Tensor | None, labeled: Tensor) -> Points:
     """One click per object, drawn uniformly from where the prediction is wrong, [O, 1, 2].
 
-    truth, predicted: bool [O, H, W]; predicted None counts as empty, so the click falls into the true mask. labeled:
-    bool [O]. A missed pixel makes a positive click, a wrongly predicted one a negative click. When nothing is wrong, a
-    visible object gets a negative click on the background, and any other object padding. One random number per object
-    from torch's global generator of the device; never waits for the device.
+    ground_truth, predicted: bool [O, H, W]; predicted None counts as empty, so the click falls into the ground-truth
+    mask. labeled: bool [O]. A missed pixel makes a positive click, a wrongly predicted one a negative click. When
+    nothing is wrong, a visible object gets a negative click on the background, and any other object padding. One random
+    number per object from torch's global generator of the device; never waits for the device.
     """
-    errors = truth if predicted is None else truth ^ predicted
-    visible = truth.flatten(1).any(1)
+    errors = ground_truth if predicted is None else ground_truth ^ predicted
+    visible = ground_truth.flatten(1).any(1)
     nothing_wrong = ~errors.flatten(1).any(1)
-    region = torch.where((nothing_wrong & visible)[:, None, None], ~truth, errors)
+    region = torch.where((nothing_wrong & visible)[:, None, None], ~ground_truth, errors)
     row, column, found = _random_pixel(region)
-    positive = truth[torch.arange(len(truth), device=truth.device), row, column]
+    positive = ground_truth[torch.arange(len(ground_truth), device=ground_truth.device), row, column]
     labels = torch.where(found & labeled, positive.to(torch.int32), LABEL_PADDING)
     coords = torch.stack([column, row], -1).to(torch.float32)
     return Points(coords[:, None], labels[:, None].to(torch.int32))
@@ -152,22 +152,22 @@ def _random_pixel(region: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def sample_box(truth: Tensor, labeled: Tensor, noise: float, noise_bound_px: float) -> Points:
+def sample_box(ground_truth: Tensor, labeled: Tensor, noise: float, noise_bound_px: float) -> Points:
     """The two corners of each object's box, shifted at random, [O, 2, 2].
 
-    truth: bool [O, H, W]; labeled: bool [O]. Every side moves by up to `noise` of the box's width or height, at most
-    `noise_bound_px` pixels, and stays inside the image. An absent or unlabeled object gets padding.
+    ground_truth: bool [O, H, W]; labeled: bool [O]. Every side moves by up to `noise` of the box's width or height, at
+    most `noise_bound_px` pixels, and stays inside the image. An absent or unlabeled object gets padding.
     """
-    height, width = truth.shape[1:]
-    left, right = _extent(truth.any(1))
-    top, bottom = _extent(truth.any(2))
+    height, width = ground_truth.shape[1:]
+    left, right = _extent(ground_truth.any(1))
+    top, bottom = _extent(ground_truth.any(2))
     box = torch.stack([left, top, right, bottom], -1).to(torch.float32)  # [O, 4]
     size = torch.stack([right - left, bottom - top], -1).to(torch.float32).repeat(1, 2)
     shift = (2 * torch.rand(box.shape, device=box.device) - 1) * (size * noise).clamp(max=noise_bound_px)
     limit = torch.tensor([width - 1, height - 1], device=box.device, dtype=box.dtype).repeat(2)
     coords = torch.minimum((box + shift).clamp(min=0), limit).view(-1, 2, 2)
     corners = torch.tensor([LABEL_TOP_LEFT, LABEL_BOTTOM_RIGHT], device=box.device, dtype=torch.int32)
-    usable = truth.flatten(1).any(1) & labeled
+    usable = ground_truth.flatten(1).any(1) & labeled
     return Points(coords, torch.where(usable[:, None], corners, LABEL_PADDING).to(torch.int32))
 
 

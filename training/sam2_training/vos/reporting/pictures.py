@@ -58,14 +58,14 @@ def _strip(
     which: str,
 ) -> ReportPicture:
     chosen = _chosen_frames(clip, config.visualization.max_length, config.visualization.stride)
-    truth = [clip.truth(t) if clip.labeled[t].any() else None for t in chosen]
+    ground_truth = [clip.ground_truth(t) if clip.labeled[t].any() else None for t in chosen]
 
     def masks(folder: str) -> list[npt.NDArray[np.bool_] | None]:
         return [_predicted(videos.masks_folder(folder) / clip.name, clip, t) for t in chosen]
 
     picture = comparison_strip(
         [clip.read_frame(t) for t in chosen],
-        truth,
+        ground_truth,
         masks(INITIAL),
         masks(which),
         clip.object_ids,
@@ -80,7 +80,7 @@ def _strip(
         clip.name,
         change,
         picture,
-        f"{len(chosen)} frames of {clip.name} with the true masks and those predicted before and after training",
+        f"{len(chosen)} frames of {clip.name} with ground-truth masks, and masks predicted before and after training",
     )
 
 
@@ -130,13 +130,13 @@ def write_gif(config: VosConfig, videos: MeasuredSet, summary: RunSummary, folde
 
 @torch.no_grad()
 def training_strip(model: TrainableSAM2, batch: VideoBatch, max_length: int) -> npt.NDArray[np.uint8]:
-    """A film strip of a batch's first clip: frames, true masks, and masks tracked from the first frame's true ones."""
+    """A film strip of a batch's first clip: frames, ground truth, and masks tracked from that of its first frame."""
     own = (batch.object_clip == 0).cpu()
     with preserved_rng(model), eval_mode(model):
         outputs = model.track(batch, mask_plan(batch.num_frames))
     chosen = spread_frames(batch.num_frames, max_length)
-    truth = [batch.masks(t).cpu()[own].numpy() for t in chosen]
+    ground_truth = [batch.masks(t).cpu()[own].numpy() for t in chosen]
     predicted = [(outputs[t].final_masks[:, 0] > 0).cpu()[own].numpy() for t in chosen]
-    rows = [StripRow("frame"), StripRow("truth", truth), StripRow("predicted", predicted)]
+    rows = [StripRow("frame"), StripRow("truth", ground_truth), StripRow("predicted", predicted)]
     ids = batch.object_ids.cpu()[own].tolist()
     return film_strip([batch.frames[0, t].cpu().numpy() for t in chosen], rows, ids, [f"frame {t}" for t in chosen])
