@@ -114,6 +114,7 @@ def test_a_training_step_after_tracking_is_what_it_would_have_been(
 @pytest.fixture
 def gradient_of() -> Callable[[TrainableSAM2], torch.Tensor]:
     """The gradient of one training step on a small batch, as a vector."""
+    from sam2_training.engine.task import StepContext
     from sam2_training.vos.config import LossConfig
     from sam2_training.vos.model.step import ClipStep
 
@@ -122,7 +123,7 @@ def gradient_of() -> Callable[[TrainableSAM2], torch.Tensor]:
     def gradient(network: TrainableSAM2) -> torch.Tensor:
         torch.manual_seed(3)
         step = ClipStep(network, LossConfig())
-        step(make_batch(3), 2.0, np.random.default_rng(0))["total"].backward()
+        step(make_batch(3), 2.0, StepContext(0, 0, 0, 0))["total"].backward()
         found = [parameter.grad.flatten() for parameter in network.parameters() if parameter.grad is not None]
         return torch.cat(found)
 

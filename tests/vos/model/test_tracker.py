@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sam2_training.engine.task import StepContext
 from sam2_training.vos.batch import FrameOutput, VideoBatch
 from sam2_training.vos.config import LossConfig, PromptsConfig
 from sam2_training.vos.losses import clip_loss
@@ -141,7 +142,7 @@ def test_equal_seeds_give_equal_steps(network: TrainableSAM2) -> None:
 
     def losses(torch_seed: int) -> list[float]:
         torch.manual_seed(torch_seed)
-        return [float(value.detach()) for value in step(batch, 2.0, np.random.default_rng(3)).values()]
+        return [float(value.detach()) for value in step(batch, 2.0, StepContext(3, 0, 0, 0)).values()]
 
     assert losses(1) == losses(1)
     assert losses(1) != losses(2)
@@ -149,7 +150,7 @@ def test_equal_seeds_give_equal_steps(network: TrainableSAM2) -> None:
 
 def test_a_clip_with_nothing_to_learn_can_still_be_differentiated(network: TrainableSAM2) -> None:
     batch = make_batch(1, unlabeled=[(0, 0), (0, 1)])
-    losses = ClipStep(network, LossConfig()).train()(batch, 1.0, np.random.default_rng(0))
+    losses = ClipStep(network, LossConfig()).train()(batch, 1.0, StepContext(0, 0, 0, 0))
     losses["total"].backward()
     assert losses["total"].item() == 0
     assert all(p.grad is None or not p.grad.any() for p in network.parameters())
