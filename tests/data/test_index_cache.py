@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -136,3 +137,26 @@ def test_registered_stores_work(folders, tmp_path):
     config = folders.train_config(img_folder="teststore://images", gt_folder="teststore://masks")
     sample = build_dataset(config, tmp_path / "run")[SampleKey(0, 0, 0)]
     assert sample.image_paths[0] == "teststore://images/a/00000.png"
+
+
+def test_an_index_of_an_earlier_version_is_read_where_it_is_found(folders, tmp_path, scanned):
+    """The file's name, its columns and the stamps in it are those of 215ecb8."""
+    folders.video("a", [[1], None])
+    config = folders.config()
+    what = "\0".join([config.img_folder, config.gt_folder, ""])
+    path = tmp_path / f"dataset_index_{hashlib.sha256(what.encode()).hexdigest()[:8]}.npz"
+    times = [os.stat(folder / "a").st_mtime_ns for folder in (folders.images, folders.masks)]  # noqa: PTH116
+    stamp = int.from_bytes(hashlib.blake2b(repr(times).encode(), digest_size=8).digest(), "little")
+    areas = np.array([[36], [-1]], np.int32)
+    video = Video("a", ("00000.png", "00001.png"), (1,), areas, ("00000.png", ""), ("",))
+    columns = VideoTable.of([video]).columns()
+    assert sorted(columns) == [
+        *("area_ends", "areas", "frame_ends", "frame_files.blob", "frame_files.ends", "mask_files.blob"),
+        *("mask_files.ends", "masks_without_frame", "names.blob", "names.ends", "object_ends"),
+        *("object_folders.blob", "object_folders.ends", "object_ids"),
+    ]
+    np.savez(path, version=np.int64(1), stamps=np.array([stamp], np.uint64), **columns)
+    index = open_index(config, tmp_path)
+    assert index.cache_path == str(path)
+    assert scanned == []
+    assert index.video(0).frame_files == ("00000.png", "00001.png")
