@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes the lock files from pyproject.toml: for Python 3.11 to 3.13, every platform, with hashes and without an address.
-#   requirements.lock         what a training needs; the container image holds exactly this
+#   requirements.lock         what a run needs; the container image holds exactly this
 #   requirements-dev.lock     the same versions, and the tools for tests, lint and types
 #   requirements-setup.lock   what installs the others
 # Versions already locked are kept; to move them: scripts/lock.sh --upgrade.

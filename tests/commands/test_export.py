@@ -18,7 +18,7 @@ from tests.tiny_checkpoint import CPU, SETTINGS, run_script, save_tiny
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As a training leaves it: with much besides weights."""
+    """As a run leaves it: with much besides weights."""
     path = save_tiny(tmp_path_factory.mktemp("run") / "checkpoint.pt")
     weights = torch.load(path, weights_only=True)["model"]
     torch.save({"model": weights, "optimizer": {"exp_avg": torch.zeros(2_000_000)}, "step": 7}, path)

@@ -1,4 +1,4 @@
-"""A host for the launcher on which docker and GPUs are played by small scripts."""
+"""A fake host for the launcher: small scripts stand in for docker and the GPU tools."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Host:
     environment: dict[str, str]
 
     def docker(self, **changes: str) -> None:
-        """Installs a docker that plays an engine with an image; `changes` say what is wrong with it."""
+        """Installs a fake docker that has an engine and an image; `changes` say what is wrong with it."""
         weights, disk = changes.pop("weights", ""), changes.pop("disk", "1")
         parts = {
             "version": "echo 28.0",
@@ -106,7 +106,7 @@ def host(tmp_path: Path) -> Host:
         "HOME": str(tmp_path),
         "SAM2_DATASET": str(data),
         "SAM2_OUTPUT": str(tmp_path / "output"),
-        "SAM2_IMAGE": "sam2-training:played",
+        "SAM2_IMAGE": "sam2-training:fake",
     }
     made = Host(programs, data, environment)
     made.docker()

@@ -1,4 +1,4 @@
-"""docker-compose.yml: its profiles, and a training through compose."""
+"""docker-compose.yml: its profiles, and a run through compose."""
 
 from __future__ import annotations
 

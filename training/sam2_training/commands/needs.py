@@ -17,9 +17,9 @@ MIB = 2**20
 RESERVE_MIB = 256
 """Room in /dev/shm for what torch and NCCL exchange, per process."""
 STATES = 3
-"""A training's state in units of its weights: the weights and AdamW's two moments."""
+"""A run's state in units of its weights: the weights and AdamW's two moments."""
 OWN_NETWORK_BYTES = 200 * MIB
-"""Weights of a network of the user's own, whose size nobody has written down: that of a middling one."""
+"""Weights of a network of the user's own, whose size is not known: between those of small and b+."""
 
 
 def run(arguments: argparse.Namespace) -> int:
