@@ -84,7 +84,7 @@ def test_yolo_boxes_are_fractions(tmp_path: Path) -> None:
         ("a.txt", "0 0.5 0.5 0 0.5", "is empty"),
         ("a.txt", "\n", "holds no box"),
         ("a.json", "{", "is not JSON"),
-        ("a.json", "3", "is no COCO file"),
+        ("a.json", "3", "is not a COCO file"),
         ("a.json", '{"images": []}', "has 0 images"),
         ("a.json", '{"images": [{"id": 1, "file_name": "a"}]}', 'no list "annotations"'),
         ("a.json", coco([[1, 2, 3]]), "expected 4 numbers"),

@@ -1,1 +1,1 @@
-"""Pictures of masks: palette, overlays, film strips, palette PNGs, videos. One color an object in all of them."""
+"""Pictures of masks: palette, overlays, film strips, mask PNGs, videos; one color per object. Imports core only."""

@@ -19,7 +19,7 @@ Masks = npt.NDArray[np.bool_]
 TINT = 0.4
 """Share of the object's color in its inside."""
 PIXELS_PER_LINE = 240
-"""An outline is a pixel wide for so many pixels of the frame's shorter side, rounded up."""
+"""Outline width = shorter side of the frame / 240, rounded up."""
 
 
 def overlay(

@@ -1,4 +1,4 @@
-"""Colors: which one an object has in every picture, and the palette of DAVIS's mask files."""
+"""Colors of objects in pictures, and the palette of DAVIS's mask files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GOLDEN_SHARE = 0.6180339887498949
 
 
 def object_color(object_id: int) -> RGB:
-    """The RGB color (0-255) of an object: depends on nothing but its id, so it is the same in every picture.
+    """The RGB color (0-255) of an object: depends on its id only, so it is the same in every picture.
 
     Ids 1 to 7 can be told apart with every kind of color vision. More colors than that no palette can offer; later
     ids therefore differ in lightness first, and pictures with several objects also carry the ids as numbers.
@@ -49,7 +49,7 @@ def hex_color(object_id: int) -> str:
 
 
 def contrasting_gray(color: RGB) -> RGB:
-    """Black for a light color, white for a dark one: a rim of it is seen on whatever background.
+    """Black for a light color, white for a dark one: a rim of it is visible on any background.
 
     Light or dark by relative luminance, WCAG 2.2; 0.179 is where black and white contrast equally.
     """

@@ -18,9 +18,9 @@ INK: RGB = (236, 238, 242)
 FAINT_INK: RGB = (158, 164, 175)
 EMPTY: RGB = (43, 46, 54)
 CELL_BOX = (220, 170)
-"""Largest width and height of one frame in a strip, pixels."""
+"""Maximum width and height of one frame in a strip, pixels."""
 MIN_COLUMN = 112
-"""Pixels: what the scores of two objects need."""
+"""Pixels: room for the scores of two objects."""
 GAP = 4
 GUTTER = 64
 """Width of the row labels, pixels."""
@@ -67,7 +67,7 @@ def film_strip(
     """A picture [H', W', 3] uint8 RGB: a column for each frame, a row for each set of masks, scores underneath.
 
     frames: uint8 RGB [H, W, 3], those to show, all of one size. column_labels: one for each, such as "frame 12". Where
-    the scores of all objects have no room, their mean stands there. Raises DataError if counts or sizes disagree.
+    the scores of all objects do not fit, their mean is shown. Raises DataError if counts or sizes disagree.
     """
     _check_strip(frames, rows, object_ids, column_labels)
     width, height = fitting_size((frames[0].shape[1], frames[0].shape[0]), CELL_BOX)
@@ -79,7 +79,7 @@ def film_strip(
     draw = ImageDraw.Draw(image)
     lefts = [GUTTER + column * (column_width + GAP) for column in range(len(frames))]
     for left, label in zip(lefts, column_labels, strict=True):
-        _centerd(draw, left + column_width // 2, GAP + LINE // 2, label, FAINT_INK)
+        _centered(draw, left + column_width // 2, GAP + LINE // 2, label, FAINT_INK)
     top = LINE + GAP
     for row, row_height in zip(rows, heights, strict=True):
         draw.text((GAP + 2, top + height // 2), row.label, INK, _font(), anchor="lm")
@@ -88,7 +88,7 @@ def film_strip(
             masks = None if row.masks is None else row.masks[column]
             if row.masks is not None and masks is None:
                 draw.rectangle((indent, top, indent + width - 1, top + height - 1), EMPTY)
-                _centerd(draw, indent + width // 2, top + height // 2, "no mask", FAINT_INK)
+                _centered(draw, indent + width // 2, top + height // 2, "no mask", FAINT_INK)
             else:
                 image.paste(Image.fromarray(_cell(frame, masks, object_ids, width, height)), (indent, top))
             scores = None if row.scores is None else row.scores[column]
@@ -147,7 +147,7 @@ def contact_sheet(
         line, column = divmod(number, num_columns)
         left, top = GAP + column * (width + GAP), GAP + line * (height + LINE)
         image.paste(Image.fromarray(_cell(frame, frame_masks, object_ids, width, height)), (left, top))
-        _centerd(draw, left + width // 2, top + height + LINE // 2 - 1, label, FAINT_INK)
+        _centered(draw, left + width // 2, top + height + LINE // 2 - 1, label, FAINT_INK)
     return np.asarray(image)
 
 
@@ -181,7 +181,7 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(FONT_SIZE)
 
 
-def _centerd(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, color: RGB) -> None:
+def _centered(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, color: RGB) -> None:
     draw.text((x, y), text, color, _font(), anchor="mm")
 
 
@@ -195,7 +195,7 @@ def _write_scores(
     if len(scores) == 1 or total > width:
         known = [score for score in scores if score is not None]
         mean = score_text(float(np.mean(known)) if known else None)
-        _centerd(draw, *middle, f"J {mean}" if len(scores) == 1 else f"mean J {mean}", INK)
+        _centered(draw, *middle, f"J {mean}" if len(scores) == 1 else f"mean J {mean}", INK)
         return
     x, y = middle[0] - total / 2, middle[1]
     for text, text_width, object_id in zip(texts, widths, object_ids, strict=True):

@@ -1,1 +1,1 @@
-"""The run's report: one HTML file that says what ran, how it went, and what it was worth."""
+"""The run's report: one HTML file made of sections that the task supplies. Imports core only."""

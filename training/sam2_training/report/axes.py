@@ -1,4 +1,4 @@
-"""Axes of a chart: where values go, which ticks stand there, and how numbers are written."""
+"""Axes of a chart: scale, ticks and labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FLAT_MARGIN = 0.05
 
 @dataclass(frozen=True)
 class Axis:
-    """A range of values laid on a line of `start` to `end` (SVG units), linear or logarithmic."""
+    """Maps a range of values to a line from `start` to `end` (SVG units), linearly or logarithmically."""
 
     low: float
     high: float
@@ -28,7 +28,7 @@ class Axis:
     ticks: tuple[float, ...]
 
     def place(self, value: float) -> float:
-        """Where a value stands on the line."""
+        """The position of a value on the line."""
         low, high, at = (
             (math.log10(v) for v in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
         )

@@ -122,7 +122,7 @@ def _band(line: Series, style: str, x_axis: Axis, y_axis: Axis) -> Iterator[Mark
 
 
 def _hover_columns(series: Sequence[Series], x_axis: Axis) -> Iterator[Markup]:
-    """Invisible columns, one for each step with a value, whose title says the values there."""
+    """Invisible columns, one for each step with a value, with the values as title."""
     texts: dict[float, list[str]] = {}
     for line in series:
         for number, (step, value) in enumerate(zip(line.steps, line.values, strict=True)):

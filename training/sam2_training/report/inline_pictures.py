@@ -13,7 +13,7 @@ from PIL import Image
 BUDGET_BYTES = 5_000_000
 """For all pictures of a report, as base64 text: the whole page stays below 8 MB."""
 MAX_WIDTH = 1600
-"""Pixels; a wider strip than a screen is sharper than anybody sees."""
+"""Pixels; more is not visible on a screen."""
 ATTEMPTS = ((88, 1.0), (78, 1.0), (70, 0.75), (60, 0.5))
 """(JPEG quality, scale), tried in order until all pictures fit the budget."""
 

@@ -1,4 +1,4 @@
-"""The report's page: template and style put together with the data, written as one file."""
+"""Renders a report with its template and style, and writes it as one file."""
 
 from __future__ import annotations
 

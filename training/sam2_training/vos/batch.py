@@ -1,4 +1,4 @@
-"""What travels between the SAM 2 wing's rooms: a batch of clips, and the network's output for one frame."""
+"""Types shared by data, network and loss: a batch of clips, and the network's output for one frame."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ class PredictionStep:
     object_score_logits: Tensor
     """Logit of "the object is in this frame", [O, 1]."""
     high_res_masks: Tensor | None = None
-    """Logits of the candidates at full size, [O, M, H, W], where the network made them anyway (a mask prompt's own
-    output); otherwise None, and the loss enlarges what it needs."""
+    """Logits of the candidates at full size, [O, M, H, W], where the network computes them anyway (for a mask
+    prompt); otherwise None, and the loss upsamples `low_res_masks`."""
 
 
 @dataclass
@@ -93,6 +93,6 @@ class FrameOutput:
 
     frame_index: int
     steps: list[PredictionStep]
-    """In the order they were made; the last one is the frame's result."""
+    """In order; the last one is the frame's result."""
     final_masks: Tensor
     """Logits of the chosen candidate after the last step, [O, 1, H, W], as the memory encoder saw them."""

@@ -1,4 +1,4 @@
-"""What the values mean that training steps and validations give, by their names in metrics.csv and in histories."""
+"""Kinds of the values in metrics.csv and in the history of validations."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The loss of a clip: focal and Dice on masks, error of the predicted IoU, presence of the object.
 
 The best of a prediction's candidate masks is chosen without a graph, and only that one is differentiated. On a CPU,
-masks are enlarged to full size one object at a time and worked through in pieces that fit a core's cache; the backward
-pass keeps one small gradient map for each object and no full-size map.
+masks are upsampled one object at a time and processed in chunks that fit a core's cache; the backward pass keeps one
+small gradient map per object and no full-size map.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHUNK_VALUES = 1 << 16
 
 @dataclass(frozen=True)
 class MaskTerms:
-    """What the masks of N objects with M candidates each contribute, before division by the number of objects."""
+    """Mask terms of N objects with M candidates each, before division by the number of objects."""
 
     weighted: Tensor
     """loss_mask * focal + loss_dice * dice of the best candidate, [N]: the only part with a gradient."""
@@ -44,7 +44,7 @@ def clip_loss(
 ) -> dict[str, Tensor]:
     """loss_mask, loss_dice, loss_iou, loss_class (values, unweighted) and their weighted sum "total"; scalars.
 
-    Only "total" is to be differentiated. Sums over frames, over the prediction steps of each frame and over objects,
+    Only "total" is to be differentiated. Sums over frames, prediction steps and objects,
     divided by `normalizer` (number of objects: mean over ranks, at least 1). Mask, Dice and IoU terms count where the
     object is present, the class term where it is labeled; an object that is unlabeled in a frame counts nowhere
     there. Equal to the loss of SAM 2's published training.

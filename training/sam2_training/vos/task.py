@@ -61,7 +61,7 @@ class VosTask:
                 f"{some(self._held_out.names)}"
             )
         if self._validation is None:
-            return [*lines, "nothing is validated: dataset.val_fraction or val_dataset would tell what this is worth"]
+            return [*lines, "no validation: set dataset.val_fraction or val_dataset to measure J&F"]
         return lines + self._validation.describe()
 
     def training_picture(self, model: TrainableSAM2, batch: VideoBatch) -> Picture:

@@ -81,9 +81,9 @@ class VosValidation:
 def open_validation(
     config: VosConfig, ranks: Ranks, log_dir: Path, held_out: VideoIndex | None
 ) -> VosValidation | None:
-    """The validation that a configuration asks for; None if no videos are set aside for it.
+    """The validation that a configuration asks for; None if no videos are held out for it.
 
-    held_out: the videos that dataset.val_fraction set aside. Raises DataError for what is wrong with the files.
+    held_out: the videos that dataset.val_fraction holds out. Raises DataError for files that cannot be used.
     """
     if config.val_dataset is None and held_out is None:
         return None

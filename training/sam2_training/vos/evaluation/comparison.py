@@ -1,4 +1,4 @@
-"""The table of an evaluation, beside a baseline's, and conditions on its means."""
+"""The table of an evaluation, compared with a baseline, and conditions on its means."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Requirement:
 
     @classmethod
     def parse(cls, text: str, has_baseline: bool) -> Requirement:
-        """The condition that a text names; spaces do not matter. Raises ConfigError saying what is accepted."""
+        """Parses a condition; spaces do not matter. Raises ConfigError saying what is accepted."""
         found = re.fullmatch(r"\s*(\w+)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*", text)
         metric = found.group(1) if found else ""
         if found is None or metric.removeprefix(DELTA) not in SCORE_NAMES:
@@ -47,12 +47,12 @@ class Requirement:
         return f"{self.metric}{self.comparison}{self.limit:g}"
 
     def holds(self, numbers: Mapping[str, float]) -> bool:
-        """Whether the metric is there and satisfies the condition."""
+        """Whether the metric exists and satisfies the condition."""
         found = numbers.get(self.metric)
         return found is not None and _COMPARISONS[self.comparison](found, self.limit)
 
     def verdict(self, numbers: Mapping[str, float]) -> str:
-        """A sentence on how the condition fared."""
+        """A sentence on whether the condition holds."""
         found = numbers.get(self.metric)
         was = "is absent, because no object has it" if found is None else f"is {found:.4f}"
         return f"--require {self}: {'holds' if self.holds(numbers) else 'does not hold'}; {self.metric} {was}"

@@ -1,4 +1,4 @@
-"""The command evaluate.py: scores of a checkpoint, and of a baseline, on one set of videos."""
+"""Evaluates a checkpoint, and a baseline, on one set of videos."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def run_evaluation(request: EvaluationRequest) -> Evaluated:
     lengths = [clip.num_frames for clip in request.videos.clips]
     mine = sum(lengths[number] for number in divide(lengths, ranks.world_size)[ranks.rank])
     unit = "frames" if ranks.world_size == 1 else f"frames of process 1 of {ranks.world_size}"
-    # The shares are about equal: the main rank's progress is everybody's.
+    # The shares are about equal: the main rank's progress stands for all.
     stream = ranks.choose(sys.stderr, io.StringIO())
     with Progress(mine * len(paths), unit, stream, request.config.trainer.enable_progress_bar) as progress:
         for number, (name, path) in enumerate(paths.items()):

@@ -42,7 +42,7 @@ def evaluate(
 ) -> EvaluationResult:
     """The scores of all clips, equal on all ranks; every rank must call this with the same clips.
 
-    model: on ranks.device; its weights, modes and the random number generators are as before afterwards. Each object
+    model: on ranks.device; its weights and modes and the random number generators stay as they are. Each object
     starts in the first frame that shows it. heartbeat: called after each frame, and while this rank waits for the
     others; what it raises ends the evaluation on all. Raises DataError if there is no clip or two have one name, and,
     on every rank, the first expected failure of any rank.
@@ -90,7 +90,7 @@ def evaluate_clip(
     protocol: Protocol = "davis",
     on_masks: OnMasks | None = None,
 ) -> ClipResult:
-    """One clip's scores. Raises DataError for files that are not what they must be."""
+    """One clip's scores. Raises DataError for files that cannot be used."""
     began = time.monotonic()
     prompts, ground_truths = _first_prompts(clip, spec)
     if spec.kind == "interactive":
@@ -127,7 +127,7 @@ def _first_prompts(clip: EvaluationClip, spec: PromptSpec) -> tuple[list[Prompt]
 
 
 def _clicker(spec: PromptSpec, ground_truths: dict[int, Mask]) -> Callable[[int, int, Mask], Click | None] | None:
-    """Who makes the clicks after the first on an object's first frame; None if there are none."""
+    """Simulates the clicks after the first on an object's first frame; None if there are none."""
     if spec.kind != "click" or spec.count == 1:
         return None
     left = dict.fromkeys(ground_truths, spec.count - 1)

@@ -1,4 +1,4 @@
-"""What an evaluation leaves in its folder: scores.csv, scores.json and mask PNGs."""
+"""Files of an evaluation: scores.csv, scores.json and mask PNGs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ MASKS = "masks"
 
 
 def remove_scores(folder: Path) -> None:
-    """Removes the scores of an earlier evaluation, so that none stand beside the masks of another one."""
+    """Removes the scores of an earlier evaluation, so that they do not stay beside the masks of a new one."""
     for name in (SCORES_CSV, SCORES_JSON):
         (folder / name).unlink(missing_ok=True)
 
 
 def write_scores_csv(path: Path, rows: list[Row]) -> None:
-    """Writes a line an object; an absent number is an empty field, and `reason` says why."""
+    """Writes one line per object; an absent number is an empty field, with its reason in the column `reason`."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -42,9 +42,9 @@ def write_scores_json(path: Path, values: dict[str, Any]) -> None:
 
 
 class MaskFolder:
-    """Writes predicted masks in DAVIS's layout, <folder>/<video>/<frame>.png, as an evaluation brings them.
+    """Writes predicted masks in DAVIS's layout, <folder>/<video>/<frame>.png, as an evaluation produces them.
 
-    A PNG holds one object a pixel: where masks overlap, the object that the network is surer to see is written. Frames
+    A PNG holds one object a pixel: where masks overlap, the object with the higher presence logit is written. Frames
     before a video's first prompt are written empty.
     """
 

@@ -1,4 +1,4 @@
-"""A video's frames on their way to the network: read ahead, resized and normalized as stock SAM 2 does."""
+"""Reads a video's frames ahead, resizes and normalizes them as stock SAM 2 does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring a network on a set of videos: J&F of whole videos and the loss of fixed clips, details kept in files."""
+"""Measures a network on a set of videos: J&F of whole videos and the loss of fixed clips; keeps details in files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class MeasuredSet:
     ) -> None:
         self.config, self.ranks, self.clips, self.batches, self.folder = config, ranks, clips, batches, folder
         self.spec = PromptSpec.parse(config.evaluation.prompt)
-        self._said = False
+        self._warned = False
 
     def measure(
         self, model: TrainableSAM2, step: int, precision: ForwardPrecision, heartbeat: HeartbeatCallback
@@ -53,7 +53,7 @@ class MeasuredSet:
         """{j_and_f, j, f, iou, dice, presence_accuracy, loss, loss_<term>} as far as they can be computed."""
         masks = self.folder / "masks" / (INITIAL if step == 0 else NEWEST)
         self.ranks.on_main(lambda: shutil.rmtree(masks, ignore_errors=True))
-        self.ranks.barrier()  # nobody writes before the former ones are gone
+        self.ranks.barrier()  # no rank writes before the old masks are gone
         result = self.evaluate(model, precision, heartbeat, masks if self.config.evaluation.save_masks else None)
         values = most_important_first({**result.numbers(), **self._losses(model, precision, heartbeat)})
         content = {"step": step, "values": values, "result": result.to_json()}
@@ -83,12 +83,12 @@ class MeasuredSet:
         )
 
     def result_of(self, step: int) -> EvaluationResult | None:
-        """The details of a measurement; None if they are not there (any more)."""
+        """The details of a measurement; None if they have not been kept."""
         path = self._path(step)
         return _read_result(path) if path.is_file() else None
 
     def keep_as_best(self) -> None:
-        """The newest masks become those of the best weights."""
+        """Keeps the newest masks as those of the best weights."""
         newest, best = self.folder / "masks" / NEWEST, self.folder / "masks" / BEST
         if newest.is_dir():
             shutil.rmtree(best, ignore_errors=True)
@@ -99,12 +99,12 @@ class MeasuredSet:
         return self.folder / "masks" / which
 
     def _try(self, write: Callable[[], None]) -> None:
-        """Writes a file; a full disk is said once, and the training goes on without it."""
+        """Writes a file. A full disk is logged once; training continues."""
         try:
             write()
         except OSError as error:
-            if not self._said:
-                self._said = True
+            if not self._warned:
+                self._warned = True
                 _logger.warning("details of a validation cannot be kept in %s: %s", self.folder, error)
 
     def _keep(self, step: int, content: dict[str, Any]) -> None:
@@ -142,7 +142,7 @@ class MeasuredSet:
         self, model: TrainableSAM2, number: int, precision: ForwardPrecision
     ) -> tuple[float, dict[str, float]]:
         """(number of objects, each loss term summed over them) of one clip."""
-        torch.manual_seed(derive_seed(self.config.seed, "validation", number))  # says where simulated clicks lie
+        torch.manual_seed(derive_seed(self.config.seed, "validation", number))  # places the simulated clicks
         batch = self.batches[number]().to(self.ranks.device)
         prompts = rng_for(self.config.seed, "validation_prompts", number)
         with torch.no_grad(), precision.autocast():

@@ -28,12 +28,12 @@ class Click:
     """Pixels of the video, from the left."""
     y: float
     positive: bool
-    """Whether it says "this belongs to the object"."""
+    """Whether the pixel belongs to the object."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What a user says of one object on one frame: a mask, or a box and clicks."""
+    """A prompt for one object on one frame: a mask, or a box and clicks."""
 
     object_id: int
     frame_index: int

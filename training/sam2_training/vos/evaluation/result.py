@@ -1,4 +1,4 @@
-"""The result of an evaluation as plain values: rows for a table, JSON and back."""
+"""The result of an evaluation: rows for a table, JSON and back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ClipResult:
     objects: tuple[ObjectScore, ...]
     """In the order of object ids; one without a score says why."""
     seconds: float = field(default=0.0, compare=False)
-    """Wall-clock time of tracking and scoring; not part of what was found."""
+    """Wall-clock time of tracking and scoring; not compared."""
 
     def mean(self) -> MeanScore:
         """The mean over this video's objects."""
@@ -30,7 +30,7 @@ class ClipResult:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Scores of all videos, sorted as the clips were given; the same on every rank and for any number of ranks."""
+    """Scores of all videos in the given order; the same on every rank and for any number of ranks."""
 
     prompt: str
     """As `PromptSpec.parse` takes it."""

@@ -1,4 +1,4 @@
-"""Scores of one video while it is tracked: masks are compared frame by frame and then forgotten."""
+"""Scores a video while it is tracked, frame by frame, so that masks need not be kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WAITING_AT_MOST = 8
 
 
 class ClipScorer:
-    """Takes a clip's masks as they come, in a thread of its own; close it after use."""
+    """Scores a video's masks frame by frame, in a thread of its own; close it after use."""
 
     def __init__(self, clip: EvaluationClip, protocol: Protocol) -> None:
         self.clip = clip
@@ -45,7 +45,7 @@ class ClipScorer:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def add(self, frame: FrameMasks) -> None:
-        """Scores the frame's masks, some time soon; waits if the thread is far behind."""
+        """Queues the frame's masks for scoring; waits if the thread is far behind."""
         if not any(frame.frame_index in frames for frames in self._frames):
             return
         if len(self._waiting) >= WAITING_AT_MOST:

@@ -1,1 +1,1 @@
-"""Export: weights in a file that stock sam2 loads."""
+"""Export: weights in a file that stock sam2 can load."""

@@ -1,4 +1,4 @@
-"""The command export.py: a slim file of weights that stock sam2 loads, verified before it gets its name."""
+"""Export: writes a slim file of weights for stock sam2, and verifies it before it gets its name."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Exported:
 
 
 def check_format(checkpoint: str, output: Path, safetensors: bool) -> None:
-    """Raises ConfigError for a file name that does not say what is in the file, and for one that would be lost."""
+    """Raises ConfigError for a file name whose suffix does not match the format, or that is the checkpoint itself."""
     if safetensors:
         require_safetensors("--safetensors")
     if safetensors != (output.suffix == SAFETENSORS_SUFFIX):
@@ -65,7 +65,7 @@ def export_weights(config: VosConfig, checkpoint: str, output: Path, fp16: bool,
     """Writes the weights of a checkpoint under stock's names, verifies the file, and gives it its name.
 
     Stock sam2 loads the unfinished file strictly and tracks a small clip; its masks and presence logits must equal
-    ours with the same weights bit for bit. fp16 weights must besides agree with the checkpoint's masks to a mean IoU
+    ours with the same weights bit for bit. fp16 weights must also agree with the checkpoint's masks to a mean IoU
     of `FP16_IOU`. Raises CheckpointError if they do not, and for a checkpoint that does not fit; no file is left then.
     """
     model = build_for_inference(config)
@@ -103,7 +103,7 @@ def _write(path: Path, weights: dict[str, Tensor], safetensors: bool) -> None:
 
 
 def _as_fp16(weights: dict[str, Tensor], checkpoint: str) -> dict[str, Tensor]:
-    """The weights rounded to fp16. Raises CheckpointError for numbers that it cannot hold."""
+    """The weights rounded to fp16. Raises CheckpointError for numbers outside its range."""
     large = [n for n, tensor in weights.items() if tensor.is_floating_point() and tensor.abs().max() > FP16_LARGEST]
     if large:
         raise CheckpointError(
@@ -118,7 +118,7 @@ def _require_equal(ours: Tracked, stock: Tracked, config: VosConfig) -> None:
     if not different and np.array_equal(ours.presence, stock.presence):
         return
     ours_says, stock_says = _normalization(config.transforms), _normalization(TransformsConfig())
-    cause = "This is a fault of the export: please report it."
+    cause = "This is a bug in the export: please report it."
     if ours_says != stock_says:
         cause = (
             f"This recipe normalizes pixels by {ours_says}, stock always by {stock_says}: weights that were trained so "

@@ -1,7 +1,7 @@
-"""Whether an exported file is what stock sam2 needs: loaded by stock itself, and compared mask by mask.
+"""Checks an exported file against stock sam2: stock loads it, tracks a clip, and every mask must equal ours.
 
-On the CPU, where equal operations give equal bits. Our faster replacements of stock's layers, which differ in
-rounding, are switched off for the comparison: what is left must agree exactly.
+Runs on the CPU, where equal operations give equal bits. Our faster replacements of stock's layers, which differ in
+rounding, are switched off for the comparison: everything else must agree exactly.
 """
 
 from __future__ import annotations

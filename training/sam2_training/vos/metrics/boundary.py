@@ -1,4 +1,4 @@
-"""How well two masks' outlines agree: the F of DAVIS, exact, at a fraction of the plain evaluation's cost.
+"""Boundary accuracy: the F of DAVIS, exact, at a fraction of the published evaluation's cost.
 
 Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016, section 3.2,
 with the outline and the match of the published evaluation, borders of the image included.
@@ -19,7 +19,7 @@ TOLERANCE = 0.008
 class Scratch:
     """Working memory of one thread, kept from frame to frame.
 
-    Memory that is given back after each step is mapped anew by the next one, during which the process's other threads
+    Memory that is freed after each step is mapped again by the next one, and meanwhile the process's other threads
     wait: with fresh arrays, two threads were slower than one.
     """
 

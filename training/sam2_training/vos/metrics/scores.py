@@ -1,4 +1,4 @@
-"""J, F and J&F of predicted masks by the rules of DAVIS and SA-V, and IoU, Dice and presence accuracy.
+"""J, F and J&F of predicted masks by the protocols of DAVIS and SA-V, and IoU, Dice and presence accuracy.
 
 J is region similarity (intersection over union), F boundary accuracy, J&F their mean: Perazzi et al., CVPR 2016;
 means over objects as in Pont-Tuset et al., "The 2017 DAVIS Challenge", 2017. A frame where neither mask has a pixel
@@ -24,7 +24,7 @@ Protocol = Literal["davis", "sav"]
 
 @dataclass(frozen=True)
 class FrameScore:
-    """What one frame says about one object."""
+    """The score of one object in one frame."""
 
     j: float
     f: float

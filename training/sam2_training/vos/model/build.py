@@ -52,7 +52,7 @@ def build_network(
 def build_for_inference(config: VosConfig) -> TrainableSAM2:
     """The configured network in eval mode, with random weights, on the CPU.
 
-    Not compiled: every video would compile it anew for its number of objects.
+    Not compiled: each video would compile it again for its number of objects.
     """
     model = replace(config.model, compile=False)
     network = build_network(model, config.prompts, config.transforms)

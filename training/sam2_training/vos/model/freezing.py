@@ -1,4 +1,4 @@
-"""Which parameters learn: frozen for real, by name or glob, and shown as a table."""
+"""Freezes parameters by name or glob, and shows which are trainable as a table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OWN_PARAMETERS = "(embeddings)"
 
 
 def freeze(model: nn.Module, trainable_modules: tuple[str, ...] | None) -> None:
-    """Leaves only the named modules and parameters trainable; None: everything learns.
+    """Leaves only the named modules and parameters trainable; None: all are trainable.
 
     trainable_modules: names or globs of modules or parameters, such as memory_attention, image_encoder.neck.* or
     no_obj_ptr; a module's name stands for all its parameters. The others get requires_grad=False, and parts in which

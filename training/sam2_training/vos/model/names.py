@@ -1,4 +1,4 @@
-"""Which SAM 2.1 network a name means: every spelling in use, and architecture files of your own."""
+"""Resolves the name of a SAM 2.1 network: every spelling in use, and architecture files of your own."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Simulated prompts: which frames a user would prompt and how, and the clicks and boxes themselves.
+"""Simulated prompts: which frames are prompted and how, and the clicks and boxes themselves.
 
-What is prompted, and how, is drawn once per step from a generator that all ranks share (`plan_prompts`), in the order
-in which SAM 2's published training draws it. Where exactly a click or box lies comes from torch's global generator.
+Frames and kinds of prompts are drawn once per step from a generator that all ranks share (`plan_prompts`), in the order
+in which SAM 2's published training draws it. The positions of clicks and boxes come from torch's global generator.
 
-What is not there is not prompted:
+Absent and unlabeled objects are not prompted:
 - A later frame starts the clip only if every object is labeled and visible there (`PromptPlan.restricted`); otherwise
   it is tracked like any other.
 - A frame without any label is not corrected.
@@ -47,7 +47,7 @@ class PromptPlan:
         return (*self.conditioning_frames, *others)
 
     def restricted(self, promptable: Sequence[bool], labeled: Sequence[bool]) -> PromptPlan:
-        """The plan without prompts for what is not there.
+        """The plan without prompts for absent or unlabeled objects.
 
         promptable, labeled: per frame, as in `BatchInfo`. Frame 0 always keeps its prompt: a clip starts there.
         """

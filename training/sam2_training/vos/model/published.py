@@ -1,4 +1,4 @@
-"""The published SAM 2.1 weights: which files there are, where they are looked for, how they are had. Needs no torch."""
+"""The published SAM 2.1 weights: file names, where they are searched, how to download them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class PublishedFile:
 
 
 def published_files() -> dict[str, PublishedFile]:
-    """{file name: what checkpoints/published.txt says about it}, smallest network first."""
+    """{file name: its line in checkpoints/published.txt}, smallest network first."""
     lines = (PROJECT_CHECKPOINTS / "published.txt").read_text().splitlines()
     rows = [line.split() for line in lines if line and not line.startswith("#")]
     return {name: PublishedFile(name, int(num_bytes), sha256) for name, num_bytes, sha256 in rows}
 
 
 def checkpoint_folders() -> list[Path]:
-    """Folders in which published weights are looked for, first one first."""
+    """Folders that are searched for published weights, in order."""
     folders = [Path("checkpoints").resolve(), PROJECT_CHECKPOINTS]
     if CONTAINER_CHECKPOINTS.is_dir():
         folders.append(CONTAINER_CHECKPOINTS)

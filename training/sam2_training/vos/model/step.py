@@ -30,7 +30,7 @@ class ClipStep(StepModule[VideoBatch]):
         return losses
 
     def _zero_loss(self) -> Tensor | float:
-        """A zero that hangs on a trainable parameter: a clip without anything to learn must not stop other ranks."""
+        """A zero with a gradient: a clip without anything to learn must not stop the other ranks."""
         trainable = (parameter for parameter in self.model.parameters() if parameter.requires_grad)
         first = next(trainable, None)
         return 0.0 if first is None else 0.0 * first.sum()

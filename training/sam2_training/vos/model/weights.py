@@ -25,7 +25,7 @@ _TRUNK_SHAPES = {(96, 12): PUBLISHED[0], (96, 16): PUBLISHED[1], (112, 24): PUBL
 """(width of the first layer, number of blocks) of the image encoder -> published network."""
 
 _SHOWN = 3
-"""Names that a message lists before it only counts."""
+"""Names that a message lists; further ones are only counted."""
 
 
 def load_weights(model: nn.Module, path: str) -> None:
@@ -129,7 +129,7 @@ def _mismatch(weights: dict[str, Tensor], expected: dict[str, Tensor], path: str
 
 
 def _network_of(weights: dict[str, Tensor]) -> str | None:
-    """The published network that weights belong to, told by its image encoder; None for any other, SAM 2.0 included."""
+    """The published network that weights belong to, by the image encoder's shape; None for others, such as SAM 2.0."""
     first = weights.get("image_encoder.trunk.patch_embed.proj.weight")
     if first is None or "no_obj_embed_spatial" not in weights:
         return None

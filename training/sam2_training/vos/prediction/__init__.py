@@ -1,1 +1,1 @@
-"""Prediction: masks of prompted objects through a video of the user's."""
+"""Prediction: masks of prompted objects through a user's video."""

@@ -20,7 +20,7 @@ ROUNDING = 1.0
 def read_boxes(path: Path, frame_name: str, frame_size: tuple[int, int]) -> list[Box]:
     """The boxes that a file (.json: COCO, .txt: YOLO) holds for a frame, in the file's order.
 
-    frame_name: stem of the frame's file, by which a COCO file with several images tells it. frame_size: (height,
+    frame_name: stem of the frame's file, by which a COCO file with several images is searched. frame_size: (height,
     width), pixels. Raises ConfigError for another suffix, DataError for whatever is wrong with the file.
     """
     readers: dict[str, Callable[[str, Path, str, tuple[int, int]], list[Box]]] = {".json": _coco, ".txt": _yolo}
@@ -30,7 +30,7 @@ def read_boxes(path: Path, frame_name: str, frame_size: tuple[int, int]) -> list
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text file"
+        reason = getattr(error, "strerror", None) or "not a text file"
         raise DataError(f"--boxes {path} cannot be read: {reason}") from error
     boxes = reader(text, path, frame_name, frame_size)
     if not boxes:
@@ -121,13 +121,13 @@ def _inside(box: Box, number: int, path: Path, frame_size: tuple[int, int]) -> B
 def _list(content: Any, key: str, path: Path) -> list[Any]:
     found = content.get(key) if isinstance(content, dict) else None
     if not isinstance(found, list):
-        raise DataError(f'--boxes {path} is no COCO file: it has no list "{key}"')
+        raise DataError(f'--boxes {path} is not a COCO file: it has no list "{key}"')
     return found
 
 
 def _field(entry: Any, key: str, path: Path) -> Any:
     if not isinstance(entry, dict) or key not in entry:
-        raise DataError(f'--boxes {path} is no COCO file: an entry has no "{key}"')
+        raise DataError(f'--boxes {path} is not a COCO file: an entry has no "{key}"')
     return entry[key]
 
 

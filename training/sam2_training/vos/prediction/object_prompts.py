@@ -1,4 +1,4 @@
-"""What a user says of the objects in a video's first frame, as prompts."""
+"""Prompts for the objects in a video's first frame, from the command line."""
 
 from __future__ import annotations
 

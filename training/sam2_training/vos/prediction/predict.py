@@ -1,4 +1,4 @@
-"""The command predict.py: masks of prompted objects through a video, as files one can look at."""
+"""Prediction: tracks prompted objects through a user's video and writes masks and pictures."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class KeptFrames:
 
 
 class ContactSheet:
-    """Some frames with their masks, evenly spread over the video, kept small."""
+    """A contact sheet: frames with their masks, evenly spread over the video, resized to thumbnails."""
 
     def __init__(self, num_frames: int, object_ids: Sequence[int]) -> None:
         self._chosen = set(spread_frames(num_frames, SHEET_FRAMES))
@@ -96,7 +96,7 @@ def predict(
     """Tracks the prompted objects and writes masks/, overlay.mp4 and contact_sheet.png; returns the number of frames.
 
     prompts: all on frame 0. Memory does not grow with the video's length. A mask PNG holds one object a pixel: where
-    masks overlap, the object that the network is surer to see. Raises DataError for frames that cannot be read or
+    masks overlap, the object with the higher presence logit. Raises DataError for frames that cannot be read or
     differ in size. heartbeat: called after each frame.
     """
     object_ids = [prompt.object_id for prompt in prompts]

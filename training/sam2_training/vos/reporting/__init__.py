@@ -1,1 +1,1 @@
-"""The report of a run: what it shows of video object segmentation."""
+"""The report of a video object segmentation run: its sections and pictures."""

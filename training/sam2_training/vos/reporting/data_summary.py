@@ -118,8 +118,11 @@ def _num_pixels(index: VideoIndex, number: int) -> int:
 
 
 def _summary(name: str, areas: Sequence[npt.NDArray[np.integer]], num_pixels: Mapping[int, int]) -> DatasetSummary:
-    """areas: for each video [T, N], pixels where visible, 0 absent, -1 unlabeled. num_pixels: of a frame of those
-    videos that objects' sizes are counted in."""
+    """The summary of a set of videos.
+
+    areas: for each video [T, N], pixels where visible, 0 absent, -1 unlabeled. num_pixels: {number of a video: pixels
+    of a frame} for the videos whose objects' sizes are counted.
+    """
     shares: list[float] = []
     for number, pixels in num_pixels.items():
         shares += (areas[number][areas[number] > 0] / pixels).tolist()

@@ -1,4 +1,4 @@
-"""Pictures of a run: film strips of validation videos, a GIF, what the network makes of a training clip."""
+"""Pictures of a run: film strips of validation videos, a GIF, and predictions on a training clip."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from sam2_training.vos.evaluation.measured_set import BEST, INITIAL, NEWEST, Mea
 from sam2_training.vos.evaluation.result import ClipResult
 from sam2_training.vos.model.prompts import mask_plan
 from sam2_training.vos.model.tracker import TrainableSAM2
+from sam2_training.vos.reporting.score_tables import compared_step
 
 GIF_FRAMES_PER_SECOND = 5.0
 
 
 def film_strips(config: VosConfig, videos: MeasuredSet, summary: RunSummary) -> list[ReportPicture]:
-    """Film strips of the best, the median and the worst video by J&F of the weights that the table shows as after."""
-    newest_step = summary.history[-1]["step"] if summary.history else 0
-    after_step = newest_step if summary.best_step is None else summary.best_step
-    after, before = videos.result_of(int(after_step)), videos.result_of(0)
+    """Film strips of the best, the median and the worst video by J&F after training."""
+    after_step = compared_step(summary)
+    after, before = videos.result_of(after_step), videos.result_of(0)
     if after is None:
         return []
     scored = [clip for clip in after.clips if clip.mean().j_and_f is not None]

@@ -15,12 +15,17 @@ SHOWN_ROWS = 12
 """Objects that the terminal's table lists; the report and the CSV have all."""
 
 
+def compared_step(summary: RunSummary) -> int:
+    """The step whose weights are compared with the starting ones: the best, or the newest while there is no best."""
+    newest = int(summary.history[-1]["step"]) if summary.history else 0
+    return newest if summary.best_step is None else summary.best_step
+
+
 def score_table(name: str, videos: MeasuredSet, summary: RunSummary) -> ScoreTable | None:
     """Scores of a set with the starting and the best weights; None if the set has not been measured yet."""
     if not summary.history:
         return None
-    last_step = int(summary.history[-1]["step"])
-    after_step = summary.best_step if summary.best_step is not None else last_step
+    after_step = compared_step(summary)
     before, after = videos.result_of(0), videos.result_of(after_step)
     if after is None:
         return None

@@ -19,7 +19,7 @@ from sam2_training.vos.reporting.sections import run_report
 
 
 class ReportWriter:
-    """Writes a run's report again and again; keeps what does not change between reports."""
+    """Writes a run's report, many times during a run; keeps what does not change in between."""
 
     def __init__(
         self,
