@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class BestWeights:
-    """Keeps the weights of the best validations: {"model": weights, "step", "metric", "value"}, as stock sam2 loads.
+    """Keeps the weights of the best validations, in files of {"model": weights, "step", "metric", "value"}.
 
     A file is written under a temporary name, read back, and only then renamed; its SHA-256 lies beside it. A full disk
     is logged and training continues; the former best stays.
