@@ -19,7 +19,7 @@ def some(names: Sequence[str], at_most: int = 5) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun: 1 video, 2 videos."""
+    """A number with its noun: 1 step, 2 steps."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

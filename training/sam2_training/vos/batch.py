@@ -8,12 +8,12 @@ import torch
 from tensordict import TensorClass
 from torch import Tensor
 
-from sam2_training.engine import task
+from sam2_training.engine.task import BatchInfo as SampleBatchInfo
 from sam2_training.vos.clips.planes import OBJECTS_PER_PLANE
 
 
 @dataclass(frozen=True)
-class BatchInfo(task.BatchInfo):
+class BatchInfo(SampleBatchInfo):
     """The part of a batch that stays on the CPU. The loss is divided by its objects: `loss_weight` is O, or 0 for the
     blank clip that stands for an all-bad batch."""
 
