@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -103,12 +102,12 @@ def write_results(
     request: EvaluationRequest,
     evaluated: Evaluated,
     requirements: Sequence[Requirement],
-    provenance: dict[str, Any],
+    provenance: Mapping[str, object],
 ) -> None:
     """Writes scores.csv (a line an object) and scores.json (everything, per frame too) into the output folder."""
     numbers, videos = evaluated.means(), request.videos
     write_scores_csv(request.output / SCORES_CSV, compared_rows(evaluated.result, evaluated.baseline))
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "split": videos.split,
         "dataset_section": videos.section,
         "num_videos": len(videos.clips),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def write_scores_csv(path: Path, rows: list[Row]) -> None:
     write_text(path, text.getvalue())
 
 
-def write_scores_json(path: Path, values: dict[str, Any]) -> None:
+def write_scores_json(path: Path, values: Mapping[str, object]) -> None:
     """Writes plain values as JSON; refuses NaN and infinity (ValueError), which JSON does not have."""
     write_text(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
 

@@ -7,7 +7,6 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -107,7 +106,7 @@ class MeasuredSet:
                 self._warned = True
                 _logger.warning("details of a validation cannot be kept in %s: %s", self.folder, error)
 
-    def _keep(self, step: int, content: dict[str, Any]) -> None:
+    def _keep(self, step: int, content: dict[str, object]) -> None:
         write_text(self._path(step), json.dumps(content) + "\n")
 
     def _path(self, step: int) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
@@ -93,7 +92,7 @@ def read_architecture(network: Network) -> DictConfig:
     return section
 
 
-def _is_sam2(target: Any) -> bool:
+def _is_sam2(target: object) -> bool:
     """Whether `target` names a class that the package sam2 defines (and not, say, sam2.build_sam.os.system)."""
     if not isinstance(target, str) or not target.startswith("sam2."):
         return False
@@ -103,9 +102,9 @@ def _is_sam2(target: Any) -> bool:
         return False
 
 
-def _targets(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+def _targets(node: object, path: str) -> Iterator[tuple[str, object]]:
     """(dotted path, value) of every `_target_` below a plain or OmegaConf container."""
-    values: Any = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+    values: object = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
     if isinstance(values, dict):
         for key, value in values.items():
             if key == "_target_":
@@ -137,9 +136,9 @@ def _override(architecture: DictConfig, config: ModelConfig) -> None:
         OmegaConf.update(architecture, "image_encoder.trunk.drop_path_rate", config.drop_path_rate, force_add=True)
 
 
-def _instantiate_parts(architecture: DictConfig, network: Network) -> dict[str, Any]:
+def _instantiate_parts(architecture: DictConfig, network: Network) -> dict[str, object]:
     """The constructor arguments of SAM2Base: modules built, everything else plain."""
-    parts: dict[str, Any] = {}
+    parts: dict[str, object] = {}
     try:
         for key, value in architecture.items():
             if key == "_target_":
@@ -152,5 +151,5 @@ def _instantiate_parts(architecture: DictConfig, network: Network) -> dict[str, 
     return parts
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value

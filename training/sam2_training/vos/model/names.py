@@ -6,7 +6,6 @@ import difflib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from iopath.common.file_io import g_pathmgr
 
@@ -130,7 +129,7 @@ def register_aliases(*own_yaml_paths: str) -> None:
         store.store(name=network.key, node=_load_yaml(network.yaml_path), group=OWN_GROUP, package="_global_")
 
 
-def _load_yaml(path: Path) -> Any:
+def _load_yaml(path: Path) -> object:
     from omegaconf import OmegaConf
 
     return OmegaConf.load(path)

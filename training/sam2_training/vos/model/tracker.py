@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -25,7 +23,7 @@ class TrainableSAM2(SAM2Adapter):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, prompts: PromptsConfig, transforms: TransformsConfig, parts: dict[str, Any]) -> None:
+    def __init__(self, prompts: PromptsConfig, transforms: TransformsConfig, parts: dict[str, object]) -> None:
         super().__init__(parts)
         self.prompts = prompts
         # Not persistent: a checkpoint holds exactly the parameters that stock code expects.

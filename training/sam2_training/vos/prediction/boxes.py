@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from sam2_training.core.errors import ConfigError, DataError
 
@@ -63,7 +62,7 @@ def _coco(text: str, path: Path, frame_name: str, frame_size: tuple[int, int]) -
     return boxes
 
 
-def _coco_image(images: list[Any], path: Path, frame_name: str, frame_size: tuple[int, int]) -> Any:
+def _coco_image(images: list[object], path: Path, frame_name: str, frame_size: tuple[int, int]) -> object:
     """The id of the frame's entry among a file's images: the only one, or the one with the frame's name."""
     named = [image for image in images if Path(str(_field(image, "file_name", path))).stem == frame_name]
     found = images if len(images) == 1 else named
@@ -73,13 +72,15 @@ def _coco_image(images: list[Any], path: Path, frame_name: str, frame_size: tupl
             f"{frame_name}: expected one"
         )
     image = found[0]
-    size = (image.get("height", frame_size[0]), image.get("width", frame_size[1]))
+    identifier = _field(image, "id", path)
+    sizes = image if isinstance(image, dict) else {}
+    size = (sizes.get("height", frame_size[0]), sizes.get("width", frame_size[1]))
     if size != frame_size:
         raise DataError(
             f"--boxes {path} is for an image of {size[0]}x{size[1]}, the frames are {frame_size[0]}x{frame_size[1]} "
             "(height x width): scale the boxes"
         )
-    return _field(image, "id", path)
+    return identifier
 
 
 def _yolo(text: str, path: Path, frame_name: str, frame_size: tuple[int, int]) -> list[Box]:
@@ -118,23 +119,23 @@ def _inside(box: Box, number: int, path: Path, frame_size: tuple[int, int]) -> B
     return max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height))
 
 
-def _list(content: Any, key: str, path: Path) -> list[Any]:
+def _list(content: object, key: str, path: Path) -> list[object]:
     found = content.get(key) if isinstance(content, dict) else None
     if not isinstance(found, list):
         raise DataError(f'--boxes {path} is not a COCO file: it has no list "{key}"')
     return found
 
 
-def _field(entry: Any, key: str, path: Path) -> Any:
+def _field(entry: object, key: str, path: Path) -> object:
     if not isinstance(entry, dict) or key not in entry:
         raise DataError(f'--boxes {path} is not a COCO file: an entry has no "{key}"')
     return entry[key]
 
 
-def _numbers(values: Any, count: int, where: str, what: str) -> list[float]:
+def _numbers(values: object, count: int, where: str, what: str) -> list[float]:
     """Raises DataError unless `values` are `count` finite numbers."""
     try:
-        numbers = [float(value) for value in values]
+        numbers = [float(value) for value in values] if isinstance(values, list) else []
     except (TypeError, ValueError):
         numbers = []
     if len(numbers) != count or not all(math.isfinite(number) for number in numbers):

@@ -8,7 +8,7 @@ relies_on.py lists what this needs of sam2.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -113,7 +113,7 @@ class DecoderInput:
 class SAM2Adapter(SAM2Base):  # type: ignore[misc]
     """SAM2Base with typed methods; parameter names and shapes are SAM2Base's own."""
 
-    def __init__(self, parts: dict[str, Any]) -> None:
+    def __init__(self, parts: dict[str, object]) -> None:
         """parts: the arguments of SAM2Base, modules built."""
         super().__init__(**parts)
         self._merge_fine_levels = self.use_high_res_features_in_sam and is_mergeable(self.image_encoder)
