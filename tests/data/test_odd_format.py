@@ -110,8 +110,8 @@ def test_clips_and_whole_videos_hold_what_the_files_hold(npz: Path) -> None:
         assert np.array_equal(found[0], masks[:, :, int(name), 0][rows][:, columns])
         assert sample.labeled[n].tolist() == [True, name != "001"]
     clip = open_clips(config.dataset, 0, None)[0]
-    assert np.array_equal(clip.truth(2), masks[:, :, 2].transpose(2, 0, 1))
-    assert not clip.truth(1)[1].any()
+    assert np.array_equal(clip.ground_truth(2), masks[:, :, 2].transpose(2, 0, 1))
+    assert not clip.ground_truth(1)[1].any()
 
 
 def test_a_video_that_changed_after_indexing_is_noticed_by_training_and_evaluation(npz: Path, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def check_noticed(dataset: ClipDataset, folder: Path) -> None:
     with pytest.raises(DataError, match=r"object 4 has 257 pixels, expected 256: .*one\.npz"):
         dataset[SampleKey(0, 0, 0)]
     with pytest.raises(DataError, match=r"object 4 has 257 pixels, expected 256: .*one\.npz"):
-        EvaluationClip(dataset.index, 0).truth(0)
+        EvaluationClip(dataset.index, 0).ground_truth(0)
 
 
 def test_what_the_format_needs_and_what_formats_there_are_is_said(npz: Path) -> None:

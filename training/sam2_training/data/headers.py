@@ -1,4 +1,4 @@
-"""What the first bytes of an image file say, read without decoding it; and whether the file is whole."""
+"""Headers of image files, read without decoding them, and checks that the files are complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """The facts of a PNG or JPEG file that decide whether its pixels can be taken as they are."""
+    """Properties of a PNG or JPEG file that decide whether its pixels can be read as they are."""
 
     kind: str
     """"png" or "jpeg"."""
@@ -24,7 +24,7 @@ class ImageHeader:
 
 
 def png_header(data: bytes) -> ImageHeader | None:
-    """The header of a PNG file's bytes, or None if they are no PNG."""
+    """The header of a PNG file's bytes, or None for any other file."""
     if not data.startswith(PNG_SIGNATURE) or len(data) < 33:
         return None
     return ImageHeader("png", data[24], PNG_COLOR_TYPES.get(data[25], f"color type {data[25]}"))
@@ -51,7 +51,7 @@ def png_damage(data: bytes) -> str | None:
 
 
 def jpeg_header(data: bytes) -> ImageHeader | None:
-    """The header of a JPEG file's bytes, or None if they are no JPEG with a frame header."""
+    """The header of a JPEG file's bytes, or None for any other file and for one without a frame header."""
     at = _jpeg_frame_header(data)
     if at is None:
         return None

@@ -21,7 +21,7 @@ _SKIP_CURE = "or set dataset.on_bad_sample=skip to leave it out"
 
 
 class UnreadableFileError(DataError):
-    """A file that exists in the listing but does not hold what it should."""
+    """A file that is listed but cannot be read, or does not hold what it should."""
 
 
 def read_bytes(path: str) -> bytes:
@@ -127,4 +127,4 @@ def _exif_orientation(path: str) -> int:
         with Image.open(io.BytesIO(read_bytes(path))) as file:
             return int(file.getexif().get(_EXIF_ORIENTATION, 1))
     except (DataError, UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        return 1  # only the wording of an error depends on it
+        return 1  # only the text of an error depends on it

@@ -7,6 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -45,17 +46,21 @@ class Video:
     def num_frames(self) -> int:
         return len(self.frame_files)
 
-    @property
+    def frame_name(self, frame_index: int) -> str:
+        """A frame's name without what follows the last dot."""
+        return PurePosixPath(self.frame_files[frame_index]).stem
+
+    @cached_property
     def frame_names(self) -> tuple[str, ...]:
         """F names without what follows the last dot."""
-        return tuple(PurePosixPath(file).stem for file in self.frame_files)
+        return tuple(self.frame_name(t) for t in range(self.num_frames))
 
-    @property
+    @cached_property
     def labeled(self) -> npt.NDArray[np.bool_]:
         """[F, N]: whether a mask says if the object is there."""
         return np.asarray(self.areas != UNLABELED, np.bool_)
 
-    @property
+    @cached_property
     def visible(self) -> npt.NDArray[np.bool_]:
         """[F, N]: whether the object is labeled and has a pixel."""
         return np.asarray(self.areas > 0, np.bool_)

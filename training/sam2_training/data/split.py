@@ -1,4 +1,4 @@
-"""Videos held out for validation: chosen by their names, so that they stay on their side when others are added."""
+"""Holds videos out for validation, chosen by their names: adding videos moves none to the other side."""
 
 from __future__ import annotations
 

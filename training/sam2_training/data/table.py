@@ -147,7 +147,7 @@ class VideoTable(Sequence[Video]):
         return cls(**values)  # type: ignore[arg-type]
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of every name, id and area; where the folders lie does not matter."""
+        """SHA-256 (hex) of every name, id and area; not of where the folders are."""
         digest = hashlib.sha256(f"video table {FORMAT_VERSION}".encode())
         for name, column in self.columns().items():
             digest.update(f"{name}:{column.dtype.str}:{column.shape}".encode())
@@ -189,7 +189,7 @@ class OnDemandTable(Sequence[Video]):
 
 
 def save_table(path: Path, table: VideoTable, stamps: npt.NDArray[np.uint64]) -> None:
-    """Writes table and stamps [V] as one npz file that is either whole or not there."""
+    """Writes table and stamps [V] as one npz file: see `core.files.replacing`."""
     with replacing(path) as unfinished, unfinished.open("wb") as file:
         np.savez(file, version=np.int64(FORMAT_VERSION), stamps=stamps, **table.columns())  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from sam2_training.core.errors import DataError
 from sam2_training.data.index import VideoIndex
-from sam2_training.data.source import Frame, Video
+from sam2_training.data.source import UNLABELED, Frame, Video
 from sam2_training.vos.clips.planes import pack_planes
 from sam2_training.vos.clips.sample import VideoSample
 from sam2_training.vos.clips.sampler import ClipPlan
@@ -29,10 +29,10 @@ def read_clip(index: VideoIndex, video: Video, plan: ClipPlan) -> VideoSample:
     return VideoSample(
         frames=tuple(frames[t] for t in plan.frame_indices),
         mask_planes=np.stack([planes[t] for t in plan.frame_indices]),
-        labeled=video.labeled[np.ix_(plan.frame_indices, columns)],
+        labeled=np.asarray(video.areas[np.ix_(plan.frame_indices, columns)] != UNLABELED, np.bool_),
         object_ids=plan.object_ids,
         video_name=video.name,
-        frame_names=tuple(video.frame_names[t] for t in plan.frame_indices),
+        frame_names=tuple(video.frame_name(t) for t in plan.frame_indices),
         image_paths=tuple(file.image for file in files),
         mask_paths=tuple(file.mask for file in files),
     )

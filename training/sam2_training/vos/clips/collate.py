@@ -15,7 +15,7 @@ from sam2_training.vos.clips.sample import VideoSample
 
 @dataclass(frozen=True)
 class BadSample:
-    """Stands in a batch for a clip that was left out (dataset.on_bad_sample=skip)."""
+    """A clip that is left out of its batch (dataset.on_bad_sample=skip)."""
 
     message: str
     """The DataError's text."""
@@ -25,7 +25,7 @@ def collate_clips(samples: Sequence[VideoSample | BadSample], num_frames: int, r
     """The batch of all clips but the bad ones, whose messages it carries in `info.bad_samples`.
 
     If every clip is bad, the batch is one black clip [1, T, R, R, 3] with one object that is labeled nowhere and a
-    loss_weight of 0: it costs a step and teaches nothing, but ranks stay in step.
+    loss_weight of 0: the step has no effect, but ranks stay in step.
     """
     clips = [sample for sample in samples if isinstance(sample, VideoSample)]
     bad = tuple(sample.message for sample in samples if isinstance(sample, BadSample))

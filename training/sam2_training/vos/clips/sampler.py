@@ -17,7 +17,7 @@ Problem = Literal["short", "empty"]
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """A clip that is chosen, not yet read."""
+    """A clip that is drawn, not yet read."""
 
     frame_indices: tuple[int, ...]
     """T positions in the video, in clip order; a position may repeat at the end."""
@@ -84,7 +84,7 @@ class RandomUniformSampler:
     def problem(self, areas: npt.NDArray[np.int32]) -> Problem | None:
         """Why no clip can be drawn from a video with these areas [F, N], or None.
 
-        "short": too few frames, whatever the policy for it; "empty": no valid start although it is long enough.
+        "short": too few frames, whatever short_videos says; "empty": long enough, but without a valid start.
         """
         visible = _shows_any(areas[self._candidates(areas)])
         if self._is_short(len(visible)):

@@ -25,13 +25,13 @@ class EvaluationSet:
 
     clips: tuple[EvaluationClip, ...]
     section: str
-    """What of the configuration they are: val_dataset, dataset.val_fraction (videos held out), or dataset."""
+    """Where the configuration names them: val_dataset, dataset.val_fraction (videos held out), or dataset."""
     split: str
     """Name of the list of videos (its file's stem), val_fraction, or "all"."""
     description: str
-    """A line for people."""
+    """One or two lines for the terminal."""
     fingerprint: str
-    """SHA-256 (hex) of what the videos consist of; not of where they lie."""
+    """SHA-256 (hex) that changes when the videos do: see `VideoIndex.fingerprint`."""
 
 
 def open_evaluation_set(
@@ -54,15 +54,15 @@ def open_evaluation_set(
         index = held_out
     else:
         if split is not None:
-            read_list(split, "--split")  # what is wrong with it is said of --split
-            dataset = replace(dataset, file_list_txt=split)  # only these are read, so no other one can be in the way
+            read_list(split, "--split")  # so that its errors name --split
+            dataset = replace(dataset, file_list_txt=split)  # errors in other videos do not matter then
         index = clip_index(dataset, 1, cache, _seed(config, section), heartbeat)
     listed = dataset.file_list_txt
     name = "val_fraction" if section == VAL_FRACTION else Path(listed).stem if listed else "all"
     listing = f", list {listed}" if listed else ""
     description = f"{count(len(index), 'video')} of {section}: {index.source.location}{listing}"
     if section == "dataset" and split is None:
-        description += "\nThere is no val_dataset: training learns from these very videos. --split names others."
+        description += "\nThere is no val_dataset: these are the training videos. --split names others."
     if section == VAL_FRACTION:
         description += f"\nThese are held out by dataset.val_fraction={dataset.val_fraction:g}; 0 evaluates all."
     return EvaluationSet(tuple(clips_of(index)), section, name, description, index.fingerprint())

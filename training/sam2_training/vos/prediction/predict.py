@@ -42,7 +42,7 @@ def open_video(path: Path) -> Iterator[EvaluationClip]:
 
 
 class KeptFrames:
-    """A video whose frames, once read for the network, wait for `take`: each is decoded once, and few are kept."""
+    """Keeps the frames of a video that were read for the network until `take`, so that each is decoded once."""
 
     def __init__(self, video: EvaluationClip) -> None:
         self.name, self.num_frames = video.name, video.num_frames
@@ -56,7 +56,7 @@ class KeptFrames:
         return frame
 
     def take(self, frame_index: int) -> Frame:
-        """A frame that was read; it is let go of."""
+        """A frame that was read; it is not kept any longer."""
         return self._waiting.pop(frame_index)
 
 
@@ -126,7 +126,7 @@ def _drawn_frames(
     object_ids = [prompt.object_id for prompt in prompts]
     for found in tracker.track(frames, prompts):
         t = found.frame_index
-        frame, name = frames.take(t), video.frame_names[t]
+        frame, name = frames.take(t), video.video.frame_name(t)
         ids = id_map(found.masks, found.object_ids, found.presence)
         write_id_png(mask_folder / f"{name}.png", ids, max(object_ids))
         sheet.offer(t, frame, found.masks, name)
