@@ -107,7 +107,7 @@ def test_r05_the_world_size_may_change_on_resume(new_run: Callable[..., Run]) ->
     assert ended.code == 0, ended.output
     assert "global batch stays 2" in ended.output
     report = (run.folder / "report.html").read_text()
-    assert "No videos were set aside" in report
+    assert "No videos were held out" in report
     assert '<h2 id="curves">' in report
 
 
