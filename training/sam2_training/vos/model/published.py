@@ -84,4 +84,4 @@ def download_command(name: str, folder: Path | None = None) -> str:
     if folder is None and not IS_CHECKOUT:
         folder = Path("checkpoints").resolve()
     where = "" if folder is None or folder == PROJECT_CHECKPOINTS else f" --folder {folder}"
-    return f"bash {PROJECT_CHECKPOINTS / 'download.sh'}{where} {name}"
+    return f"{PROJECT_CHECKPOINTS / 'download.sh'}{where} {name}"
