@@ -80,7 +80,7 @@ def test_ours_runs_from_another_folder_with_another_training_on_the_search_path(
     command = [sys.executable, TRAIN, "-c", "sam2.1_training/custom_finetune", "--check"]
     checked = run_outside(command, impostor, PYTHONPATH=str(impostor))
     assert checked.returncode == 0, checked.stderr
-    assert "resolution: 1024" in checked.stdout
+    assert "image_size: 1024" in checked.stdout
 
 
 def test_setup_says_which_python_it_needs() -> None:

@@ -163,7 +163,7 @@ def test_ours_is_imported_with_a_stock_tree_mounted(
     assert stock == "/segment-anything-2/training/__init__.py"
     checked = in_container(build_environment, image, *mount, image, "train", "-c", RUN, "--check")
     assert checked.returncode == 0, checked.stderr
-    assert "resolution: 1024" in checked.stdout
+    assert "image_size: 1024" in checked.stdout
 
 
 def test_a_full_disk_while_saving_is_survived_and_said(
