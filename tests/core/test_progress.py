@@ -20,3 +20,14 @@ def test_a_line_is_due_now_and_then_with_the_time_that_is_left(monkeypatch: pyte
     assert (pace.done, pace.left(), pace.elapsed()) == (8, "0:00", "0:40")
     pace.reach(4)
     assert pace.left() == "0:40"
+
+
+def test_the_end_is_shown_once_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    pace = Pace(2)
+    due = []
+    for done in (1, 2, 3, 4):
+        now[0] += 11.0
+        due.append(pace.reach(done))
+    assert due == [True, True, False, False]

@@ -16,13 +16,16 @@ class Pace:
         self.total = max(1, total)
         self.done = 0
         self._began = self._last_line = time.monotonic()
+        self._end_shown = False
 
     def reach(self, done: int) -> bool:
-        """Notes that `done` units are done, at most `total`; True if the last line was SECONDS_BETWEEN_LINES ago."""
+        """Notes that `done` units are done; True if a line is due: SECONDS_BETWEEN_LINES after the last one, and never
+        twice about the last unit, since heartbeats may continue beyond it."""
         self.done = min(done, self.total)
         now = time.monotonic()
-        if self.done == 0 or now - self._last_line < SECONDS_BETWEEN_LINES:
+        if self._end_shown or self.done == 0 or now - self._last_line < SECONDS_BETWEEN_LINES:
             return False
+        self._end_shown = self.done == self.total
         self._last_line = now
         return True
 

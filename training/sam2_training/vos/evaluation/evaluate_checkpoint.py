@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
+from sam2_training.core.progress_bar import Progress
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.core.text import some
-from sam2_training.vos.commands.progress import Progress
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.comparison import Requirement, compared_rows, means, table_lines, worse_objects

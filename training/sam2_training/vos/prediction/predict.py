@@ -11,6 +11,7 @@ import cv2
 
 from sam2_training.core.errors import DataError
 from sam2_training.core.files import write_bytes
+from sam2_training.core.progress_bar import Progress
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.data.formats.frame_folder import FrameFolder
 from sam2_training.data.formats.video_file import VideoFile
@@ -20,7 +21,6 @@ from sam2_training.pictures.mask_png import id_map, write_id_png
 from sam2_training.pictures.overlay import Masks, fitting_size, overlay, resized
 from sam2_training.pictures.strips import CELL_BOX, contact_sheet, spread_frames
 from sam2_training.pictures.video import write_mp4
-from sam2_training.vos.commands.progress import Progress
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.prompts import Prompt
 from sam2_training.vos.evaluation.tracker import VideoTracker

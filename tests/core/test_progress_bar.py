@@ -6,7 +6,7 @@ import io
 
 import pytest
 from sam2_training.core import progress
-from sam2_training.vos.commands.progress import Progress
+from sam2_training.core.progress_bar import Progress
 
 
 class Terminal(io.StringIO):

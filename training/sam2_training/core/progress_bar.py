@@ -1,4 +1,4 @@
-"""How far a command is, and how long it will still take."""
+"""A progress bar with the remaining time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Progress:
             print(f"{self.done} {self.unit} in {self._pace.elapsed()}", file=self.stream)
 
     def reach(self, done: int, text: str) -> None:
-        """`done` units of the total are done now, the last of `text` (a video's name)."""
+        """`done` units of the total are done now, the last of them called `text`."""
         advanced, self.done = done - self.done, done
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)

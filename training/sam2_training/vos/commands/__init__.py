@@ -1,1 +1,0 @@
-"""What the commands evaluate.py, predict.py and export.py are made of."""
