@@ -1,4 +1,4 @@
-"""Does a network from random weights learn two real clips by heart? Trains until their J&F is above 0.9, with a report.
+"""Overfits a network with random weights on two real clips: trains until their J&F is above 0.9, with a report.
 
 Everything between files and score takes part: a loss with the wrong sign, a mask beside its frame or a wrong learning
 rate shows here as a score that stays low. With the defaults it needs a GPU (minutes); on a CPU take a small network:

@@ -54,7 +54,7 @@ def test_a_whole_number_counts_and_a_fraction_divides() -> None:
 
 
 def test_a_tenth_of_the_videos_is_held_out_unless_others_are_named() -> None:
-    """The recipe that users start with says what a training was worth without being asked."""
+    """The recipe that users start with reports J&F before and after without being asked."""
     config = load()
     assert (config.dataset.val_fraction, config.val_dataset) == (0.1, None)
     named = load("val_dataset.img_folder=a", "val_dataset.gt_folder=b").val_dataset

@@ -1,4 +1,4 @@
-"""The step module as it is run for real: under DistributedDataParallel on two ranks, and compiled."""
+"""The step module as a run uses it: under DistributedDataParallel on two ranks, and compiled."""
 
 from __future__ import annotations
 
