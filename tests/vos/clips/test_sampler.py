@@ -18,8 +18,8 @@ def video_of(areas: np.ndarray) -> Video:
 
 
 def labels(text: str) -> Video:
-    """One object's frames: x visible, . absent, ? unlabeled."""
-    return video_of(np.array([[{"x": 5, ".": 0, "?": -1}[mark]] for mark in text], np.int32))
+    """One object's frames: v visible, . absent, ? unlabeled."""
+    return video_of(np.array([[{"v": 5, ".": 0, "?": -1}[mark]] for mark in text], np.int32))
 
 
 def draw(sampler: RandomUniformSampler, video: Video, count: int = 400) -> Counter:
@@ -28,29 +28,29 @@ def draw(sampler: RandomUniformSampler, video: Video, count: int = 400) -> Count
 
 
 def test_all_valid_starts_are_equally_likely_and_no_other_is_drawn():
-    found = draw(RandomUniformSampler(2, 1), labels("x.?xxx"), 3000)
+    found = draw(RandomUniformSampler(2, 1), labels("v.?vvv"), 3000)
     assert set(found) == {(0, 1), (3, 4), (4, 5)}
     assert all(abs(count - 1000) < 120 for count in found.values())
 
 
 def test_reversed_clip_starts_with_a_visible_object_in_clip_order():
-    found = draw(RandomUniformSampler(3, 1, reverse_time_prob=1.0), labels("x..x..x"))
+    found = draw(RandomUniformSampler(3, 1, reverse_time_prob=1.0), labels("v..v..v"))
     assert set(found) == {(3, 2, 1), (6, 5, 4)}
 
 
 def test_reverse_time_prob_is_the_share_of_reversed_clips():
-    found = draw(RandomUniformSampler(2, 1, reverse_time_prob=0.25), labels("xxxx"), 4000)
+    found = draw(RandomUniformSampler(2, 1, reverse_time_prob=0.25), labels("vvvv"), 4000)
     backwards = sum(count for frames, count in found.items() if frames[0] > frames[1])
     assert abs(backwards - 1000) < 120
 
 
 def test_a_direction_without_a_valid_start_is_not_drawn():
-    assert set(draw(RandomUniformSampler(3, 1, reverse_time_prob=0.5), labels("x.."))) == {(0, 1, 2)}
-    assert set(draw(RandomUniformSampler(3, 1, reverse_time_prob=0.5), labels("..x"))) == {(2, 1, 0)}
+    assert set(draw(RandomUniformSampler(3, 1, reverse_time_prob=0.5), labels("v.."))) == {(0, 1, 2)}
+    assert set(draw(RandomUniformSampler(3, 1, reverse_time_prob=0.5), labels("..v"))) == {(2, 1, 0)}
 
 
 def test_frame_interval_is_drawn_from_those_that_fit():
-    found = draw(RandomUniformSampler(3, 1, frame_interval=(2, 9)), labels("xxxxxxx"), 4000)
+    found = draw(RandomUniformSampler(3, 1, frame_interval=(2, 9)), labels("vvvvvvv"), 4000)
     gaps = Counter()
     for frames, count in found.items():
         assert frames[2] - frames[1] == frames[1] - frames[0]
@@ -61,7 +61,7 @@ def test_frame_interval_is_drawn_from_those_that_fit():
 
 def test_annotated_selection_leaves_unlabeled_frames_out():
     sampler = RandomUniformSampler(2, 1, frame_selection="annotated")
-    assert set(draw(sampler, labels("x??.?x?x"))) == {(0, 3), (5, 7)}
+    assert set(draw(sampler, labels("v??.?v?v"))) == {(0, 3), (5, 7)}
 
 
 def test_objects_are_drawn_among_those_visible_in_the_first_frame():
@@ -78,11 +78,11 @@ def test_objects_are_drawn_among_those_visible_in_the_first_frame():
 @pytest.mark.parametrize(
     ("marks", "num_frames", "expected"),
     [
-        ("xxx", 3, None),
-        ("xx", 3, "short"),
+        ("vvv", 3, None),
+        ("vv", 3, "short"),
         ("...", 3, "empty"),
-        (".xx", 3, "empty"),
-        ("x??", 3, None),
+        (".vv", 3, "empty"),
+        ("v??", 3, None),
         ("..", 3, "empty"),
     ],
 )
@@ -101,8 +101,8 @@ def test_short_video_without_objects_is_left_out_as_short():
 
 def test_short_video_repeats_its_last_frame():
     sampler = RandomUniformSampler(5, 1, short_videos="repeat_last")
-    assert set(draw(sampler, labels("x.x"))) == {(0, 1, 2, 2, 2)}
-    assert set(draw(sampler, labels(".x?"))) == {(1, 2, 2, 2, 2)}
+    assert set(draw(sampler, labels("v.v"))) == {(0, 1, 2, 2, 2)}
+    assert set(draw(sampler, labels(".v?"))) == {(1, 2, 2, 2, 2)}
     backwards = RandomUniformSampler(5, 1, reverse_time_prob=1.0, short_videos="repeat_last")
-    assert set(draw(backwards, labels("x.x"))) == {(2, 1, 0, 0, 0)}
-    assert set(draw(sampler, labels("xxxxxx"))) == {(0, 1, 2, 3, 4), (1, 2, 3, 4, 5)}
+    assert set(draw(backwards, labels("v.v"))) == {(2, 1, 0, 0, 0)}
+    assert set(draw(sampler, labels("vvvvvv"))) == {(0, 1, 2, 3, 4), (1, 2, 3, 4, 5)}
