@@ -128,6 +128,21 @@ def test_the_state_is_saved_by_steps_at_epoch_ends_and_at_the_end() -> None:
     assert [s for s in range(1, 26) if by_steps.saves_at(s)] == [8, 10, 16, 20, 24, 25]
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, [10, 20, 30, 35]),
+        ({"every_n_epochs": 2}, [20, 35]),
+        ({"every_n_epochs": 3}, [30, 35]),
+        ({"every_n_epochs": 9}, [35]),
+    ],
+    ids=str,
+)
+def test_the_state_is_saved_every_so_many_epochs(settings: dict[str, int], expected: list[int]) -> None:
+    made = plan(trainer=TrainerConfig(max_steps=35), checkpoint=CheckpointConfig(**settings))
+    assert [step for step in range(1, 36) if made.saves_at(step)] == expected
+
+
 def test_pictures_come_only_where_an_interval_asks_for_them() -> None:
     assert not any(plan().pictures_at(step) for step in range(1, 30))
     assert [step for step in range(1, 10) if plan(picture_interval=4).pictures_at(step)] == [4, 8]

@@ -43,6 +43,14 @@ def test_warmup_rises_to_one_and_then_the_schedule_begins(kind, total):
     assert kind == "constant" or values[-1] < 0.35
 
 
+@pytest.mark.parametrize(
+    ("settings", "start"), [({}, 0.01), *(({"warmup_start_factor": s}, s) for s in (0.0, 0.4, 1.0))]
+)
+def test_warmup_rises_linearly_from_its_start_factor(settings: dict[str, float], start: float) -> None:
+    values = factors(SchedulerConfig("constant", warmup_fraction=0.2, **settings), 50)
+    assert values[:11] == pytest.approx([start + (1 - start) * step / 10 for step in range(11)])
+
+
 def test_one_step_is_a_schedule_too():
     for kind in ("cosine", "linear", "constant"):
         assert factors(SchedulerConfig(kind), 1) == [1.0]

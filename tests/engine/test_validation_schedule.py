@@ -79,6 +79,7 @@ class Watched:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.lives = 0
+        self.checked: list[int] = []
 
     def num_units(self) -> int:
         return 8
@@ -87,6 +88,9 @@ class Watched:
         for _ in range(9):  # clips of the loss call it, too
             heartbeat()
         return {"val_loss": 1.0}
+
+    def sanity_check(self, model: Any, count: int, precision: Any, heartbeat: Any) -> None:
+        self.checked.append(count)
 
     def message(self, text: str) -> None:
         self.said.append(text)
@@ -112,3 +116,22 @@ def test_a_long_validation_says_how_far_it_is(tmp_path: Path, monkeypatch: pytes
         "validating after step 0: 8 of 8",
     ]
     assert watched.said[-1].endswith("0:00 left")
+
+
+@pytest.mark.parametrize(
+    ("trainer", "expected"),
+    [
+        ({"validate_initial_weights": False}, [2]),
+        ({"validate_initial_weights": False, "num_sanity_val_steps": 5}, [5]),
+        ({"validate_initial_weights": False, "num_sanity_val_steps": 0}, []),
+        ({"num_sanity_val_steps": 5}, []),
+    ],
+    ids=str,
+)
+def test_a_sanity_check_takes_so_many_items_unless_all_are_measured_anyway(
+    tmp_path: Path, trainer: dict[str, Any], expected: list[int]
+) -> None:
+    made, watched = validator(tmp_path, **trainer), Watched()
+    made.validation = watched  # type: ignore[assignment]
+    made.sanity_check(torch.nn.Linear(1, 1), watched, StopRequest())  # type: ignore[arg-type]
+    assert watched.checked == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -56,6 +57,15 @@ def test_colors_are_those_of_okabe_and_ito_and_never_change() -> None:
     assert hex_color(8) == "#735000"
     assert hex_color(15) == "#f2cf80"
     assert all(0 <= channel <= 255 for channel in object_color(60_000))
+
+
+def test_generated_colors_take_turns_in_lightness_and_never_change() -> None:
+    """Lightness is what people who see few hues tell them apart by."""
+    generated = range(22, 256)
+    lightness = [colorsys.rgb_to_hls(*(channel / 255 for channel in object_color(n)))[1] for n in generated]
+    assert lightness[:8] == pytest.approx([0.30, 0.75, 0.45, 0.60] * 2, abs=0.005)
+    assert min(abs(one - two) for one, two in pairwise(lightness)) > 0.14
+    assert [hex_color(number) for number in range(22, 27)] == ["#821717", "#93adec", "#80c322", "#e052cf", "#178270"]
 
 
 @pytest.mark.parametrize("object_id", [0, -1])

@@ -13,7 +13,7 @@ from sam2_training.report.axes import (
     step_axis,
     tick_labels,
 )
-from sam2_training.report.charts import HEIGHT, WIDTH, chart_svg
+from sam2_training.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, chart_svg
 from sam2_training.report.data import Chart, Series
 
 
@@ -75,6 +75,30 @@ def test_gaps_break_the_line_and_a_lone_value_is_a_dot() -> None:
     (path,) = [p.get("d", "") for p in svg.iter("path") if "line" in p.get("class", "")]
     assert len(re.findall("M", path)) == 1
     assert len(list(svg.iter("circle"))) == 2
+
+
+def points_of(path: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in re.findall(r"([\d.]+) ([\d.]+)", path)]
+
+
+@pytest.mark.parametrize("log_scale", [False, True])
+def test_a_band_reaches_from_the_lowest_to_the_highest_value(log_scale: bool) -> None:
+    steps, low, high = (1, 2, 3), (1.0, 2.0, 1.5), (4.0, 9.0, 30.0)
+    mean = Series("mean", steps, (2.0, 3.0, 5.0), low, high)
+    edges = Series("high", steps, high, dots=True), Series("low", steps, low, dots=True)
+    svg = drawing(mean, *edges, log_scale=log_scale)
+    (band,) = [points_of(p.get("d", "")) for p in svg.iter("path") if "band" in p.get("class", "")]
+    dots = [(float(dot.get("cx", "")), float(dot.get("cy", ""))) for dot in svg.iter("circle")]
+    assert band == [*dots[:3], *reversed(dots[3:])]
+
+
+@pytest.mark.parametrize("log_scale", [False, True])
+def test_the_axis_makes_room_for_a_whole_band(log_scale: bool) -> None:
+    line = Series("mean", (1, 2, 3), (2.0, 2.1, 2.2), (0.2, 0.3, 0.4), (20.0, 30.0, 40.0))
+    svg = drawing(line, log_scale=log_scale)
+    (band,) = [points_of(p.get("d", "")) for p in svg.iter("path") if "band" in p.get("class", "")]
+    assert len(band) == 6
+    assert all(LEFT <= x <= WIDTH - RIGHT and TOP <= y <= HEIGHT - BOTTOM for x, y in band)
 
 
 def test_words_say_what_the_drawing_shows() -> None:

@@ -43,3 +43,19 @@ def test_a_run_that_an_earlier_version_started_keeps_its_scores(tmp_path: Path) 
     assert continued is not None
     assert continued.sets["retention"].result_of(0) is not None
     assert not (tmp_path / "evaluation" / "guard").exists()
+
+
+def test_a_sanity_check_reads_only_as_many_videos_as_asked_for(tmp_path: Path) -> None:
+    three = "val_dataset.synthetic.num_videos=3"
+    settings = [f"val_dataset={GENERATED}", three, "scratch.num_frames=2", "evaluation.save_masks=false"]
+    made = load_config("sam2.1_training/demo", settings).config
+    assert isinstance(made, VosConfig)
+    validation = open_validation(made, Ranks(), tmp_path, None)
+    assert validation is not None
+    network, beats = build_for_inference(made), []
+    for count in (1, 2):
+        validation.sanity_check(
+            network, count, Precision("32", Ranks().device), lambda count=count: beats.append(count)
+        )
+    assert 0 < beats.count(1) == beats.count(2) / 2
+    assert not list(tmp_path.rglob("*.json")), "nothing is kept"

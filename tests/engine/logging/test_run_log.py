@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,16 @@ def losses_of(step: int) -> dict[str, Tensor]:
     return {"loss_mask": mask, "loss_dice": dice, "total": 20 * mask + dice}
 
 
-def run(folder: Path, first: int, last: int, stream: io.StringIO | None = None, ranks: Ranks | None = None) -> RunLog:
+def run(
+    folder: Path,
+    first: int,
+    last: int,
+    stream: io.StringIO | None = None,
+    ranks: Ranks | None = None,
+    config: RunConfig = CONFIG,
+) -> RunLog:
     """Logs the steps after `first` up to `last`, and stops there as a killed process does."""
-    plan = RunPlan(CONFIG, ORDER, first)
+    plan = RunPlan(config, ORDER, first)
     log = RunLog(folder, ranks or Ranks(), plan, "clips", COLUMNS, stream or io.StringIO())
     for step in range(first + 1, last + 1):
         log.step(step, losses_of(step), torch.tensor(1 / step), 1e-5 / step, 2, 0.001)
@@ -134,6 +142,15 @@ def test_a_bar_instead_of_lines_on_a_terminal_and_lines_in_the_log(tmp_path):
     kept = (tmp_path / "logs" / "train.log").read_text()
     assert "step 10/24" in kept
     assert "WARNING something is odd" in kept
+
+
+def test_lines_instead_of_a_bar_on_a_terminal_where_the_bar_is_switched_off(tmp_path):
+    stream = Terminal()
+    trainer = replace(CONFIG.trainer, enable_progress_bar=False)
+    run(tmp_path, 0, TOTAL, stream, config=replace(CONFIG, trainer=trainer)).close()
+    lines = stream.getvalue().splitlines()
+    assert [line.split("/")[0] for line in lines] == [f"step {n:>2}" for n in (1, 5, 10, 15, 20, 24)]
+    assert "\r" not in stream.getvalue()
 
 
 def test_other_ranks_write_nothing_shared_and_show_warnings_only(tmp_path):

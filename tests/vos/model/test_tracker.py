@@ -14,6 +14,7 @@ from sam2_training.vos.losses import clip_loss
 from sam2_training.vos.model.prompts import PromptPlan, mask_plan
 from sam2_training.vos.model.step import ClipStep
 from sam2_training.vos.model.tracker import TrainableSAM2
+from sam2_training.vos.sam2.adapter import MemoryBank
 from torch import Tensor
 
 from tests.vos.moving_clips import SIZE, make_batch
@@ -177,3 +178,32 @@ def test_a_box_is_given_instead_of_a_click_and_frames_are_corrected_without_one(
     plan = PromptPlan(2, True, (0,), frozenset({0}), frozenset({0, 1}), {0: (True,), 1: (True, True)})
     run(network.eval(), make_batch(2), plan)
     assert seen == [(2, 3), (2, 3, 1), (-1,), (1,), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "conditioning", "tracked"),
+    [
+        (PromptsConfig(), {0, 2}, {1}),
+        (PromptsConfig(add_all_frames_to_correct_as_cond=False), {0}, {1, 2}),
+    ],
+)
+def test_a_corrected_frame_becomes_a_conditioning_frame_unless_switched_off(
+    network: TrainableSAM2,
+    prompts: PromptsConfig,
+    conditioning: set[int],
+    tracked: set[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memories: list[MemoryBank] = []
+    decode_first = network.decode_first
+
+    def spy(t: int, is_conditioning: bool, features, n, points, masks, memory, *rest):  # type: ignore[no-untyped-def]
+        memories.append(memory)
+        return decode_first(t, is_conditioning, features, n, points, masks, memory, *rest)
+
+    monkeypatch.setattr(network, "decode_first", spy)
+    network.prompts = prompts
+    plan = PromptPlan(4, True, (0,), frozenset(), frozenset({0, 2}), {0: (False,), 2: (False,)})
+    with torch.no_grad():
+        run(network.eval(), make_batch(4), plan)
+    assert (set(memories[-1].conditioning), set(memories[-1].tracked)) == (conditioning, tracked)
