@@ -4,6 +4,7 @@ CONFIG ?= sam2.1_training/custom_finetune
 GPUS ?=
 ARGS ?=
 TEST_PROCESSES ?= 2
+MODULE ?= core/cadence.py
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -16,7 +17,7 @@ SHELL_SCRIPTS := run_training_docker.sh .ci/run checkpoints/download.sh tests/co
 IN_CONTAINER := GPUS="$(GPUS)" CONFIG="$(CONFIG)" ARGS="$(ARGS)" scripts/launcher/run.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train evaluate predict export image shell tensorboard image-reproducible test test-unit test-container lint format bench docs lock clean
+.PHONY: help setup demo train evaluate predict export image shell tensorboard image-reproducible test test-unit test-container mutants lint format bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1 \t/' | awk -F'\t' '{printf "  make %-12s%s\n", $$1, $$2}'
@@ -61,6 +62,9 @@ test: lint ## Lint, then run all tests, in TEST_PROCESSES processes (twenty minu
 
 test-unit: setup ## Run the fast tests only (a minute or two)
 	@$(RUN) -m pytest -m "not gpu and not slow"
+
+mutants: setup ## Change one expression of MODULE=core/cadence.py (or a folder) at a time; show what its tests miss
+	@$(RUN) scripts/mutants.py $(MODULE) $(ARGS)
 
 lint: setup ## Check style, formatting and types
 	@$(VENV)/bin/ruff check $(SOURCES)
