@@ -31,3 +31,12 @@ def test_the_end_is_shown_once_however_long_it_takes(monkeypatch: pytest.MonkeyP
         now[0] += 11.0
         due.append(pace.reach(done))
     assert due == [True, True, False, False]
+
+
+def test_nothing_is_done_at_first_and_there_is_at_least_one_unit() -> None:
+    for total, known in ((0, 1), (1, 1), (2, 2)):
+        pace = Pace(total)
+        assert (pace.done, pace.total) == (0, known)
+    pace = Pace(1)
+    pace.reach(1)
+    assert pace.left() == "0:00"
