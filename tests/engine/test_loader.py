@@ -159,6 +159,20 @@ def test_workers_ignore_stop_signals_use_one_thread_and_set_up_the_dataset() -> 
     assert batch.values.tolist() == [[1.0, 1.0, 1.0]] * 2
 
 
+def test_a_stuck_worker_is_killed_in_silence_after_another_loader_left_torchs_handler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    former = signal.getsignal(signal.SIGCHLD)
+    monkeypatch.setattr(torch.utils.data._utils.signal_handling, "_SIGCHLD_handler_set", False)  # as in a new process
+    list(torch.utils.data.DataLoader([1, 2], num_workers=1))  # its SIGCHLD handler stays, and raises
+    order = Order(5, 23, 1, 1)
+    loader = StepLoader(ToyDataset(bad_index=order.keys(1, 0)[0].index, kind="stuck"), order, 0, 1, num_workers=3)
+    batches = loader.from_step(0, 20)
+    next(batches)
+    loader.close()
+    signal.signal(signal.SIGCHLD, former)
+
+
 def test_a_dying_worker_does_not_interrupt_other_work() -> None:
     former = signal.getsignal(signal.SIGCHLD)
     with StepLoader(ToyDataset(), Order(5, 23, 2, 1), 0, 2, 1) as loader:

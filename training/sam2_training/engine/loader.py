@@ -120,7 +120,7 @@ class _Stream(Generic[BatchT]):
             multiprocessing_context="fork" if has_workers and sys.platform == "linux" else None,
         )
         before = set(multiprocessing.active_children())
-        with _own_child_handler():
+        with _without_torchs_child_handler():
             self._iterator: Any = iter(loader)
         self._processes = [child for child in multiprocessing.active_children() if child not in before]
         # Without this, an exit that forgets to close would wait forever: multiprocessing's own exit handler sends
@@ -149,12 +149,13 @@ class _Stream(Generic[BatchT]):
         kill_timer = threading.Timer(CLOSE_SECONDS, _kill, [self._processes])
         kill_timer.daemon = True
         kill_timer.start()
-        if hasattr(iterator, "_shutdown_workers"):
-            iterator._shutdown_workers()
-        kill_timer.cancel()
-        _kill(self._processes)
-        for process in self._processes:
-            process.join(timeout=1.0)
+        with _without_torchs_child_handler():  # any other DataLoader of this process leaves it in place
+            if hasattr(iterator, "_shutdown_workers"):
+                iterator._shutdown_workers()
+            kill_timer.cancel()
+            _kill(self._processes)
+            for process in self._processes:
+                process.join(timeout=1.0)
         self._processes = []
 
     def _explanation(self) -> TrainingError | None:
@@ -216,16 +217,21 @@ class _Fetcher(Generic[BatchT]):
 
 
 @contextmanager
-def _own_child_handler() -> Iterator[None]:
-    """Keeps the SIGCHLD handler as it is while the DataLoader starts its workers.
+def _without_torchs_child_handler() -> Iterator[None]:
+    """Runs the block without torch's SIGCHLD handler; afterwards the handler is what it was before.
 
-    Its own handler would raise in the middle of whatever the main thread does when a worker dies, a save included.
-    Without it the death shows where batches are asked for, within 5 s.
+    That of a DataLoader raises in the middle of whatever the main thread does when a worker dies: a save, or the end of
+    a worker that had to be killed. Without it the death shows where batches are asked for, within 5 s.
     """
     former = signal.getsignal(signal.SIGCHLD)
-    yield
-    if threading.current_thread() is threading.main_thread() and former is not None:
-        signal.signal(signal.SIGCHLD, former)
+    may_change = threading.current_thread() is threading.main_thread() and former is not None
+    if may_change:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if may_change:
+            signal.signal(signal.SIGCHLD, former)
 
 
 def _unchanged(batch: Any) -> Any:
