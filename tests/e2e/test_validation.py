@@ -1,4 +1,4 @@
-"""Validation while training: it disturbs nothing, survives any stop, and says what the training was worth."""
+"""Validation while training: it disturbs nothing, survives any stop, and reports J&F before and after."""
 
 from __future__ import annotations
 

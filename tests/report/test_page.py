@@ -132,7 +132,7 @@ def test_links_inside_the_page_lead_somewhere_and_pictures_have_words() -> None:
     assert all(svg.get("aria-label") or svg.get("aria-hidden") for svg in outline.of("svg"))
 
 
-def test_summary_says_what_it_was_worth() -> None:
+def test_summary_shows_j_and_f_before_and_after() -> None:
     text = " ".join(Outline(render_report(report(max_steps=4000))).text.split())
     assert "J&F, validation set 0.559 → 0.760 +0.201 Steps 1,200 of 4,000 Time 42 min" in text
 

@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sam2-training",
         usage="sam2-training [-h] [--version] VERB ...",
-        description="Fine-tune SAM 2.1 on video object segmentation data, and measure what that was worth.",
+        description="Fine-tune SAM 2.1 on video object segmentation data, and report J&F before and after.",
         epilog="\n".join(["verbs (sam2-training VERB --help):", *verbs, "", "exit codes:", *exit_code_lines()]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
