@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.places import REPOSITORY
+from tests.places import TEST_DATA, require_test_data
 from tests.scheduling import Scheduling, sort_longest_first
 from tests.small_datasets import folders, make_squares, resize_only  # noqa: F401  # fixtures
 
@@ -63,10 +62,5 @@ def check_delay(record_property: Callable[[str, object], None]) -> Callable[[str
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with real videos and masks: $SAM2_TEST_DATA, or shared/data beside the repository."""
-    folder = Path(os.environ.get("SAM2_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
-    if not (folder / "vos" / "JPEGImages").is_dir():
-        reason = f"no real test data at {folder}; set SAM2_TEST_DATA"
-        if os.environ.get("SAM2_REQUIRE_TEST_DATA") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return folder
+    require_test_data((TEST_DATA / "vos" / "JPEGImages").is_dir(), "real videos")
+    return TEST_DATA
