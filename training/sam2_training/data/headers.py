@@ -1,4 +1,4 @@
-"""Headers of image files, read without decoding them, and checks that the files are complete."""
+"""Headers of image files (JPEG, PNG, WebP), read without decoding them, and checks that the files are complete."""
 
 from __future__ import annotations
 
@@ -8,26 +8,60 @@ from dataclasses import dataclass
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_COLOR_TYPES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGBA"}
+EXIF_ORIENTATION = 0x0112
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """Properties of a PNG or JPEG file that decide whether its pixels can be read as they are."""
+    """Properties of an image file that decide whether and how its pixels can be read."""
 
     kind: str
-    """"png" or "jpeg"."""
+    """"png", "jpeg" or "webp"."""
     bits: int
     """Bits per sample."""
     color: str
-    """For a PNG one of PNG_COLOR_TYPES; for a JPEG "gray", "YCbCr" or "CMYK"."""
+    """For a PNG one of PNG_COLOR_TYPES; for a JPEG "gray", "YCbCr" or "CMYK"; for a WebP "RGB"."""
+    height: int
+    """As stored, in pixels."""
+    width: int
+    orientation: int = 1
+    """EXIF orientation, 1 to 8: how viewers turn the stored pixels; 1: not at all. JEITA CP-3451, 4.6.4."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) as stored."""
+        return self.height, self.width
+
+
+def image_header(data: bytes) -> ImageHeader | None:
+    """The header of a JPEG, PNG or WebP file, of which data are the first bytes, or all.
+
+    None for any other file, and if the header does not end within data. The few first KiB hold most headers; a JPEG's
+    follows its thumbnail and color profile, and the EXIF data of a WebP follow its pixels.
+    """
+    return png_header(data) or jpeg_header(data) or webp_header(data)
+
+
+def is_image(data: bytes) -> bool:
+    """Whether a file that begins with data says that it is a JPEG, PNG or WebP."""
+    return data.startswith((PNG_SIGNATURE, b"\xff\xd8")) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 
 def png_header(data: bytes) -> ImageHeader | None:
-    """The header of a PNG file's bytes, or None for any other file."""
+    """The header of a PNG file's bytes, or None: see `image_header`. PNG specification, 11.2.1 and 11.3.2."""
     if not data.startswith(PNG_SIGNATURE) or len(data) < 33:
         return None
-    return ImageHeader("png", data[24], PNG_COLOR_TYPES.get(data[25], f"color type {data[25]}"))
+    width, height, bits, color = struct.unpack_from(">IIBB", data, 16)
+    orientation, at = 1, 33
+    while data[at + 4 : at + 8] not in (b"IDAT", b"IEND"):
+        if at + 12 > len(data):
+            return None
+        (length,) = struct.unpack_from(">I", data, at)
+        if data[at + 4 : at + 8] == b"eXIf":
+            orientation = _exif_orientation(data[at + 8 : at + 8 + length])
+        at += 12 + length
+    return ImageHeader("png", bits, PNG_COLOR_TYPES.get(color, f"color type {color}"), height, width, orientation)
 
 
 def png_damage(data: bytes) -> str | None:
@@ -51,12 +85,13 @@ def png_damage(data: bytes) -> str | None:
 
 
 def jpeg_header(data: bytes) -> ImageHeader | None:
-    """The header of a JPEG file's bytes, or None for any other file and for one without a frame header."""
+    """The header of a JPEG file's bytes, or None: see `image_header`. ITU-T T.81, B.2.2."""
     at = _jpeg_frame_header(data)
     if at is None:
         return None
-    color = {1: "gray", 4: "CMYK"}.get(data[at + 9], "YCbCr")
-    return ImageHeader("jpeg", data[at + 4], color)
+    bits, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
+    color = {1: "gray", 4: "CMYK"}.get(components, "YCbCr")
+    return ImageHeader("jpeg", bits, color, height, width, _jpeg_orientation(data, at))
 
 
 def jpeg_damage(data: bytes) -> str | None:
@@ -84,3 +119,64 @@ def _jpeg_frame_header(data: bytes) -> int | None:
         else:
             at += 2 + int(struct.unpack_from(">H", data, at + 2)[0])
     return None
+
+
+def _jpeg_orientation(data: bytes, end: int) -> int:
+    """The orientation that the first EXIF segment before offset end says."""
+    at = 2
+    while at < end:
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        if data[at + 1] == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
+            return _exif_orientation(data[at + 4 : at + 2 + length])
+        at += 1 if data[at + 1] == 0xFF else 2 + length
+    return 1
+
+
+def webp_header(data: bytes) -> ImageHeader | None:
+    """The header of a WebP file's bytes, or None: see `image_header`. RFC 9649, 2.5 to 2.7."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return None
+    orientation = 1
+    if data[12:16] == b"VP8 ":
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    elif data[12:16] == b"VP8L":
+        (sides,) = struct.unpack_from("<I", data, 21)
+        width, height = (sides & 0x3FFF) + 1, (sides >> 14 & 0x3FFF) + 1
+    elif data[12:16] == b"VP8X":
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        if data[20] & 0x08:
+            exif = _riff_chunk(data, b"EXIF")
+            if exif is None:
+                return None
+            orientation = _exif_orientation(exif)
+    else:
+        return None
+    return ImageHeader("webp", 8, "RGB", height, width, orientation)
+
+
+def _riff_chunk(data: bytes, name: bytes) -> bytes | None:
+    """The content of a RIFF file's chunk; None if it does not end within data."""
+    at = 12
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from("<I", data, at + 4)
+        if data[at : at + 4] == name:
+            return data[at + 8 : at + 8 + length] if at + 8 + length <= len(data) else None
+        at += 8 + length + length % 2
+    return None
+
+
+def _exif_orientation(exif: bytes) -> int:
+    """The orientation in the first directory of EXIF data; 1 where they hold none. TIFF 6.0, section 2."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None or len(tiff) < 8:
+        return 1
+    (at,) = struct.unpack_from(f"{order}I", tiff, 4)
+    if at + 2 > len(tiff):
+        return 1
+    (entries,) = struct.unpack_from(f"{order}H", tiff, at)
+    for entry in range(at + 2, min(at + 2 + 12 * entries, len(tiff) - 11), 12):
+        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
+        if tag == EXIF_ORIENTATION and kind == 3 and 1 <= value <= 8:
+            return int(value)
+    return 1

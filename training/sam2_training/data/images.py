@@ -12,11 +12,21 @@ from iopath.common.file_io import g_pathmgr
 from PIL import Image, UnidentifiedImageError
 
 from sam2_training.core.errors import DataError
-from sam2_training.data.headers import jpeg_damage, jpeg_header, png_damage, png_header
+from sam2_training.data.headers import (
+    PNG_SIGNATURE,
+    ImageHeader,
+    image_header,
+    is_image,
+    jpeg_damage,
+    png_damage,
+    png_header,
+)
 
 IdMask = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
-_EXIF_ORIENTATION = 0x0112
+HEADER_BYTES = (4096, 2**18)
+"""How much of a file is read for its header, first and if that does not hold it; after that all of it."""
+
 _SKIP_CURE = "or set dataset.on_bad_sample=skip to leave it out"
 
 
@@ -24,11 +34,14 @@ class UnreadableFileError(DataError):
     """A file that is listed but cannot be read, or does not hold what it should."""
 
 
-def read_bytes(path: str) -> bytes:
-    """The file's content, through iopath's path manager. Raises UnreadableFileError if missing, unreadable or empty."""
+def read_bytes(path: str, at_most: int = -1) -> bytes:
+    """The file's content, or its first bytes, through iopath's path manager.
+
+    Raises UnreadableFileError if the file is missing, unreadable or empty.
+    """
     try:
         with g_pathmgr.open(path, "rb") as file:
-            data: bytes = file.read()
+            data: bytes = file.read(at_most)
     except FileNotFoundError as error:
         raise UnreadableFileError(f"the file is gone: {path}\nPut it back, {_SKIP_CURE}.") from error
     except OSError as error:
@@ -39,32 +52,67 @@ def read_bytes(path: str) -> bytes:
     return data
 
 
-def read_image(path: str) -> npt.NDArray[np.uint8]:
+def read_frame_header(path: str) -> ImageHeader:
+    """What the first bytes of a jpg, png or webp frame say.
+
+    Raises UnreadableFileError for a file that is none, and for what `read_image` refuses by its header.
+    """
+    for at_most in (*HEADER_BYTES, -1):
+        data = read_bytes(path, at_most)
+        header = image_header(data)
+        if header is not None:
+            _require_single_reading(header, path)
+            return header
+        if not is_image(data) or len(data) < at_most:
+            break
+    found = "it ends within its header" if is_image(data) else "it is not a JPEG, PNG or WebP file"
+    raise UnreadableFileError(f"the image cannot be decoded, {found}: {path}\nReplace it, {_SKIP_CURE}.")
+
+
+def read_image(path: str, shown: bool = False) -> npt.NDArray[np.uint8]:
     """Pixels of a jpg, png or webp frame, RGB uint8 [H, W, 3], as stored.
 
-    An EXIF orientation is not applied: masks are drawn on stored pixels by the tools that SAM 2's users have, and SAM
-    2's own loader does not apply it either. Gray becomes RGB, alpha is dropped. Raises UnreadableFileError for a
-    damaged file, and for what has no single RGB reading: CMYK, and more than 8 bits a channel.
+    shown: turned as its EXIF orientation says and viewers show it. Gray becomes RGB, alpha is dropped. Raises
+    UnreadableFileError for a damaged file, and for what has no single RGB reading: CMYK, and more than 8 bits a
+    channel.
     """
     data = read_bytes(path)
-    png, jpeg = png_header(data), jpeg_header(data)
-    damage = png_damage(data) if png else jpeg_damage(data) if data.startswith(b"\xff\xd8") else None
+    damage = png_damage(data) if data.startswith(PNG_SIGNATURE) else None
+    damage = jpeg_damage(data) if data.startswith(b"\xff\xd8") else damage
     if damage:
         raise UnreadableFileError(f"the image is damaged, {damage}: {path}\nReplace it, {_SKIP_CURE}.")
-    header = png or jpeg
-    if header and header.color == "CMYK":
-        raise UnreadableFileError(f"the image is a CMYK JPEG, expected RGB or gray: {path}\nConvert it to RGB.")
-    if header and header.bits > 8:
-        raise UnreadableFileError(
-            f"the image has {header.bits} bits a channel, expected 8: {path}\nConvert it to 8 bits, {_SKIP_CURE}."
-        )
+    header = image_header(data)
+    if header:
+        _require_single_reading(header, path)
     try:
         pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise UnreadableFileError(f"the image cannot be decoded ({error.err}): {path}\nReplace it.") from error
     if pixels is None:
         raise UnreadableFileError(f"the image cannot be decoded: {path}\nReplace it, {_SKIP_CURE}.")
-    return np.asarray(pixels, np.uint8)
+    return (
+        turned(np.asarray(pixels, np.uint8), header.orientation) if shown and header else np.asarray(pixels, np.uint8)
+    )
+
+
+def _require_single_reading(header: ImageHeader, path: str) -> None:
+    if header.color == "CMYK":
+        raise UnreadableFileError(f"the image is a CMYK JPEG, expected RGB or gray: {path}\nConvert it to RGB.")
+    if header.bits > 8:
+        raise UnreadableFileError(
+            f"the image has {header.bits} bits a channel, expected 8: {path}\nConvert it to 8 bits, {_SKIP_CURE}."
+        )
+
+
+def turned(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+    """Stored pixels [H, W, C] as viewers show them, [W, H, C] for orientations 5 to 8. JEITA CP-3451, 4.6.4."""
+    if orientation >= 5:  # rows and columns change places
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def read_mask(path: str) -> IdMask:
@@ -73,11 +121,12 @@ def read_mask(path: str) -> IdMask:
     1-, 2-, 4-, 8- and 16-bit gray and palette files. Raises UnreadableFileError for a damaged file and for color.
     """
     data = read_bytes(path)
-    header = png_header(data)
-    if header is None:
+    if not data.startswith(PNG_SIGNATURE):
         raise UnreadableFileError(f"the mask is not a PNG file: {path}\nReplace it, {_SKIP_CURE}.")
     damage = png_damage(data)
-    if damage:
+    header = png_header(data)
+    if damage or header is None:
+        damage = damage or "it has no header"
         raise UnreadableFileError(f"the mask is damaged, {damage}: {path}\nReplace it, {_SKIP_CURE}.")
     if header.color not in ("palette", "gray"):
         raise UnreadableFileError(
@@ -107,24 +156,23 @@ def id_areas(mask: IdMask) -> npt.NDArray[np.int64]:
 
 def size_mismatch(
     mask_path: str, mask_size: tuple[int, int], image_path: str, image_size: tuple[int, int]
-) -> DataError:
+) -> UnreadableFileError:
     """The error for a mask that does not match the image size, both (H, W); says if an EXIF rotation explains it."""
-    orientation = _exif_orientation(image_path)
+    orientation = _orientation_of(image_path)
     cure = "Resize one of them, or set dataset.on_bad_sample=skip to leave this clip out."
     if orientation >= 5 and mask_size == image_size[::-1]:
         cure = (
             f"The image's EXIF orientation ({orientation}) turns it to the mask's size, but pixels are read as stored: "
             "save the image turned, or turn the mask."
         )
-    return DataError(
+    return UnreadableFileError(
         f"the mask is {mask_size[0]}x{mask_size[1]}, its image {image_size[0]}x{image_size[1]} (height x width)\n"
         f"  mask   {mask_path}\n  image  {image_path}\n{cure}"
     )
 
 
-def _exif_orientation(path: str) -> int:
+def _orientation_of(path: str) -> int:
     try:
-        with Image.open(io.BytesIO(read_bytes(path))) as file:
-            return int(file.getexif().get(_EXIF_ORIENTATION, 1))
-    except (DataError, UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        return read_frame_header(path).orientation
+    except DataError:
         return 1  # only the text of an error depends on it
