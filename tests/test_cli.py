@@ -154,6 +154,16 @@ def test_options_before_the_verb_are_defaults_for_verbs_that_take_them(capsys: p
     assert main([*before, "health", "--results", "nowhere"]) == 1  # takes none of them
 
 
+@pytest.mark.parametrize("verb", [("train",), ("evaluate", "--checkpoint", "weights.pt"), ("demo",)])
+def test_a_rank_that_is_left_over_in_the_environment_is_refused(
+    verb: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    recipe = () if verb == ("demo",) else RECIPE
+    assert main([*verb, *recipe, f"launcher.experiment_log_dir={tmp_path / 'run'}"]) == 2
+    assert "RANK=0; not set: LOCAL_RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT" in capsys.readouterr().err
+
+
 def test_expected_failures_of_any_verb_are_one_sentence(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,7 +86,8 @@ def test_alone_nothing_is_exchanged() -> None:
 
 
 def test_rank_is_read_from_torchruns_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "8"}.items():
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for name, value in {"RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "8", **address}.items():
         monkeypatch.setenv(name, value)
     ranks = ranks_from_environment("cpu")
     assert (ranks.rank, ranks.local_rank, ranks.world_size, ranks.device.type) == (5, 1, 8, "cpu")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 from sam2_training.cli import main
 from sam2_training.engine import heartbeat as heartbeat_module
-from sam2_training.engine.heartbeat import BEAT_SECONDS, Beat, Heartbeat, last_beat
+from sam2_training.engine.heartbeat import BEAT_SECONDS, Beat, Heartbeat, last_beat, this_machine
 
 from tests.places import REPOSITORY
 
@@ -21,13 +20,22 @@ from tests.places import REPOSITORY
 def test_beats_are_written_at_most_every_few_seconds(tmp_path: Path) -> None:
     times = iter([100.0, 100.0 + BEAT_SECONDS - 1, 100.0 + BEAT_SECONDS])
     heartbeat = Heartbeat(tmp_path / "run" / "logs", clock=lambda: next(times))
-    host = socket.gethostname()
+    machine = this_machine()
     heartbeat.beat(1)
-    assert last_beat(tmp_path, host) == Beat(100.0, 1, host)
+    assert last_beat(tmp_path, machine) == Beat(100.0, 1, machine)
     heartbeat.beat(2)
-    assert last_beat(tmp_path, host) == Beat(100.0, 1, host)
+    assert last_beat(tmp_path, machine) == Beat(100.0, 1, machine)
     heartbeat.beat(3)
-    assert last_beat(tmp_path, host) == Beat(100.0 + BEAT_SECONDS, 3, host)
+    assert last_beat(tmp_path, machine) == Beat(100.0 + BEAT_SECONDS, 3, machine)
+
+
+def test_a_jump_of_the_time_of_day_does_not_change_the_age_of_a_beat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Heartbeat(tmp_path / "logs").beat(1)
+    for jump_s in (-7200.0, 7200.0):
+        monkeypatch.setattr(time, "time", lambda jump_s=jump_s, now=time.time: now() + jump_s)
+        assert main(["health", "--results", str(tmp_path), "--max-age", "30"]) == 0
 
 
 def test_other_hosts_runs_and_unreadable_files_do_not_count(tmp_path: Path) -> None:
@@ -49,7 +57,7 @@ def test_a_command_is_alive_as_long_as_it_works_and_leaves_nothing(
     """A long evaluation or prediction, whose output may be outside the folder of results."""
     nobody = ["health", "--results", str(tmp_path / "results"), "--max-age", "30"]
     assert main(nobody) == 1
-    began, clock = time.time(), [time.time() - 50]
+    began, clock = time.monotonic(), [time.monotonic() - 50]
     monkeypatch.setattr(heartbeat_module, "Heartbeat", lambda folder: Heartbeat(folder, clock=lambda: clock[0]))
     with heartbeat_module.command_heartbeat() as beat:
         assert main(nobody) == 1  # 50 s of silence
@@ -72,7 +80,7 @@ def test_health_is_the_age_of_the_last_beat(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], age_s: float | None, code: int
 ) -> None:
     if age_s is not None:
-        Heartbeat(tmp_path / "logs", clock=lambda: time.time() - age_s).beat(7)
+        Heartbeat(tmp_path / "logs", clock=lambda: time.monotonic() - age_s).beat(7)
     assert main(["health", "--results", str(tmp_path), "--max-age", "30"]) == code
     assert ("step 7" in capsys.readouterr().out) == (age_s is not None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from tests.places import REPOSITORY
 from tests.waiting import WAIT_SECONDS
 
 WORKER = """
-import os, sys, time, signal
+import os, psutil, sys, time, signal
 from pathlib import Path
 from sam2_training.engine.preemption import StopRequest
 from sam2_training.engine.processes import die_with_parent, write_status
@@ -38,7 +39,15 @@ if what.startswith("exit "):
     sys.exit(int(what.split()[1]))
 if what == "silent": sys.exit(6 if rank == 1 else 0)
 if what == "crash" and rank == 1: raise ValueError("a bug")
-if what == "killed" and rank == 1: os.kill(os.getpid(), signal.SIGKILL)
+if what == "killed, and noticed" and rank == 0:
+    wait_for("dying")
+    while psutil.Process(int(status.with_name("dying").read_text())).status() != "zombie": time.sleep(0.02)
+    write_status(status, 1, "another rank ended", keep_first=True, is_consequence=True)
+    sys.exit(1)
+if what == "killed, and noticed":
+    status.with_name("pid").write_text(str(os.getpid()))
+    status.with_name("pid").rename(status.with_name("dying"))
+if what.startswith("killed") and rank == 1: os.kill(os.getpid(), signal.SIGKILL)
 if what == "imports":
     import sam2_training, torch
     os.write(1, f"{sam2_training.__file__} {os.environ['OMP_NUM_THREADS']}\\n".encode())
@@ -140,6 +149,16 @@ def test_status_round_trip_and_the_first_words_stand(tmp_path: Path) -> None:
     assert read_status(path) is None
 
 
+def test_r13_a_consequence_gives_way_to_the_reason_and_never_replaces_it(tmp_path: Path) -> None:
+    path = tmp_path / "run_status.json"
+    assert write_status(path, 1, "another rank ended", keep_first=True, is_consequence=True)
+    assert not write_status(path, 1, "another rank ended", keep_first=True, is_consequence=True)
+    assert write_status(path, 1, "rank 1 was killed", keep_first=True)
+    assert not write_status(path, 1, "another rank ended", keep_first=True, is_consequence=True)
+    assert not write_status(path, 6, "later", keep_first=True)
+    assert read_status(path) == (1, "rank 1 was killed")
+
+
 @pytest.mark.parametrize("code", [3])
 def test_the_workers_own_exit_code_comes_back_and_their_message_stands_alone(
     start: Callable[..., Run], code: int
@@ -174,6 +193,16 @@ def test_r13_a_killed_worker_ends_a_peer_that_waits_for_it_and_is_named(
     assert "was killed by SIGKILL" in errors
     assert len(errors.strip().splitlines()) == 1
     assert "Sending process" in (run.status_path.parent / "logs" / "torchrun.log").read_text()
+
+
+def test_r13_a_rank_that_only_lost_its_peer_does_not_hide_which_one_was_killed(start: Callable[..., Run]) -> None:
+    run = start("killed, and noticed")
+    returned, _, errors = run.end()
+    status = read_status(run.status_path)
+    assert status is not None
+    assert returned == status[0] == 1
+    assert re.match(r"rank 1 \(process \d+\) was killed by SIGKILL. .* ran out of memory", status[1])
+    assert errors.endswith(f"error: {status[1]}\n")
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pathlib import Path
 from sam2_training.commands.command import Command
 from sam2_training.commands.failures import require_writable_output
 from sam2_training.core.errors import EXIT_FINISHED
+from sam2_training.core.rank_variables import rank_numbers
 from sam2_training.core.schema import fingerprint
 from sam2_training.engine.config import LoadedConfig
 from sam2_training.engine.heartbeat import command_heartbeat, in_turn
@@ -65,14 +66,15 @@ def run(arguments: argparse.Namespace) -> int:
         [Requirement.parse(text, bool(arguments.baseline)) for text in arguments.require],
         arguments.output or loaded.log_dir / "evaluation" / Path(arguments.checkpoint).stem,
     )
+    is_rank = rank_numbers() is not None
     require_writable_output(asked.output)
     if num_processes == 1:
         return evaluate(asked)
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
-    from sam2_training.commands.launch import is_rank, start_ranks
+    from sam2_training.commands.launch import start_ranks
     from sam2_training.engine.run import run_as_rank
 
-    if not is_rank():
+    if not is_rank:
         return start_ranks("evaluate", arguments.argv, loaded.config, asked.output)
     exit_code = run_as_rank(asked.output, lambda: (evaluate(asked), "finished"))
     # torchrun would take a requirement that does not hold for a failure; it stands in the status.

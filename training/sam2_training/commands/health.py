@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sam2_training.commands.command import Command
 from sam2_training.core.errors import EXIT_FINISHED
-from sam2_training.engine.heartbeat import commands_folder, last_beat
+from sam2_training.engine.heartbeat import commands_folder, last_beat, this_machine
 
 EXIT_SILENT = 1
 
@@ -26,14 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 if a run or another command of this host did something lately, 1 if not; prints which."""
-    host = socket.gethostname()
+    machine = this_machine()
     places = {"step": arguments.results, "frame": commands_folder()}
-    beats = {unit: beat for unit, folder in places.items() if (beat := last_beat(folder, host)) is not None}
+    beats = {unit: beat for unit, folder in places.items() if (beat := last_beat(folder, machine)) is not None}
     if not beats:
-        print(f"no run of this host ({host}) has written a heartbeat below {arguments.results} yet, and no command")
+        print(
+            f"no run of this host ({socket.gethostname()}) has written a heartbeat below {arguments.results} yet, "
+            "and no command"
+        )
         return EXIT_SILENT
     unit, beat = max(beats.items(), key=lambda item: item[1].time_s)
-    age_s = time.time() - beat.time_s
+    age_s = time.monotonic() - beat.time_s
     print(f"{unit} {beat.step}, {age_s:.0f} s ago")
     return EXIT_FINISHED if age_s <= arguments.max_age else EXIT_SILENT
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +10,6 @@ from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.engine.processes import STATUS, run_workers
 from sam2_training.engine.run import check_devices, run_rank
 from sam2_training.tasks import task_class
-
-
-def is_rank() -> bool:
-    """Whether this process is one of several, started by `start_ranks` or by the user's torchrun."""
-    return "RANK" in os.environ
 
 
 def start_ranks(verb: str, argv: Sequence[str], config: RunConfig, folder: Path) -> int:

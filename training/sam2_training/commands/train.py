@@ -7,6 +7,7 @@ import argparse
 from sam2_training.commands.command import Command
 from sam2_training.commands.failures import require_writable
 from sam2_training.core.errors import EXIT_FINISHED, ConfigError
+from sam2_training.core.rank_variables import rank_numbers
 from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.tasks import ConfigT, load_config
 
@@ -36,8 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         print(loaded.resolved_yaml(), end="")
         return EXIT_FINISHED
+    is_rank = rank_numbers() is not None
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
-    from sam2_training.commands.launch import is_rank, start_ranks, train_in_this_process
+    from sam2_training.commands.launch import start_ranks, train_in_this_process
 
     launcher = loaded.config.launcher
     require_writable(
@@ -45,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         "the run's folder",
         "Change its owner, or set launcher.experiment_log_dir to a folder of this user",
     )
-    if is_rank() or launcher.gpus_per_node * launcher.num_nodes == 1:
+    if is_rank or launcher.gpus_per_node * launcher.num_nodes == 1:
         return train_in_this_process(loaded)
     if launcher.num_nodes > 1:
         raise ConfigError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]  
 from torch.distributed.rendezvous import rendezvous
 
 from sam2_training.core.errors import ConfigError
+from sam2_training.core.rank_variables import RankNumbers, rank_numbers
 from sam2_training.core.shared_work import AnotherFailedError, HeartbeatCallback, SharedWork, no_heartbeat
 
 T = TypeVar("T")
@@ -131,12 +131,11 @@ def ranks_from_environment(accelerator: str) -> Ranks:
     """The rank that torchrun's environment variables name, or the only one.
 
     accelerator: "auto" (a GPU if there is one), "cpu" or "cuda". Raises ConfigError when the machine has fewer GPUs
-    than this process's local rank needs.
+    than this process's local rank needs, and for a part of torchrun's variables.
     """
-    rank = int(os.environ.get("RANK", "0"))
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    return Ranks(rank, local_rank, world_size, choose_device(accelerator, local_rank))
+    numbers = rank_numbers() or RankNumbers()
+    device = choose_device(accelerator, numbers.local_rank)
+    return Ranks(numbers.rank, numbers.local_rank, numbers.world_size, device)
 
 
 def choose_device(accelerator: str, local_rank: int) -> torch.device:

@@ -21,6 +21,9 @@ SECONDS_AFTER_A_FAILURE = 10.0
 """How long a rank may take to notice that another one has failed."""
 
 
+ANOTHER_ENDED = "another rank ended; its own error, or run_status.json, says why"
+
+
 def no_heartbeat() -> None:
     """A heartbeat for work that no other rank waits for; does nothing."""
 
@@ -101,7 +104,7 @@ class SharedWork:
     def _why_given_up(self, working: list[int], failed: bool) -> TrainingError:
         """The error of a rank that gives up waiting for those that have not finished."""
         if failed:
-            return AnotherFailedError("another rank ended; its own error says why")
+            return AnotherFailedError(ANOTHER_ENDED)
         names = ", ".join(str(rank) for rank in working)
         return HangError(
             f"no heartbeat from rank {names} for {self.timeout_seconds:g} s, while rank {self.rank} waited"

@@ -1,4 +1,4 @@
-"""The heartbeat of a command: a small file with the time, host and step of the latest work."""
+"""The heartbeat of a command: a small file with the time, machine and step of the latest work."""
 
 from __future__ import annotations
 
@@ -25,16 +25,24 @@ class Beat:
     """The content of a heartbeat file."""
 
     time_s: float
-    """Seconds since 1970."""
+    """Seconds on the machine's monotonic clock, which nobody sets: the time of day may jump, at a container's start for
+    instance, and a run would be taken for dead, or a dead one for alive."""
     step: int
-    host: str
-    """The machine's or container's host name; several may write below one folder of results."""
+    machine: str
+    """`this_machine()` of the writer; several may write below one folder of results."""
+
+
+def this_machine() -> str:
+    """The machine's or container's host name, and on Linux its start: the monotonic clock counts from there."""
+    boot_id = Path("/proc/sys/kernel/random/boot_id")
+    started = boot_id.read_text().strip() if boot_id.is_file() else ""
+    return f"{socket.gethostname()}/{started}"
 
 
 class Heartbeat:
     """Writes <logs>/heartbeat, at most every `BEAT_SECONDS`; the first beat always."""
 
-    def __init__(self, logs_folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, logs_folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = logs_folder / FILE_NAME
         self._clock = clock
         self._last_s = float("-inf")
@@ -45,7 +53,7 @@ class Heartbeat:
         if now_s - self._last_s < BEAT_SECONDS:
             return
         self._last_s = now_s
-        write_text(self.path, f"{now_s:.0f} {step} {socket.gethostname()}\n")
+        write_text(self.path, f"{now_s:.1f} {step} {this_machine()}\n")
 
 
 def commands_folder() -> Path:
@@ -80,17 +88,17 @@ def in_turn(*beats: Callable[[], None]) -> Callable[[], None]:
     return beat
 
 
-def last_beat(results: Path, host: str) -> Beat | None:
-    """The newest beat that `host` wrote in any run below `results`; None if there is none."""
+def last_beat(results: Path, machine: str) -> Beat | None:
+    """The newest beat that `machine` wrote in any run below `results`; None if there is none."""
     beats = [_read(path) for path in results.rglob(f"logs/{FILE_NAME}")]
-    own = [beat for beat in beats if beat is not None and beat.host == host]
+    own = [beat for beat in beats if beat is not None and beat.machine == machine]
     return max(own, key=lambda beat: beat.time_s, default=None)
 
 
 def _read(path: Path) -> Beat | None:
     """The beat in a file; None for one that is not ours to understand, such as an older version's."""
     try:
-        time_text, step_text, host = path.read_text().split()
-        return Beat(float(time_text), int(step_text), host)
+        time_text, step_text, machine = path.read_text().split()
+        return Beat(float(time_text), int(step_text), machine)
     except (ValueError, OSError):
         return None

@@ -29,23 +29,34 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
-def write_status(path: Path, exit_code: int, message: str, keep_first: bool = False) -> bool:
+def write_status(
+    path: Path, exit_code: int, message: str, keep_first: bool = False, is_consequence: bool = False
+) -> bool:
     """Records how a run ended, for whoever started its processes; True if this call's words stand.
 
     keep_first: leave a status alone that is already there. When one rank fails, the others fail because of it, later:
-    the first to write is the one with the reason.
+    the first to write is the one with the reason. is_consequence: these words say only that another rank is gone;
+    whoever knows why replaces them.
     """
-    text = json.dumps({"exit_code": exit_code, "message": message})
+    status = {"exit_code": exit_code, "message": message, **({"is_consequence": True} if is_consequence else {})}
     path.parent.mkdir(parents=True, exist_ok=True)
     if keep_first:
         try:
             with path.open("x") as file:
-                file.write(text)
+                file.write(json.dumps(status))
+            return True
         except FileExistsError:
-            return False
-        return True
-    write_text(path, text)
+            if is_consequence or not _is_consequence(path):
+                return False
+    write_text(path, json.dumps(status))
     return True
+
+
+def _is_consequence(path: Path) -> bool:
+    try:
+        return bool(json.loads(path.read_text()).get("is_consequence"))
+    except (OSError, ValueError, AttributeError):  # removed, or just being written
+        return False
 
 
 def read_status(path: Path) -> tuple[int, str] | None:

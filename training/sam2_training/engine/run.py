@@ -14,8 +14,10 @@ import psutil
 import torch
 
 from sam2_training.core.errors import EXIT_PREEMPTED, ConfigError, HangError, TrainingError
+from sam2_training.core.rank_variables import RankNumbers, rank_numbers
 from sam2_training.core.ranks import Ranks, process_group, ranks_from_environment
 from sam2_training.core.schema import fingerprint
+from sam2_training.core.shared_work import ANOTHER_ENDED, AnotherFailedError
 from sam2_training.engine.checkpoint.store import newest_checkpoint
 from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.engine.logging.run_log import RunLog
@@ -71,7 +73,7 @@ def run_as_rank(folder: Path, work: Callable[[], tuple[int, str]]) -> int:
     """
     if is_torchrun_worker():
         die_with_parent()
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    several = (rank_numbers() or RankNumbers()).world_size > 1
     status_path = folder / STATUS
     _remove_former(status_path)
     record = functools.partial(write_status, status_path, keep_first=several)
@@ -82,7 +84,8 @@ def run_as_rank(folder: Path, work: Callable[[], tuple[int, str]]) -> int:
         if expected is None:
             record(TrainingError.exit_code, traceback.format_exc(limit=-3))
             raise
-        if not record(expected.exit_code, f"{expected.kind}: {expected}"):
+        is_consequence = isinstance(expected, AnotherFailedError)
+        if not record(expected.exit_code, f"{expected.kind}: {expected}", is_consequence=is_consequence):
             return expected.exit_code
         if expected is error:
             raise
@@ -104,7 +107,7 @@ def _exchange_error(error: Exception) -> TrainingError | None:
     if isinstance(error, torch.distributed.DistBackendError) or "timed out" in text.lower():
         return HangError(f"an exchange between the ranks timed out: {text}")
     if "closed by peer" in text.lower() or "connection reset" in text.lower():
-        return TrainingError("another rank ended; its own error says why")
+        return AnotherFailedError(ANOTHER_ENDED)
     return None
 
 
