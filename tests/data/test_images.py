@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import socket
 import struct
 import zlib
 from pathlib import Path
@@ -149,6 +151,62 @@ def test_r16_damaged_masks_are_named(folders, make_squares):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"ends too early.*0\.png"):
         read_mask(str(path))
+
+
+def declaring(kind: str, width: int, height: int) -> bytes:
+    """A small file whose header says that it is large."""
+    if kind == "webp":  # 24 bits each, less one
+        body = struct.pack("<4xI", width - 1)[:7] + struct.pack("<I", height - 1)[:3]
+        return b"RIFF" + struct.pack("<I", 4 + 8 + len(body)) + b"WEBPVP8X" + struct.pack("<I", len(body)) + body
+    buffer = io.BytesIO()
+    Image.fromarray(smooth()[..., 0]).save(buffer, kind)
+    data = bytearray(buffer.getvalue())
+    if kind == "png":
+        struct.pack_into(">II", data, 16, width, height)
+        struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
+    elif kind == "jpeg":
+        struct.pack_into(">HH", data, data.index(b"\xff\xc0") + 5, height, width)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize(("width", "height"), [(8193, 8192), (13300, 13300), (30000, 50000)])
+def test_frame_that_declares_too_many_pixels_is_refused_by_its_header(tmp_path, monkeypatch, kind, width, height):
+    (tmp_path / "f.jpg").write_bytes(declaring(kind, width, height))
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(DataError, match=r"expected at most 67,108,864 pixels: .*f\.jpg"):
+        read_image(str(tmp_path / "f.jpg"))
+
+
+@pytest.mark.parametrize("kind", ["gif", "bmp", "tiff", "ppm"])
+def test_only_decoders_of_the_named_formats_see_a_frame(tmp_path, kind):
+    Image.fromarray(smooth()).save(tmp_path / "f.jpg", kind)
+    with pytest.raises(DataError, match=r"not a JPEG, PNG or WebP file: .*f\.jpg"):
+        read_image(str(tmp_path / "f.jpg"))
+
+
+@pytest.mark.parametrize("size", [13300, 13500, 50000])
+def test_mask_that_declares_too_many_pixels_is_refused_by_its_header(tmp_path, size):
+    (tmp_path / "m.png").write_bytes(declaring("png", size, size))
+    with pytest.raises(DataError, match=rf"the mask is {size}x{size} .*m\.png"):
+        read_mask(str(tmp_path / "m.png"))
+
+
+@pytest.mark.parametrize("read", [read_image, read_mask])
+@pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a device"])
+def test_what_never_ends_is_refused_instead_of_read(tmp_path, monkeypatch, read, kind):
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    if kind == "a named pipe":
+        os.mkfifo("f.png")
+    elif kind == "a device":
+        Path("f.png").symlink_to("/dev/zero")
+    monkeypatch.setattr("sam2_training.data.images.g_pathmgr.open", lambda *_: pytest.fail("opened"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        if kind == "a socket":
+            listener.bind("f.png")
+        with pytest.raises(DataError, match=rf"this is {kind}, expected an image file: f\.png"):
+            read("f.png")
 
 
 def clip_error(folders, **changes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -73,3 +74,19 @@ def test_a_folder_is_read_in_natural_order_under_its_files_names(tmp_path: Path)
     assert video.frame_names == ("001", "002", "010")
     assert [int(source.frame(video, t)[0, 0, 0]) for t in range(3)] == [1, 2, 10]
     assert source.frames_per_second() is None
+
+
+def test_a_video_of_enormous_frames_is_refused_before_one_is_decoded(
+    mp4: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sam2_training.data.formats.video_file.LARGEST_PIXELS", 48 * 64 - 1)
+    monkeypatch.setattr(VideoFile, "_count", lambda _: pytest.fail("decoded"))
+    with pytest.raises(DataError, match=r"frames are 48x64 .*, expected at most 3,071 pixels: .*gray\.mp4"):
+        VideoFile(mp4)
+
+
+def test_a_pipe_is_no_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "clip.mp4")
+    monkeypatch.setattr(VideoFile, "_opened", lambda _: pytest.fail("opened"))
+    with pytest.raises(DataError, match=r"this is a named pipe, expected a video file: .*clip\.mp4"):
+        VideoFile(tmp_path / "clip.mp4")

@@ -109,3 +109,9 @@ def test_a_file_of_several_images_must_name_the_first_frame(tmp_path: Path) -> N
         read_boxes(tmp_path / "a.json", "c", SIZE)
     with pytest.raises(DataError, match="holds no box for frame a"):
         read_boxes(tmp_path / "a.json", "a", SIZE)
+
+
+def test_a_device_is_no_file_of_boxes(tmp_path: Path) -> None:
+    (tmp_path / "boxes.txt").symlink_to("/dev/null")
+    with pytest.raises(DataError, match=r"boxes\.txt is a device, expected a file"):
+        read_boxes(tmp_path / "boxes.txt", "00000", (48, 64))

@@ -6,10 +6,13 @@ import contextlib
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 CHUNK_BYTES = 1 << 22
+
+_ENDLESS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
 @contextlib.contextmanager
@@ -51,6 +54,18 @@ def sha256_of(path: Path, from_disk: bool = False) -> str:
         while chunk := file.read(CHUNK_BYTES):
             sha256.update(chunk)
     return sha256.hexdigest()
+
+
+def endless_kind(path: str | Path) -> str | None:
+    """What is at a path if reading it could wait or go on for ever: "a named pipe", "a socket", "a device"; else None.
+
+    None also for what is not there, and for paths that only iopath understands.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - a store's path is not a Path
+    except (OSError, ValueError):
+        return None
+    return _ENDLESS.get(stat.S_IFMT(mode))
 
 
 def why_not_writable(folder: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Headers of image files (JPEG, PNG, WebP), read without decoding them, and checks that the files are complete."""
+"""Headers of image files (JPEG, PNG, WebP), read without decoding them, and whether a PNG is complete."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_COLOR_TYPES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGBA"}
 EXIF_ORIENTATION = 0x0112
-_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""SOF0 to SOF15; ITU-T T.81, B.1."""
 
 
 @dataclass(frozen=True)
@@ -94,17 +95,6 @@ def jpeg_header(data: bytes) -> ImageHeader | None:
     return ImageHeader("jpeg", bits, color, height, width, _jpeg_orientation(data, at))
 
 
-def jpeg_damage(data: bytes) -> str | None:
-    """What is wrong with the end of a JPEG file, or None. Decoders fill what is missing with gray, without an error.
-
-    Compressed data never contain the end marker FF D9; a thumbnail's lies before the frame header.
-    """
-    at = _jpeg_frame_header(data)
-    if at is None:
-        return "it has no frame header"
-    return None if data.rfind(b"\xff\xd9", at) >= 0 else "it ends too early"
-
-
 def _jpeg_frame_header(data: bytes) -> int | None:
     """Offset of the frame header's marker (SOF0 to SOF15). ITU-T T.81, B.2."""
     if not data.startswith(b"\xff\xd8"):
@@ -114,7 +104,7 @@ def _jpeg_frame_header(data: bytes) -> int | None:
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
-        elif marker in _JPEG_FRAME_MARKERS:
+        elif marker in JPEG_FRAME_MARKERS:
             return at
         else:
             at += 2 + int(struct.unpack_from(">H", data, at + 2)[0])

@@ -12,20 +12,25 @@ from iopath.common.file_io import g_pathmgr
 from PIL import Image, UnidentifiedImageError
 
 from sam2_training.core.errors import DataError
+from sam2_training.core.files import endless_kind
 from sam2_training.data.headers import (
     PNG_SIGNATURE,
     ImageHeader,
     image_header,
     is_image,
-    jpeg_damage,
     png_damage,
     png_header,
 )
+from sam2_training.data.jpeg_scans import scan_damage
 
 IdMask = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 HEADER_BYTES = (4096, 2**18)
 """How much of a file is read for its header, first and if that does not hold it; after that all of it."""
+LARGEST_PIXELS = 2**26
+"""Pixels of the largest frame or mask: twice an 8K frame. More is refused by the header, before memory is taken."""
+LARGEST_BYTES = 2**30
+"""Bytes of the largest image file: more than the largest frame has without compression."""
 
 _SKIP_CURE = "or set dataset.on_bad_sample=skip to leave it out"
 
@@ -34,11 +39,14 @@ class UnreadableFileError(DataError):
     """A file that is listed but cannot be read, or does not hold what it should."""
 
 
-def read_bytes(path: str, at_most: int = -1) -> bytes:
+def read_bytes(path: str, at_most: int = LARGEST_BYTES + 1) -> bytes:
     """The file's content, or its first bytes, through iopath's path manager.
 
-    Raises UnreadableFileError if the file is missing, unreadable or empty.
+    Raises UnreadableFileError if it is missing, unreadable, empty, above LARGEST_BYTES, a pipe, a socket or a device.
     """
+    kind = endless_kind(path)
+    if kind:
+        raise UnreadableFileError(f"this is {kind}, expected an image file: {path}\nReplace it, {_SKIP_CURE}.")
     try:
         with g_pathmgr.open(path, "rb") as file:
             data: bytes = file.read(at_most)
@@ -49,6 +57,10 @@ def read_bytes(path: str, at_most: int = -1) -> bytes:
         raise UnreadableFileError(f"the file cannot be read ({reason}): {path}\nRepair it, {_SKIP_CURE}.") from error
     if not data:
         raise UnreadableFileError(f"the file is empty: {path}\nReplace it, {_SKIP_CURE}.")
+    if len(data) > LARGEST_BYTES:
+        raise UnreadableFileError(
+            f"the file has more than {LARGEST_BYTES:,} bytes, expected an image: {path}\nReplace it, {_SKIP_CURE}."
+        )
     return data
 
 
@@ -57,50 +69,56 @@ def read_frame_header(path: str) -> ImageHeader:
 
     Raises UnreadableFileError for a file that is none, and for what `read_image` refuses by its header.
     """
-    for at_most in (*HEADER_BYTES, -1):
+    for at_most in (*HEADER_BYTES, LARGEST_BYTES + 1):
         data = read_bytes(path, at_most)
-        header = image_header(data)
-        if header is not None:
-            _require_single_reading(header, path)
-            return header
-        if not is_image(data) or len(data) < at_most:
+        if image_header(data) or not is_image(data) or len(data) < at_most:
             break
-    found = "it ends within its header" if is_image(data) else "it is not a JPEG, PNG or WebP file"
-    raise UnreadableFileError(f"the image cannot be decoded, {found}: {path}\nReplace it, {_SKIP_CURE}.")
+    return _frame_header(data, path)
 
 
 def read_image(path: str, shown: bool = False) -> npt.NDArray[np.uint8]:
     """Pixels of a jpg, png or webp frame, RGB uint8 [H, W, 3], as stored.
 
     shown: turned as its EXIF orientation says and viewers show it. Gray becomes RGB, alpha is dropped. Raises
-    UnreadableFileError for a damaged file, and for what has no single RGB reading: CMYK, and more than 8 bits a
-    channel.
+    UnreadableFileError for a damaged file, for more than LARGEST_PIXELS, and for what has no single RGB reading: CMYK,
+    and more than 8 bits a channel.
     """
     data = read_bytes(path)
-    damage = png_damage(data) if data.startswith(PNG_SIGNATURE) else None
-    damage = jpeg_damage(data) if data.startswith(b"\xff\xd8") else damage
+    header = _frame_header(data, path)
+    check = {"png": png_damage, "jpeg": scan_damage}.get(header.kind)
+    damage = check(data) if check else None
     if damage:
         raise UnreadableFileError(f"the image is damaged, {damage}: {path}\nReplace it, {_SKIP_CURE}.")
-    header = image_header(data)
-    if header:
-        _require_single_reading(header, path)
     try:
         pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise UnreadableFileError(f"the image cannot be decoded ({error.err}): {path}\nReplace it.") from error
     if pixels is None:
         raise UnreadableFileError(f"the image cannot be decoded: {path}\nReplace it, {_SKIP_CURE}.")
-    return (
-        turned(np.asarray(pixels, np.uint8), header.orientation) if shown and header else np.asarray(pixels, np.uint8)
-    )
+    return turned(np.asarray(pixels, np.uint8), header.orientation) if shown else np.asarray(pixels, np.uint8)
 
 
-def _require_single_reading(header: ImageHeader, path: str) -> None:
+def _frame_header(data: bytes, path: str) -> ImageHeader:
+    """The header in a frame's bytes. Raises UnreadableFileError for what no frame may be by its header."""
+    header = image_header(data)
+    if header is None:
+        found = "it ends within its header" if is_image(data) else "it is not a JPEG, PNG or WebP file"
+        raise UnreadableFileError(f"the image cannot be decoded, {found}: {path}\nReplace it, {_SKIP_CURE}.")
+    _require_size("image", header, path)
     if header.color == "CMYK":
         raise UnreadableFileError(f"the image is a CMYK JPEG, expected RGB or gray: {path}\nConvert it to RGB.")
     if header.bits > 8:
         raise UnreadableFileError(
             f"the image has {header.bits} bits a channel, expected 8: {path}\nConvert it to 8 bits, {_SKIP_CURE}."
+        )
+    return header
+
+
+def _require_size(what: str, header: ImageHeader, path: str) -> None:
+    if header.height * header.width > LARGEST_PIXELS:
+        raise UnreadableFileError(
+            f"the {what} is {header.height}x{header.width} (height x width), expected at most {LARGEST_PIXELS:,} "
+            f"pixels: {path}\nResize it, {_SKIP_CURE}."
         )
 
 
@@ -118,7 +136,8 @@ def turned(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.ui
 def read_mask(path: str) -> IdMask:
     """The stored value of every pixel of a mask PNG, [H, W] uint8 or uint16: palette index, or gray level.
 
-    1-, 2-, 4-, 8- and 16-bit gray and palette files. Raises UnreadableFileError for a damaged file and for color.
+    1-, 2-, 4-, 8- and 16-bit gray and palette files. Raises UnreadableFileError for a damaged file, for color, and
+    for more than LARGEST_PIXELS.
     """
     data = read_bytes(path)
     if not data.startswith(PNG_SIGNATURE):
@@ -128,6 +147,7 @@ def read_mask(path: str) -> IdMask:
     if damage or header is None:
         damage = damage or "it has no header"
         raise UnreadableFileError(f"the mask is damaged, {damage}: {path}\nReplace it, {_SKIP_CURE}.")
+    _require_size("mask", header, path)
     if header.color not in ("palette", "gray"):
         raise UnreadableFileError(
             f"the mask is {header.color}, expected palette or gray (pixel value = object id, 0 = background): {path}\n"

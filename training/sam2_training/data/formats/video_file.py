@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 
 from sam2_training.core.errors import DataError
+from sam2_training.core.files import endless_kind
+from sam2_training.data.images import LARGEST_PIXELS
 from sam2_training.data.source import Files, Frame, Video, VideoSource, stamp_of
 
 MISCOUNTED_AT_MOST = 2
@@ -28,8 +30,12 @@ class VideoFile(VideoSource):
     def __init__(self, path: Path) -> None:
         """Reads through the file once, because the number of frames in a header is often wrong.
 
-        Raises DataError for a file that is not a video, and for one that ends before the header says it does.
+        Raises DataError for a file that is not a video, for frames of more than LARGEST_PIXELS, and for a file that
+        ends before the header says it does.
         """
+        kind = endless_kind(path)
+        if kind:
+            raise DataError(f"this is {kind}, expected a video file: {path}\nGive a folder of images, or an mp4.")
         # Otherwise FFmpeg prints its own messages on a damaged file to standard error, beside ours.
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
         self.location = self.mask_location = str(path)
@@ -37,6 +43,12 @@ class VideoFile(VideoSource):
         self._capture, self._position = self._opened(), 0
         announced = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self._rate = self._capture.get(cv2.CAP_PROP_FPS)
+        width, height = (int(self._capture.get(of)) for of in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > LARGEST_PIXELS:
+            raise DataError(
+                f"the video's frames are {height}x{width} (height x width), expected at most {LARGEST_PIXELS:,} "
+                f"pixels: {path}\nResize it."
+            )
         num_frames = self._count()
         if num_frames < announced - MISCOUNTED_AT_MOST:
             raise DataError(

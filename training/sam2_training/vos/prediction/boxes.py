@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sam2_training.core.errors import ConfigError, DataError
+from sam2_training.core.files import endless_kind
 
 Box = tuple[float, float, float, float]
 """left, top, right, bottom, pixels."""
@@ -26,6 +27,9 @@ def read_boxes(path: Path, frame_name: str, frame_size: tuple[int, int]) -> list
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise ConfigError(f"--boxes {path}: unknown format; give a COCO file (.json) or a YOLO file (.txt)")
+    kind = endless_kind(path)
+    if kind:
+        raise DataError(f"--boxes {path} is {kind}, expected a file")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
