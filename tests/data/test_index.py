@@ -107,7 +107,38 @@ def test_listed_video_that_is_missing_names_list_and_folder(folders, tmp_path):
     assert all(part in str(caught.value) for part in ("1 video ", ": b", str(listed), str(folders.images)))
 
 
-@pytest.mark.parametrize(("text", "message"), [("", "names no video"), ("a\na\n", "names a 2 times")])
+@pytest.mark.parametrize(
+    "line", ["/data/masks/a", "../masks/a", "a/../../b", "a/..", ".", "C:\\data\\a", "s3://bucket/a"]
+)
+def test_lines_of_a_list_that_lead_out_of_the_folder_are_refused(folders, tmp_path, line):
+    folders.video("a", [[1]])
+    (tmp_path / "list.txt").write_text(f"a\n{line}\n")
+    with pytest.raises(DataError, match="expected a name below the dataset's folder") as caught:
+        open_index(folders.config(file_list_txt=str(tmp_path / "list.txt")))
+    assert str(tmp_path / "list.txt") in str(caught.value)
+    assert line in str(caught.value)
+
+
+def test_a_device_is_no_list(folders, tmp_path):
+    (tmp_path / "list.txt").symlink_to("/dev/null")
+    with pytest.raises(DataError, match=r"list\.txt is a device, expected a text file"):
+        open_index(folders.config(file_list_txt=str(tmp_path / "list.txt")))
+
+
+def test_listed_names_may_be_relative_paths_in_any_spelling(folders, tmp_path):
+    for name in ("a", "b"):
+        folders.video(name, [[1]])
+    for side in (folders.images, folders.masks):
+        (side / "part").mkdir()
+        (side / "a").rename(side / "part" / "a")
+    (tmp_path / "list.txt").write_text("./part//a/\nb/\n")
+    assert names(open_index(folders.config(file_list_txt=str(tmp_path / "list.txt")))) == ["b", "part/a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "names no video"), ("a\na\n", "names a 2 times"), ("a\na/\n./a\n.//a\n", "names a 4 times")],
+)
 def test_useless_lists_are_refused(folders, tmp_path, text, message):
     folders.video("a", [[1]])
     listed = tmp_path / "list.txt"

@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import numpy.typing as npt
 from iopath.common.file_io import g_pathmgr
 
 from sam2_training.core.errors import DataError
+from sam2_training.core.files import endless_kind
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.core.text import count, natural_key, some
 from sam2_training.data.config import DatasetConfig
@@ -154,9 +155,13 @@ def build_index(
 def read_list(path: str, setting: str = "dataset.file_list_txt") -> list[str]:
     """The video names in a text file, one a line, without empty lines and those that start with #.
 
-    setting: what names the file, for messages. Raises DataError for a file that cannot be read, names no video, or one
-    twice.
+    A name is that of a folder below the dataset's: v, or a relative path such as part/v; a/ and ./a are a. setting:
+    what names the file, for messages. Raises DataError for a file that cannot be read, names no video, one twice, or
+    something that is not below the dataset's folder.
     """
+    kind = endless_kind(path)
+    if kind:
+        raise DataError(f"{setting} {path} is {kind}, expected a text file with one video name a line")
     try:
         with g_pathmgr.open(path, "r") as file:
             lines = [line.strip() for line in file]
@@ -165,13 +170,24 @@ def read_list(path: str, setting: str = "dataset.file_list_txt") -> list[str]:
         raise DataError(
             f"{setting} {path} cannot be read: {reason}\nGive a text file with one video name a line."
         ) from error
-    names = [line for line in lines if line and not line.startswith("#")]
+    names = [_name_below(line, path, setting) for line in lines if line and not line.startswith("#")]
     if not names:
         raise DataError(f"{setting} {path} names no video\nWrite one video name a line.")
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
         raise DataError(f"{setting} {path} names {name} {times} times\nName each video once.")
     return names
+
+
+def _name_below(line: str, path: str, setting: str) -> str:
+    """A line of a list as a name below the dataset's folder; results are written under it as well."""
+    parts = [part for part in line.split("/") if part not in ("", ".")]
+    if line.startswith("/") or PureWindowsPath(line).is_absolute() or "://" in line or ".." in parts or not parts:
+        raise DataError(
+            f"{setting} {path} names {line}, expected a name below the dataset's folder\n"
+            "Write names such as v or part/v, without the folder they are in."
+        )
+    return "/".join(parts)
 
 
 def _listed(source: VideoSource, file_list: str) -> list[str]:
