@@ -12,11 +12,15 @@ from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
-def parse_section(cls: type, values: object, path: str, problems: list[str], known_keys: list[str]) -> Any:
+def parse_section(
+    cls: type, values: object, path: str, problems: list[str], known_keys: list[str], default: Any = None
+) -> Any:
     """An instance of the frozen dataclass `cls` built from the mapping `values`.
 
-    Everything that does not fit is appended to `problems` (unknown key with the nearest valid one, wrong type); fields
-    with a problem keep their default. Without a problem the instance equals the mapping, types made exact.
+    default: the instance that stands where the section is not written at all; keys that are not written are taken
+    from it (None: from the class). Everything that does not fit is appended to `problems` (unknown key with the nearest
+    valid one, wrong type); fields with a problem keep their default. Without a problem the instance equals the mapping,
+    types made exact.
     """
     if not isinstance(values, Mapping):
         problems.append(f"{path or 'config'} must be a section with keys, found {values!r}")
@@ -32,15 +36,26 @@ def parse_section(cls: type, values: object, path: str, problems: list[str], kno
             problems += [f"unknown key {name}{nearest(name, known_keys)}" for name in inside]
             continue
         try:
-            parsed[key] = _convert(hints[key], value, where, problems, known_keys)
+            parsed[key] = _convert(hints[key], value, where, problems, known_keys, _default_of(fields[key], default))
         except (TypeError, ValueError) as error:
             problems.append(str(error))
+    if default is not None:
+        parsed = {name: getattr(default, name) for name in fields} | parsed
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in parsed:
             problems.append(f"{path}.{name} is missing" if path else f"{name} is missing")
             parsed[name] = None
     return cls(**parsed)
+
+
+def _default_of(field: dataclasses.Field[Any], section: Any) -> Any:
+    """What a field of a section holds when it is not written; None also where it must be written."""
+    if section is not None:
+        return getattr(section, field.name)
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
 
 
 def nearest(key: str, known_keys: list[str]) -> str:
@@ -53,10 +68,13 @@ def nearest(key: str, known_keys: list[str]) -> str:
     return f"; did you mean {close[0]}?" if close else "; `--check` prints all keys"
 
 
-def _convert(hint: Any, value: Any, where: str, problems: list[str], known_keys: list[str]) -> Any:
-    """`value` as the annotated type. Raises ValueError with a full sentence when it is of another kind."""
+def _convert(hint: Any, value: Any, where: str, problems: list[str], known_keys: list[str], default: Any = None) -> Any:
+    """`value` as the annotated type. Raises ValueError with a full sentence when it is of another kind.
+
+    default: as in `parse_section`, for a section.
+    """
     if dataclasses.is_dataclass(hint):
-        return parse_section(hint, value, where, problems, known_keys)  # type: ignore[arg-type]
+        return parse_section(hint, value, where, problems, known_keys, default)  # type: ignore[arg-type]
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         options = get_args(hint)
@@ -65,7 +83,7 @@ def _convert(hint: Any, value: Any, where: str, problems: list[str], known_keys:
         if int in options and isinstance(value, int) and not isinstance(value, bool):
             return value  # float | int: a whole number counts, a fraction divides
         inner = next(option for option in options if option is not type(None))
-        return _convert(inner, value, where, problems, known_keys)
+        return _convert(inner, value, where, problems, known_keys, default)
     if origin is Literal:
         choices = get_args(hint)
         text = str(value) if not isinstance(value, bool) else value
