@@ -17,7 +17,8 @@ sys.path.insert(0, str(REPOSITORY / "training"))
 from sam2_training.engine.loader import StepLoader  # noqa: E402
 from sam2_training.engine.plan import Order  # noqa: E402
 from sam2_training.tasks import load_config  # noqa: E402
-from sam2_training.vos.clips.dataset import build_dataset  # noqa: E402
+from sam2_training.vos.clips.dataset import ClipDataset, training_index  # noqa: E402
+from sam2_training.vos.config import VosConfig  # noqa: E402
 
 EPOCHS = 12
 STEP_SECONDS = 0.1
@@ -39,8 +40,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the row here")
     arguments = parser.parse_args()
-    config = load_config("sam2.1_training/custom_finetune", overrides()).config
-    dataset = build_dataset(config, None)
+    config = load_config("sam2.1_training/custom_finetune", overrides(), VosConfig).config
+    dataset = ClipDataset(config, training_index(config, None)[0])
     order = Order(config.seed, len(dataset), global_batch=1, world_size=1)
     waits: dict[bool, list[float]] = {True: [], False: []}
     with contextlib.closing(StepLoader(dataset, order, rank=0, batch_size=1, num_workers=2)) as loader:

@@ -66,14 +66,15 @@ import json, sys, time
 import cv2, torch
 from sam2_training.vos.config import ModelConfig, TrainingSetConfig, VosConfig
 from sam2_training.engine.task import SampleKey
-from sam2_training.vos.clips.dataset import build_dataset
+from sam2_training.vos.clips.dataset import ClipDataset, training_index
 
 folder, resolution, repeats, num_frames, num_objects = json.loads(sys.argv[1])
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
 clips = {"num_frames": num_frames, "max_num_objects": num_objects}
 data = TrainingSetConfig(img_folder=folder + "/images", gt_folder=folder + "/masks", **clips)
-dataset = build_dataset(VosConfig(model=ModelConfig(image_size=resolution), dataset=data), None)
+config = VosConfig(model=ModelConfig(image_size=resolution), dataset=data)
+dataset = ClipDataset(config, training_index(config, None)[0])
 times = []
 for n in range(repeats + 2):
     start = time.process_time()

@@ -15,7 +15,8 @@ from sam2_training.data.index import open_index
 from sam2_training.data.source import Video
 from sam2_training.data.table import VideoTable, load_table, save_table
 from sam2_training.engine.task import SampleKey
-from sam2_training.vos.clips.dataset import build_dataset
+
+from tests.vos.opened import build_dataset
 
 
 @pytest.fixture

@@ -15,14 +15,15 @@ from sam2_training.core.errors import ConfigError, DataError
 from sam2_training.data.formats import FORMATS, Format
 from sam2_training.engine.task import SampleKey
 from sam2_training.tasks import load_config
-from sam2_training.vos.clips.dataset import ClipDataset, build_dataset
+from sam2_training.vos.clips.dataset import ClipDataset
 from sam2_training.vos.clips.planes import unpack_planes
 from sam2_training.vos.config import VosConfig
-from sam2_training.vos.evaluation.clips import EvaluationClip, open_clips
+from sam2_training.vos.evaluation.clips import EvaluationClip
 
 from tests.data import npz_videos
 from tests.places import REPOSITORY
 from tests.tiny_checkpoint import CPU, SETTINGS
+from tests.vos.opened import build_dataset, open_clips
 from tests.waiting import WAIT_SECONDS
 
 REGISTRATION = 'FORMATS["npz"] = Format("tests.data.npz_videos", needs=("img_folder",))'

@@ -12,7 +12,9 @@ from sam2_training.core.errors import DataError
 from sam2_training.data.config import SyntheticConfig
 from sam2_training.data.formats.synthetic import synthetic_video
 from sam2_training.vos.config import VosDatasetConfig
-from sam2_training.vos.evaluation.clips import EvaluationClip, first_frame, open_clips
+from sam2_training.vos.evaluation.clips import EvaluationClip, first_frame
+
+from tests.vos.opened import open_clips
 
 HEIGHT, WIDTH = 24, 32
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sam2_training.core.ranks import Ranks
 from sam2_training.vos.config import VosDatasetConfig
-from sam2_training.vos.evaluation.clips import EvaluationClip, open_clips
+from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.evaluator import evaluate
 from sam2_training.vos.evaluation.interactive import track_interactively
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
@@ -26,6 +26,7 @@ from tests.vos.evaluation.stock_tracking import (
     vivid_network,
     without_shortcuts,
 )
+from tests.vos.opened import open_clips
 
 CPU = torch.device("cpu")
 

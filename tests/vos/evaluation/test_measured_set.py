@@ -12,14 +12,14 @@ from sam2_training.core.ranks import Ranks
 from sam2_training.data.config import SyntheticConfig
 from sam2_training.engine.precision import Precision
 from sam2_training.tasks import load_config
-from sam2_training.vos.clips.dataset import build_dataset
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation import measured_set
-from sam2_training.vos.evaluation.clips import open_clips
 from sam2_training.vos.evaluation.measured_set import LossBatches, MeasuredSet, loss_batches
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.tracker import TrainableSAM2
+
+from tests.vos.opened import build_dataset, open_clips
 
 FP32 = Precision("32", torch.device("cpu"))
 

@@ -74,11 +74,6 @@ class ClipDataset:
         return self.index.fingerprint()
 
 
-def build_dataset(config: VosConfig, cache_dir: Path | None) -> ClipDataset:
-    """The dataset a configuration describes; its index is cached in cache_dir. Raises DataError."""
-    return ClipDataset(config, training_index(config, cache_dir)[0])
-
-
 def training_index(
     config: VosConfig, cache_dir: Path | None, heartbeat: HeartbeatCallback = no_heartbeat
 ) -> tuple[VideoIndex, VideoIndex | None]:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.data.index import VideoIndex
 from sam2_training.data.source import Frame, Masks, Video
-from sam2_training.vos.clips.usable import clip_index
-from sam2_training.vos.config import VosDatasetConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +71,6 @@ def first_frame(clip: EvaluationClip, object_number: int) -> int | None:
     """The first frame in which an object is labeled and visible, where tracking starts; None if there is none."""
     frames = np.flatnonzero(clip.visible[:, object_number])
     return int(frames[0]) if len(frames) else None
-
-
-def open_clips(
-    dataset: VosDatasetConfig, seed: int, cache_dir: Path | None, heartbeat: HeartbeatCallback = no_heartbeat
-) -> list[EvaluationClip]:
-    """Every video of a dataset, whole, in natural order.
-
-    seed: of generated videos; for clips that training has not seen give another than the run's. Raises DataError for
-    what `clip_index` refuses: missing folders and listed videos, unreadable masks, videos that show no object.
-    """
-    return clips_of(clip_index(dataset, 1, cache_dir, seed, heartbeat))
 
 
 def clips_of(index: VideoIndex) -> list[EvaluationClip]:
