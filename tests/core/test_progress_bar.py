@@ -8,12 +8,7 @@ import pytest
 from sam2_training.core import progress
 from sam2_training.core.progress_bar import Progress
 
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
+from tests.terminal import Terminal
 
 
 def test_lines_come_now_and_then_with_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
