@@ -107,13 +107,13 @@ def test_sections_that_became_part_of_others_still_work() -> None:
         "checkpointing.save_top_k=3",
         "checkpointing={mode: min, save_last: true, every_n_epochs: 2}",
         "evaluation.guard_dataset={img_folder: a, gt_folder: b}",
-        "evaluation.guard_dataset.multiplier=2",
+        "evaluation.guard_dataset.frame_interval=[2,2]",
     ).config
     kept = config.checkpoint
     assert (kept.monitor, kept.save_top_k, kept.mode, kept.save_last) == (("val_loss",), 3, "min", True)
     assert kept.every_n_epochs == 2
     assert config.evaluation.retention_dataset is not None
-    assert config.evaluation.retention_dataset.multiplier == 2
+    assert config.evaluation.retention_dataset.frame_interval == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -143,14 +143,15 @@ def test_messages_use_the_name_that_was_written(override: str, words: str) -> No
 def test_a_section_under_both_names_is_one_section_and_each_key_keeps_the_name_it_was_written_by(
     tmp_path: Path,
 ) -> None:
-    recipe = own_recipe(tmp_path, f"{FOLDERS}evaluation: {{guard_dataset: {{img_folder: a, gt_folder: b}}}}\n")
+    validated = FOLDERS.replace("}", ", val_fraction: 0.1}")
+    recipe = own_recipe(tmp_path, f"{validated}evaluation: {{guard_dataset: {{img_folder: a, gt_folder: b}}}}\n")
     config = load("evaluation.retention_dataset.gt_folder=c", recipe=recipe).config
     assert config.evaluation.retention_dataset is not None
     assert config.evaluation.retention_dataset.gt_folder == "c"
     assert load("evaluation.retention_dataset=null", recipe=recipe).config.evaluation.retention_dataset is None
     (problem,) = problems_of("evaluation.retention_dataset.gt_folder=null", recipe=recipe)
     assert problem.startswith("evaluation.retention_dataset.gt_folder is not set")
-    former = own_recipe(tmp_path, f"{FOLDERS}evaluation: {{guard_dataset: null}}\n")
+    former = own_recipe(tmp_path, f"{validated}evaluation: {{guard_dataset: null}}\n")
     (problem,) = problems_of("evaluation.retention_dataset.img_folder=a", recipe=former)
     assert problem.startswith("evaluation.retention_dataset.gt_folder is not set")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.schema import as_dict
 from sam2_training.engine.config import LoadedConfig, mode_of
 from sam2_training.tasks import load_config
-from sam2_training.vos.config import VosConfig
+from sam2_training.vos.config import TransformsConfig, VosConfig
 
 FOLDERS = ("dataset.img_folder=images", "dataset.gt_folder=masks")
 
@@ -24,7 +27,14 @@ def load(*overrides: str) -> VosConfig:
     ("overrides", "words"),
     [
         (["val_dataset={gt_folder: a}"], "val_dataset.img_folder is not set"),
-        (["val_dataset={img_folder: a, gt_folder: b, multipler: 2}"], "did you mean val_dataset.multiplier"),
+        (
+            ["val_dataset={img_folder: a, gt_folder: b, frame_interva: [2, 2]}"],
+            "did you mean val_dataset.frame_interval",
+        ),
+        (
+            ["evaluation.retention_dataset={img_folder: a, gt_folder: b}", "dataset.val_fraction=0"],
+            "measured with the validation set only",
+        ),
         (["dataset.val_fraction=1.0"], "must lie between 0 and 1, 1 excluded"),
         (["early_stopping.monitor=val_loss", "dataset.val_fraction=0"], "but nothing is validated"),
         (["early_stopping.monitor=val_jf", "dataset.val_fraction=0.1"], "val_jf is not measured"),
@@ -79,3 +89,32 @@ def test_how_a_run_is_measured_may_change_when_it_is_resumed() -> None:
     assert matter == []
     assert len(harmless) == 3
     assert loaded("dataset.val_fraction=0.2").differences_from(before)[0]
+
+
+@pytest.mark.parametrize("section", ["val_dataset", "evaluation.retention_dataset"])
+@pytest.mark.parametrize(
+    ("key", "value", "default"),
+    [("multiplier", 2, 1), ("reverse_time_prob", 0.5, 0.0), ("short_videos", "skip", "error")],
+)
+def test_what_changes_nothing_where_videos_are_measured_is_refused(
+    section: str, key: str, value: object, default: object
+) -> None:
+    folders = "img_folder: a, gt_folder: b"
+    with pytest.raises(ConfigError, match=rf"{section}\.{key}={value} has no effect here: .*; remove it"):
+        load(f"{section}={{{folders}, {key}: {value}}}")
+    load(f"{section}={{{folders}, {key}: {default}}}")  # what config_resolved.yaml of a run holds
+    load(f"dataset.{key}={value}")
+
+
+def test_a_key_of_a_section_alone_leaves_the_other_defaults_of_the_section(tmp_path: Path) -> None:
+    """Each jitter has defaults of its own, which are not those of its class."""
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "dataset: {img_folder: a, gt_folder: b}\n"
+        "transforms: {clip_jitter: {brightness: 0.2}, frame_jitter: {hue: 0.3}, affine: {shear: 5}}\n"
+    )
+    found, documented = load_config(str(recipe), [], VosConfig).config.transforms, TransformsConfig()
+    assert found.clip_jitter == replace(documented.clip_jitter, brightness=0.2)
+    assert found.frame_jitter == replace(documented.frame_jitter, hue=0.3)
+    assert found.affine == replace(documented.affine, shear=5.0)
+    assert documented.frame_jitter.brightness == 0.1

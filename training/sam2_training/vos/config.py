@@ -30,6 +30,24 @@ class VosDatasetConfig(DatasetConfig):
     short_videos: Literal["error", "skip", "repeat_last"] = "error"
     """Videos with fewer frames than a clip needs: stop, leave out and count, or repeat their last frame."""
 
+    def problems(self, where: str) -> Iterator[str]:
+        """What does not go together in this section, which stands at `where` in the configuration."""
+        yield from super().problems(where)
+        if where == "dataset":
+            return
+        plain = type(self)()
+        for name, why in WITHOUT_EFFECT_IN_MEASURED_SETS.items():
+            if getattr(self, name) != getattr(plain, name):
+                yield f"{where}.{name}={getattr(self, name)} has no effect here: {why}; remove it"
+
+
+WITHOUT_EFFECT_IN_MEASURED_SETS = {
+    "multiplier": "each video of it is measured once",
+    "reverse_time_prob": "it is measured forward in time",
+    "short_videos": "all of its videos are measured, short ones too",
+}
+"""{key of a dataset: why it changes nothing where videos are measured and not trained on}."""
+
 
 @dataclass(frozen=True)
 class TrainingSetConfig(VosDatasetConfig):
@@ -262,8 +280,8 @@ class VosConfig(RunConfig):
     checkpoint: VosCheckpointConfig = setting(default_factory=VosCheckpointConfig, free=True)
     dataset: TrainingSetConfig = field(default_factory=TrainingSetConfig)
     val_dataset: VosDatasetConfig | None = None
-    """Videos that are evaluated and not trained on; all keys of dataset but num_frames and max_num_objects, which hold
-    for both. null: see dataset.val_fraction."""
+    """Videos that are evaluated and not trained on. dataset.num_frames and dataset.max_num_objects hold for both;
+    multiplier, reverse_time_prob, short_videos and val_fraction are of dataset only. null: see dataset.val_fraction."""
     transforms: TransformsConfig = field(default_factory=TransformsConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     prompts: PromptsConfig = field(default_factory=PromptsConfig)
@@ -285,6 +303,9 @@ class VosConfig(RunConfig):
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
+        missing = self.how_to_validate()
+        if self.evaluation.retention_dataset is not None and missing:
+            yield f"evaluation.retention_dataset is set, but it is measured with the validation set only: {missing}"
         num_frames, synthetic = self.dataset.num_frames, self.dataset.synthetic
         if num_frames == 1 and self.prompts.prob_to_use_pt_input == 0:
             yield (
