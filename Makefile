@@ -13,8 +13,12 @@ SOURCES := training tests benchmarks scripts setup.py
 SHELL_SCRIPTS := run_training_docker.sh .ci/run checkpoints/download.sh tests/container/make_base.sh \
   $(wildcard scripts/*.sh scripts/launcher/*.sh)
 
-# A verb of sam2-training, in the container where docker is.
-IN_CONTAINER := GPUS="$(GPUS)" CONFIG="$(CONFIG)" ARGS="$(ARGS)" scripts/launcher/run.sh
+# A verb of sam2-training, in the container where docker is. The values are handed on in the environment: in a command
+# the shell would evaluate them.
+IN_CONTAINER := scripts/launcher/run.sh
+train evaluate predict export: export GPUS := $(GPUS)
+train evaluate predict export: export CONFIG := $(CONFIG)
+train evaluate predict export: export ARGS := $(ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo train evaluate predict export image shell tensorboard image-reproducible test test-unit test-container mutants lint format bench docs lock clean

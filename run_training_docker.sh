@@ -5,14 +5,17 @@
 set -Eeuo pipefail
 
 REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
-IMAGE_UID=10001 # the user that Dockerfile.training makes
 NEEDED_DRIVER=580 # the oldest NVIDIA driver that CUDA 13 runs on
 EXIT_SETTING=2 EXIT_CHECKPOINT=4 EXIT_DATA=6 EXIT_STOPPED=75
 
+# shellcheck source=scripts/launcher/values.sh
+. "$REPOSITORY/scripts/launcher/values.sh"
 # shellcheck source=scripts/launcher/layout.sh
 . "$REPOSITORY/scripts/launcher/layout.sh"
 # shellcheck source=scripts/launcher/verbs.sh
 . "$REPOSITORY/scripts/launcher/verbs.sh"
+# shellcheck source=scripts/launcher/owner.sh
+. "$REPOSITORY/scripts/launcher/owner.sh"
 # shellcheck source=scripts/launcher/checks.sh
 . "$REPOSITORY/scripts/launcher/checks.sh"
 
@@ -59,7 +62,6 @@ EOF
 
 # ---- saying things ----
 
-say() { printf '%s\n' "$*" >&2; }
 warn() { say "WARNING: $*"; }
 
 problems=() problem_code=$EXIT_SETTING
@@ -94,7 +96,7 @@ parse_arguments() {
         ;;
       *)
         if ! find_verb "$REPOSITORY" "$1"; then
-          say "run_training_docker.sh: unknown argument $1. Overrides such as key=value come after --; see --help."
+          say "run_training_docker.sh: unknown argument $(shown "$1"). Overrides such as key=value come after --; see --help."
           exit "$EXIT_SETTING"
         fi
         verb=$1
@@ -114,7 +116,8 @@ read_environment() {
   source_tree=${SAM2_SOURCE:-}
   gpus=${SAM2_GPUS:-all}
   image=${SAM2_IMAGE:-$("$REPOSITORY/scripts/build_image.sh" --print-name)}
-  read -r -a docker_args <<<"${SAM2_DOCKER_ARGS:-}"
+  split_words "${SAM2_DOCKER_ARGS:-}"
+  docker_args=("${words[@]}")
 }
 
 # A verb that works on the user's data needs a dataset; on a terminal the demo is offered instead of training.
@@ -153,36 +156,9 @@ have_image() { docker image inspect "$image" >/dev/null 2>&1; }
 
 # ---- what runs, and how ----
 
-# Sets user_args. Results belong to the caller; nothing runs as root.
-choose_user() {
-  local uid gid group
-  uid=$(id -u) gid=$(id -g) user_args=() borrowed=0
-  if ((rootless)); then
-    uid=0 gid=0 # with a rootless engine, root in the container is the calling user outside it
-  elif ((uid == 0)) && ((${SUDO_UID:-0} != 0)); then
-    uid=$SUDO_UID gid=$SUDO_GID
-  elif ((uid == 0)); then
-    uid=$IMAGE_UID gid=$IMAGE_UID borrowed=1
-  else
-    for group in $(id -G); do [ "$group" = "$gid" ] || user_args+=(--group-add "$group"); done
-  fi
-  user_args=(--user "$uid:$gid" "${user_args[@]}")
-  owner=$uid:$gid
-}
-
-# For a caller who is root the results change hands: the container's user writes them, and root gets them back.
-lend_output() {
-  [ -n "${owner:-}" ] && ((EUID == 0 && !rootless)) || return 0
-  find "$output" -uid 0 -exec chown --no-dereference "$owner" {} +
-}
-return_output() {
-  ((borrowed)) || return 0
-  find "$output" -uid "$IMAGE_UID" -exec chown --no-dereference 0:0 {} +
-}
-
-# Adds a mount to mount_args; quotes keep a comma in a path from ending the field.
+# Adds a mount to mount_args.
 mount() { # source target [readonly]
-  mount_args+=(--mount "type=bind,\"source=${1//\"/\"\"}\",target=$2${3:+,$3}")
+  mount_args+=(--mount "$(mount_option "$@")")
 }
 
 # Sets container_args: how every container of ours is run, whatever it runs.
@@ -194,11 +170,11 @@ compose_container() {
   mount "$output" /workspace/sam2_logs
   [ -z "$source_tree" ] || mount "$source_tree" /segment-anything-2 readonly
   config_in_container=$config
-  if [ -f "$config" ] && [[ $(realpath "$config") != "$REPOSITORY"/* ]]; then
-    mount "$(realpath "$config")" "/config/$(basename "$config")" readonly
-    config_in_container=/config/$(basename "$config")
+  if [ -f "$config" ] && [[ $(realpath -- "$config") != "$REPOSITORY"/* ]]; then
+    config_in_container=/config/${config##*/}
+    mount "$(realpath -- "$config")" "$config_in_container" readonly
   elif [ -f "$config" ]; then
-    config_in_container=$(realpath --relative-to "$REPOSITORY" "$config")
+    config_in_container=$(realpath --relative-to "$REPOSITORY" -- "$config")
   fi
   container_args=(--rm --network none --read-only --tmpfs "/tmp:rw,exec,nosuid,nodev,mode=1777"
     --cap-drop ALL --security-opt no-new-privileges --ulimit core=0 "${user_args[@]}" "${mount_args[@]}")
@@ -251,15 +227,15 @@ compose_command() {
 
 # The command as it can be pasted into a shell: an option with its values a line, then the image and what it runs.
 print_command() {
-  local word line='' in_program=0
+  local word text line='' in_program=0
   for word in "${command[@]}"; do
-    [[ $word =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]] || word="'${word//\'/\'\\\'\'}'"
+    text=$(quoted_if_needed "$word")
     if [ "$word" = "$image" ] || { [[ $word == --* ]] && ((!in_program)); }; then
       printf '%s \\\n' "$line"
-      line="  $word"
+      line="  $text"
       [ "$word" != "$image" ] || in_program=1
     else
-      line+="${line:+ }$word"
+      line+="${line:+ }$text"
     fi
   done
   printf '%s\n' "$line"
@@ -311,7 +287,7 @@ main() {
   read_environment
   ask_for_dataset
   rootless=0 layout=()
-  check_numbers
+  check_values
   check_dataset
   check_folders
   check_docker
@@ -334,7 +310,7 @@ main() {
     print_command
     return 0
   fi
-  say "image $image, container $name; results in $output"
+  say "image $image, container $name; results in $(shown "$output")"
   trap return_output EXIT
   lend_output
   local code=0

@@ -45,7 +45,8 @@ parse_arguments() {
     shift
   done
   [ -r "$list" ] || fail "the list of files $list cannot be read"
-  [ -n "$url" ] || url=$(grep -oE 'https?://[^ ]+' "$list" | head -n 1) || fail "$list names no address; give --url"
+  case $folder in -*) folder=./$folder ;; esac # a path, not an option
+  [ -n "$url" ] || url=$(grep -oE 'https?://[^ ]+' -- "$list" | head -n 1) || fail "$list names no address; give --url"
   if ((!check && ${#names[@]} == 0)); then usage >&2 && exit 2; fi
 }
 
@@ -53,14 +54,20 @@ parse_arguments() {
 wanted_rows() {
   local name row
   if ((${#names[@]} == 0)) || [[ " ${names[*]} " == *" all "* ]]; then
-    grep -vE '^(#|$)' "$list"
+    grep -vE '^(#|$)' -- "$list"
     return
   fi
   for name in "${names[@]}"; do
-    row=$(awk -v n="$name" '$1 == n || $1 == n ".pt" || $1 == "sam2.1_hiera_" n ".pt"' "$list")
-    [ -n "$row" ] || fail "no file for '$name' in $list; known: $(awk '!/^#/ && NF { printf "%s ", $1 }' "$list")"
+    row=$(awk -v n="$name" '$1 == n || $1 == n ".pt" || $1 == "sam2.1_hiera_" n ".pt"' <"$list")
+    [ -n "$row" ] || fail "no file for '$name' in $list; known: $(awk '!/^#/ && NF { printf "%s ", $1 }' <"$list")"
     printf '%s\n' "$row"
   done
+}
+
+# Whether a line of the table is what it must be: a name without a folder, a number that cannot overflow, a SHA-256.
+is_row() { # name bytes sha256
+  local LC_ALL=C
+  [[ $1 =~ ^[a-zA-Z0-9][a-zA-Z0-9._+-]*$ && $2 =~ ^[1-9][0-9]{0,14}$ && $3 =~ ^[0-9a-f]{64}$ ]]
 }
 
 # Says what is wrong with a file; nothing if it is right.
@@ -78,9 +85,9 @@ fetch() { # address path
   if command -v curl >/dev/null; then
     local bar=(--progress-bar)
     [ -t 2 ] || bar=(--silent --show-error)
-    curl "${bar[@]}" --fail --location --retry 3 --retry-connrefused --continue-at - --output "$2" "$1"
+    curl "${bar[@]}" --fail --location --retry 3 --retry-connrefused --continue-at - --output "$2" --url "$1"
   elif command -v wget >/dev/null; then
-    wget --no-verbose --tries 3 --continue --output-document "$2" "$1"
+    wget --no-verbose --tries 3 --continue --output-document "$2" -- "$1"
   else
     fail "neither curl nor wget is installed; install one of them" 1
   fi
@@ -130,6 +137,7 @@ main() {
   rows=$(wanted_rows) || exit $?
   mkdir -p "$folder"
   while read -r name bytes sha256; do
+    is_row "$name" "$bytes" "$sha256" || fail "$list has a line that is not \"name bytes sha256\": $(printf '%q ' "$name" "$bytes" "$sha256")"
     if ((check)); then verify "$name" "$bytes" "$sha256" || failed=1; else download "$name" "$bytes" "$sha256" || failed=1; fi
   done <<<"$rows"
   exit "$failed"

@@ -8,6 +8,15 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# shellcheck source=scripts/launcher/values.sh
+. scripts/launcher/values.sh
+
+require_image_name() { # variable, its value
+  is_image_name "$2" && return
+  say "build_image.sh: $1=$(shown "$2") is not the name of an image. Give one such as sam2-training:local."
+  exit 2
+}
+
 # Same dependencies, same tag: changed code does not ask for a new image, a changed lock file does.
 default_name() {
   local inputs
@@ -25,12 +34,14 @@ base_digest() {
 }
 
 name=${SAM2_IMAGE:-$(default_name)}
+require_image_name SAM2_IMAGE "$name"
 if [ "${1:-}" = --print-name ]; then
   echo "$name"
   exit
 fi
 
 base=${SAM2_BASE_IMAGE:-$(sed -n 's/^ARG BASE_IMAGE=//p' Dockerfile.training | head -n 1)}
+require_image_name SAM2_BASE_IMAGE "$base"
 lock_sha256=$(sha256sum <requirements.lock)
 revision='' created='' source=''
 if git rev-parse --show-toplevel >/dev/null 2>&1; then
@@ -48,9 +59,9 @@ options=(--file Dockerfile.training --tag "$name"
 for variable in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
   [ -z "${!variable:-}" ] || options+=(--build-arg "$variable") # without a value: docker takes it from the environment
 done
-[ -z "${SAM2_CA_FILE:-}" ] || options+=(--secret "id=ca,src=$SAM2_CA_FILE")
-# Words, on purpose: SAM2_BUILD_ARGS="--network host --progress plain".
-read -r -a more <<<"${SAM2_BUILD_ARGS:-}"
+# A line of CSV, as --mount is.
+[ -z "${SAM2_CA_FILE:-}" ] || options+=(--secret "id=ca,\"src=${SAM2_CA_FILE//\"/\"\"}\"")
+split_words "${SAM2_BUILD_ARGS:-}" # such as "--network host --progress plain"
 
 echo "building $name on $base"
-DOCKER_BUILDKIT=1 docker build "${options[@]}" "${more[@]}" "$@" .
+DOCKER_BUILDKIT=1 docker build "${options[@]}" "${words[@]}" "$@" .

@@ -5,22 +5,29 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
+# shellcheck source=scripts/launcher/values.sh
+. scripts/launcher/values.sh
 # shellcheck source=scripts/launcher/layout.sh
 . scripts/launcher/layout.sh
 # shellcheck source=scripts/launcher/verbs.sh
 . scripts/launcher/verbs.sh
-read -r -a args <<<"${ARGS:-}"
+split_words "${ARGS:-}"
+args=("${words[@]}")
 verb=${1:-}
 find_verb . "$verb" || {
-  echo "run.sh: no verb '$verb'; there are: $(list_verbs . | cut -f 1 | paste -sd ' ')" >&2
+  say "run.sh: no verb '$(shown "$verb")'; there are: $(list_verbs . | cut -f 1 | paste -sd ' ')"
   exit 2
 }
+if [[ ${LOCAL:-0} != [01] ]]; then
+  say "run.sh: LOCAL=$(shown "$LOCAL") is neither 0 nor 1. Give 1 to run on this machine, not in the container."
+  exit 2
+fi
 
 # Why this run is not in a container; nothing if it is.
 reason_for_local() {
   if [ "${LOCAL:-0}" = 1 ]; then
     echo "LOCAL=1"
-  elif [[ " ${ARGS:-} " == *" dataset.img_folder="* && -z "${SAM2_DATASET:-}" ]]; then
+  elif [[ " ${args[*]} " == *" dataset.img_folder="* && -z "${SAM2_DATASET:-}" ]]; then
     echo "ARGS names folders of this machine; set SAM2_DATASET to use the container"
   elif ! command -v docker >/dev/null; then
     echo "docker is not installed"
@@ -39,9 +46,9 @@ fi
 echo "Running $verb on this machine, not in a container: $reason."
 make --no-print-directory setup
 before=(--config "${CONFIG:-sam2.1_training/custom_finetune}" --num-gpus "${GPUS:-1}")
-if [ "$verb_data" = masks ] && [ -n "${SAM2_DATASET:-}" ] && [[ " ${ARGS:-} " != *" dataset.img_folder="* ]]; then
+if [ "$verb_data" = masks ] && [ -n "${SAM2_DATASET:-}" ] && [[ " ${args[*]} " != *" dataset.img_folder="* ]]; then
   if ! find_layout "$SAM2_DATASET"; then
-    echo "$SAM2_DATASET has neither images/ and masks/ nor JPEGImages/ and Annotations/" >&2
+    say "$(shown "$SAM2_DATASET") has neither images/ and masks/ nor JPEGImages/ and Annotations/"
     exit 6
   fi
   before+=(--data "$SAM2_DATASET/$images" "$SAM2_DATASET/$masks")

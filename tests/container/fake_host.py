@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -21,7 +22,10 @@ case "$1 $2" in
   run*)
     if [[ "$*" == *" needs"* ]]; then {needs}; exit; fi
     if [[ "$*" == *"--gpus all --network none"* ]]; then exit {gpu_fails}; fi
-    printf 'RAN %s\\n' "$*"; exit {code} ;;
+    printf 'RAN %s\\n' "$*"
+    printf '%s\\0' "$@" >"$HOME/arguments"
+    {during}
+    exit {code} ;;
 esac
 """
 NEEDS = "printf 'weights={weights}\\nshm_mib=300\\ndisk_mib={disk}\\n'"
@@ -49,8 +53,15 @@ class Host:
             "needs": NEEDS.format(weights=weights, disk=disk),
             "gpu_fails": "0",
             "code": "0",
+            "during": "true",
         }
         self.program("docker", DOCKER.format(**{**parts, **changes}))
+
+    @property
+    def arguments(self) -> list[str]:
+        """Arguments of the last `docker run` that was no question: each of them whole."""
+        recorded = Path(self.environment["HOME"]) / "arguments"
+        return os.fsdecode(recorded.read_bytes()).split("\0")[:-1] if recorded.exists() else []
 
     def program(self, name: str, text: str) -> None:
         (self.bin / name).write_text(text)
@@ -63,6 +74,7 @@ class Host:
             command,
             env={**self.environment, **variables},
             text=True,
+            errors="surrogateescape",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -93,7 +105,8 @@ def host(tmp_path: Path) -> Host:
         "find",
         "cksum",
     )
-    tools += ("cut", "mkdir", "sha256sum", "cat", "sort", "paste", "setsid", "sleep", "seq", "chown", "git")
+    tools += ("cut", "mkdir", "sha256sum", "cat", "sort", "paste", "setsid", "sleep", "seq", "chown", "git", "stat")
+    tools += ("comm", "xargs", "make", "sh", "touch")
     for tool in tools:
         found = shutil.which(tool)
         assert found, tool
