@@ -79,7 +79,7 @@ def test_masks_match_frames_by_stem_and_number(folders, make_squares):
     folders.mask("v", "99.png", make_squares([1]))
     index = open_index(folders.config())
     assert index.video(0).mask_files == ("00007.png", "frame_x.png")
-    assert "not used: 1 mask files that belong to no frame" in index.describe()
+    assert "not used: masks without a frame: 1 (v/99.png)" in index.describe()
 
 
 def test_hidden_files_are_ignored(folders):

@@ -85,6 +85,8 @@ def track(
         print(
             f"Tracking {len(prompts)} object(s) through {video.num_frames} frames of {width}x{height}, "
             f"on {device.type}, precision {precision.name}",
+            *video.index.remarks(),
+            sep="\n",
             flush=True,
         )
         predict(

@@ -23,6 +23,7 @@ from sam2_training.core.text import count, natural_key, some
 from sam2_training.data.config import DatasetConfig
 from sam2_training.data.formats import open_source
 from sam2_training.data.images import UnreadableFileError, size_mismatch
+from sam2_training.data.pairing import by_visible_name, is_start_of_longer, left_out_line, name_key
 from sam2_training.data.source import UNLABELED, Frame, Masks, Video, VideoSource
 from sam2_training.data.table import OnDemandTable, VideoTable, load_table, save_table
 
@@ -42,6 +43,8 @@ class VideoIndex:
     """A line per reason for leaving videos out, with their number."""
     cache_path: str = ""
     """The file the index is cached in; "" if it is not."""
+    beside: tuple[str, ...] = ()
+    """Lines on what lies beside the videos and is not used."""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -99,9 +102,23 @@ class VideoIndex:
             f"objects: {len(table.object_ids)}",
             *(f"left out: {line}" for line in self.skipped),
         ]
-        orphans = int(table.masks_without_frame.sum())
-        if orphans:
-            lines.append(f"not used: {orphans} mask files that belong to no frame")
+        return lines + self.remarks()
+
+    def remarks(self) -> list[str]:
+        """Lines on files and folders that are not used, and on labels that may lie on other frames than they should."""
+        table = self.table
+        lines = [f"not used: {line}" for line in self.beside]
+        if isinstance(table, OnDemandTable):
+            return lines
+        for reason, number, names in table.left_out_counts():
+            lines.append(f"not used: {left_out_line(reason, number, names)}")
+        labeled = ((table.areas_of(number) != UNLABELED).any(axis=1) for number in range(len(table)))
+        starts = [self.names[number] for number, frames in enumerate(labeled) if is_start_of_longer(frames.tolist())]
+        if starts:
+            lines.append(
+                f"check: in {count(len(starts), 'video')} the labeled frames are exactly the first ones of a longer "
+                f"video ({some(starts)}); if a program numbered the masks anew, they lie on other frames than they show"
+            )
         return lines
 
     def fingerprint(self) -> str:
@@ -143,13 +160,14 @@ def build_index(
     """
     names = list(source.videos()) if file_list is None else _listed(source, file_list)
     if source.on_demand:
-        return VideoIndex(source, OnDemandTable(source, names))
+        return VideoIndex(source, OnDemandTable(source, names), beside=tuple(source.beside(names)))
     cache_path = _cache_path(cache_dir, source, file_list)
     table, stamps, failures = _scan_all(source, names, cache_path, heartbeat)
     if cache_path is not None and stamps is not None:
         save_table(cache_path, table, stamps)
     skipped = _tolerate(failures, len(names), max_bad_fraction)
-    return VideoIndex(source, table, skipped, str(cache_path or ""))
+    beside = () if file_list is not None else tuple(source.beside(names))
+    return VideoIndex(source, table, skipped, str(cache_path or ""), beside)
 
 
 def read_list(path: str, setting: str = "dataset.file_list_txt") -> list[str]:
@@ -173,9 +191,13 @@ def read_list(path: str, setting: str = "dataset.file_list_txt") -> list[str]:
     names = [_name_below(line, path, setting) for line in lines if line and not line.startswith("#")]
     if not names:
         raise DataError(f"{setting} {path} names no video\nWrite one video name a line.")
+    return _each_once(names, f"{setting} {path}")
+
+
+def _each_once(names: list[str], listed_in: str) -> list[str]:
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
-        raise DataError(f"{setting} {path} names {name} {times} times\nName each video once.")
+        raise DataError(f"{listed_in} names {name} {times} times\nName each video once.")
     return names
 
 
@@ -194,6 +216,10 @@ def _listed(source: VideoSource, file_list: str) -> list[str]:
     """The listed videos, in natural order. Raises DataError if one does not exist."""
     names = read_list(file_list)
     missing = source.missing(names)
+    if missing:  # perhaps accents are composed in another way
+        known = by_visible_name(source.videos())
+        names = _each_once([known.get(name_key(name), name) for name in names], "dataset.file_list_txt " + file_list)
+        missing = source.missing(names)
     if missing:
         raise DataError(
             f"{count(len(missing), 'video')} in the list that the dataset does not have: {some(missing)}\n"

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam2_training.core.errors import DataError
+from sam2_training.data.pairing import LeftOut
 
 Frame = npt.NDArray[np.uint8]
 """RGB [H, W, 3]."""
@@ -39,8 +40,10 @@ class Video:
     """F file names of the masks, "" where a frame has none; () for formats without mask files."""
     object_folders: tuple[str, ...] = ()
     """N folders within the video's mask folder, or N times "" where one mask file holds all ids; () as above."""
-    masks_without_frame: int = 0
-    """Mask files that belong to no frame; they are not used."""
+    mask_folder: str = ""
+    """The folder of its masks; "" if it is named like the video."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Files beside its frames and masks that are not used, and why."""
 
     @property
     def num_frames(self) -> int:
@@ -119,6 +122,10 @@ class VideoSource(ABC):
         """Those of the names that no video has."""
         known = set(self.videos())
         return [name for name in names if name not in known]
+
+    def beside(self, names: Sequence[str]) -> list[str]:
+        """Lines on what lies beside the videos of these names and is not used."""
+        return []
 
     def num_frames(self, name: str) -> int:
         """Frames of a video."""

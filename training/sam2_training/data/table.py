@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -13,9 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from sam2_training.core.files import replacing
+from sam2_training.data.pairing import REASONS, LeftOut, Reason
 from sam2_training.data.source import Video, VideoSource
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of the file: one of another version is built again."""
+
+_FINGERPRINTED = (
+    *("names.blob", "names.ends", "frame_files.blob", "frame_files.ends", "mask_files.blob", "mask_files.ends"),
+    *("object_folders.blob", "object_folders.ends", "object_ids", "frame_ends", "object_ends", "area_ends", "areas"),
+)
+"""Columns that say what the data are, in the order of version 1."""
 
 
 class StringColumn(Sequence[str]):
@@ -72,7 +80,11 @@ class VideoTable(Sequence[Video]):
     object_ends: npt.NDArray[np.int64]
     area_ends: npt.NDArray[np.int64]
     areas: npt.NDArray[np.int32]
-    masks_without_frame: npt.NDArray[np.int64]
+    mask_folders: StringColumn
+    left_out: StringColumn
+    left_out_reasons: npt.NDArray[np.uint8]
+    """Places in `pairing.REASONS`, one for each name in left_out."""
+    left_out_ends: npt.NDArray[np.int64]
 
     @classmethod
     def of(cls, videos: Sequence[Video]) -> VideoTable:
@@ -94,7 +106,10 @@ class VideoTable(Sequence[Video]):
             object_ends=ends([len(video.object_ids) for video in videos]),
             area_ends=ends([len(part) for part in areas]),
             areas=np.concatenate([np.zeros(0, np.int32), *areas]),
-            masks_without_frame=np.array([video.masks_without_frame for video in videos], np.int64),
+            mask_folders=StringColumn.of([video.mask_folder for video in videos]),
+            left_out=StringColumn.of([one.name for video in videos for one in video.left_out]),
+            left_out_reasons=np.array([REASONS.index(o.reason) for video in videos for o in video.left_out], np.uint8),
+            left_out_ends=ends([len(video.left_out) for video in videos]),
         )
 
     def __len__(self) -> int:
@@ -110,8 +125,26 @@ class VideoTable(Sequence[Video]):
             object_ids=tuple(self.object_ids[slice(*objects)].tolist()),
             object_folders=self.object_folders.between(*objects),
             areas=areas.reshape(frames[1] - frames[0], objects[1] - objects[0]),
-            masks_without_frame=int(self.masks_without_frame[index]),
+            mask_folder=self.mask_folders[index],
+            left_out=self._left_out_of(index),
         )
+
+    def _left_out_of(self, index: int) -> tuple[LeftOut, ...]:
+        first, last = _span(self.left_out_ends, index)
+        reasons = [REASONS[reason] for reason in self.left_out_reasons[first:last].tolist()]
+        return tuple(map(LeftOut, reasons, self.left_out.between(first, last)))
+
+    def left_out_counts(self, named_at_most: int = 5) -> Iterator[tuple[Reason, int, list[str]]]:
+        """(reason, number of files, the first of them as video/file) of what is not used in the videos' folders."""
+        for number, reason in enumerate(REASONS):
+            places = np.flatnonzero(self.left_out_reasons == number)
+            if len(places):
+                first = places[:named_at_most]
+                videos = np.searchsorted(self.left_out_ends, first, side="right")
+                names = [
+                    f"{self.names[v]}/{self.left_out[int(n)]}" for v, n in zip(videos.tolist(), first, strict=True)
+                ]
+                yield reason, len(places), names
 
     def areas_of(self, index: int) -> npt.NDArray[np.int32]:
         """`Video.areas` of one video, without building the rest of it."""
@@ -148,11 +181,20 @@ class VideoTable(Sequence[Video]):
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of every name, id and area; not of where the folders are."""
-        digest = hashlib.sha256(f"video table {FORMAT_VERSION}".encode())
-        for name, column in self.columns().items():
+        digest = hashlib.sha256(b"video table 1")
+        columns = self.columns()
+        columns = {name: columns[name] for name in _FINGERPRINTED} | {
+            "masks_without_frame": self._masks_without_frame()
+        }
+        for name, column in columns.items():
             digest.update(f"{name}:{column.dtype.str}:{column.shape}".encode())
             digest.update(np.ascontiguousarray(column).data)
         return digest.hexdigest()
+
+    def _masks_without_frame(self) -> npt.NDArray[np.int64]:
+        """[V]: masks that belong to no frame."""
+        are = np.concatenate([[0], np.cumsum(self.left_out_reasons == REASONS.index("masks without a frame"))])
+        return np.diff(are[self.left_out_ends], prepend=0).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)

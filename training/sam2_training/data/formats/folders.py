@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
-from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from iopath.common.file_io import g_pathmgr
@@ -12,10 +14,19 @@ from iopath.common.file_io import g_pathmgr
 from sam2_training.core.errors import DataError
 from sam2_training.core.text import count, natural_key, some
 from sam2_training.data.config import DatasetConfig
-from sam2_training.data.images import id_areas, read_image, read_mask
+from sam2_training.data.images import id_areas, read_bytes, read_image, read_mask
+from sam2_training.data.pairing import (
+    MASK_SUFFIX,
+    FolderOfFrames,
+    LeftOut,
+    NameKey,
+    by_visible_name,
+    frames_among,
+    is_of_system,
+    masks_among,
+    name_key,
+)
 from sam2_training.data.source import UNLABELED, Files, Frame, Masks, Video, VideoSource, stamp_of
-
-FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def join(folder: str, *names: str) -> str:
@@ -24,12 +35,39 @@ def join(folder: str, *names: str) -> str:
 
 
 def list_names(folder: str) -> list[str]:
-    """Names in a folder in natural order, hidden ones left out. Raises DataError if the folder cannot be listed."""
+    """All names in a folder, in natural order. Raises DataError if the folder cannot be listed."""
     try:
         names = [name.rstrip("/") for name in g_pathmgr.ls(folder)]
     except OSError as error:
         raise DataError(f"the folder cannot be listed ({error.strerror or error}): {folder}") from error
-    return sorted((name for name in names if name and not name.startswith(".")), key=natural_key)
+    return sorted((name for name in names if name), key=natural_key)
+
+
+def list_folders(folder: str, names: Iterable[str]) -> list[str]:
+    """Those of the names in a folder that are folders, without those of other programs.
+
+    Raises DataError for a link that leads nowhere: a folder was meant, and it would be missed in silence.
+    """
+    folders = []
+    for name in names:
+        path = join(folder, name)
+        if is_of_system(name):
+            continue
+        if g_pathmgr.isdir(path):
+            folders.append(name)
+        elif os.path.islink(path) and not os.path.exists(path):  # noqa: PTH110, PTH114 - a store's path is not a Path
+            raise DataError(
+                f"the link leads nowhere: {path} -> {os.readlink(path)}\nRepair or remove it."  # noqa: PTH115
+            )
+    return folders
+
+
+def _are_one(folder: str, other: str) -> bool:
+    """Whether two paths lead to one folder; False for those of a store, which have no identity."""
+    try:
+        return os.path.samefile(folder, other)  # noqa: PTH121
+    except OSError:
+        return False
 
 
 class FolderSource(VideoSource):
@@ -47,7 +85,7 @@ class FolderSource(VideoSource):
     def videos(self) -> list[str]:
         """Raises DataError if there is no video, or no mask for any: then the folders do not belong together."""
         self._require_folders()
-        names = [name for name in list_names(self.location) if g_pathmgr.isdir(join(self.location, name))]
+        names = list_folders(self.location, list_names(self.location))
         if not names:
             raise DataError(
                 f"dataset.img_folder has no folder in it: {self.location}\nGive each video a folder of frames."
@@ -63,7 +101,16 @@ class FolderSource(VideoSource):
         return missing
 
     def facts(self, name: str) -> Video:
-        return scan_video(self.location, self.mask_location, name)
+        return scan_video(self.location, self.mask_location, name, self._mask_folder(name))
+
+    def beside(self, names: Sequence[str]) -> list[str]:
+        """What the folders of frames and of masks hold besides these videos; without what other programs leave."""
+        own = set(names)
+        frames = [name for name in list_names(self.location) if name not in own and not is_of_system(name)]
+        used = {self._mask_folder(name) for name in names}
+        masks = [name for name in list_names(self.mask_location) if name not in used and not is_of_system(name)]
+        lines = [f"files beside the videos: {len(frames)} ({some(frames)})"] if frames else []
+        return lines + ([f"masks of no video: {len(masks)} ({some(masks)})"] if masks else [])
 
     def frame(self, video: Video, frame_index: int) -> Frame:
         return read_image(self.where(video, frame_index).image)
@@ -91,19 +138,30 @@ class FolderSource(VideoSource):
         """Without object_id, the mask of a frame with one file per object is the folder of their folders."""
         image = join(self.location, video.name, video.frame_files[frame_index])
         if object_id is None and any(video.object_folders) and video.mask_files[frame_index]:
-            return Files(image, join(self.mask_location, video.name))
+            return Files(image, join(self.mask_location, video.mask_folder or video.name))
         return Files(image, self._mask_path(video, frame_index, object_id))
 
     def stamp(self, video: Video) -> int:
         """Of the modification times of its folders; 0 for a store that has none."""
-        masks = join(self.mask_location, video.name)
+        masks = join(self.mask_location, video.mask_folder or video.name)
         objects = [join(masks, folder) for folder in video.object_folders if folder]
         return stamp_of([join(self.location, video.name), masks, *objects])
 
     def _mask_path(self, video: Video, frame_index: int, object_id: int | None = None) -> str:
         file = video.mask_files[frame_index]
         folder = "" if object_id is None else video.object_folders[video.object_ids.index(object_id)]
-        return join(self.mask_location, video.name, *([folder] if folder else []), file) if file else ""
+        parts = [video.mask_folder or video.name, *([folder] if folder else []), file]
+        return join(self.mask_location, *parts) if file else ""
+
+    def _mask_folder(self, name: str) -> str:
+        """The folder of a video's masks: of its name, or of one that people take for it."""
+        if g_pathmgr.isdir(join(self.mask_location, name)):
+            return name
+        return self._mask_folders.get(name_key(name), name)
+
+    @cached_property
+    def _mask_folders(self) -> dict[NameKey, str]:
+        return by_visible_name(list_folders(self.mask_location, list_names(self.mask_location)))
 
     def _require_folders(self) -> None:
         for key, folder in (("img_folder", self.location), ("gt_folder", self.mask_location)):
@@ -111,9 +169,14 @@ class FolderSource(VideoSource):
                 raise DataError(
                     f"dataset.{key} is not a folder: {folder}\nGive a folder with one folder of files per video."
                 )
+        if _are_one(self.location, self.mask_location):
+            raise DataError(
+                f"dataset.img_folder and dataset.gt_folder are one folder: {self.location} and {self.mask_location}\n"
+                "Give the folder of masks as dataset.gt_folder. If frames and masks lie together, part them."
+            )
 
     def _require_masks(self, names: Sequence[str]) -> None:
-        if not any(g_pathmgr.isdir(join(self.mask_location, name)) for name in names):
+        if not any(g_pathmgr.isdir(join(self.mask_location, self._mask_folder(name))) for name in names):
             raise DataError(
                 f"no video has masks: {self.location} has {count(len(names), 'video')} ({some(names)}), but "
                 f"{self.mask_location} has no folder of any of these names\n"
@@ -126,86 +189,81 @@ def open_source(config: DatasetConfig, seed: int) -> FolderSource:
     return FolderSource(config.img_folder or "", config.gt_folder or "")
 
 
-def scan_video(img_folder: str, gt_folder: str, name: str) -> Video:
+def scan_video(img_folder: str, gt_folder: str, name: str, mask_name: str) -> Video:
     """The video's frames, masks and objects; decodes every mask once. Raises DataError for the first thing wrong.
 
-    A mask belongs to the frame of the same stem, where numbers are equal by value (0007.png is frame 7.jpg's).
+    mask_name: the folder of its masks. A mask belongs to the frame of the same name: see `pairing.name_key`.
     """
     frames = frames_of(join(img_folder, name))
-    mask_folder = join(gt_folder, name)
-    entries = list_names(mask_folder) if g_pathmgr.isdir(mask_folder) else None
-    if entries is None:
+    mask_folder = join(gt_folder, mask_name)
+    if not g_pathmgr.isdir(mask_folder):
         raise DataError(
             f"video {name} has no mask folder, expected {mask_folder}\n"
             "Add its masks, or list only the videos that have some in dataset.file_list_txt."
         )
-    files = [entry for entry in entries if entry.lower().endswith(".png")]
-    others = (entry for entry in entries if not entry.lower().endswith(".png"))
-    folders = [entry for entry in others if g_pathmgr.isdir(join(mask_folder, entry))]
+    if _are_one(join(img_folder, name), mask_folder):
+        raise DataError(
+            f"one folder is given for the frames and for the masks of video {name}: {mask_folder}\n"
+            "Give its masks a folder of their own below dataset.gt_folder."
+        )
+    entries = list_names(mask_folder)
+    files = [entry for entry in entries if entry.lower().endswith(MASK_SUFFIX) and not is_of_system(entry)]
+    folders = list_folders(mask_folder, [entry for entry in entries if not entry.lower().endswith(MASK_SUFFIX)])
     if files and folders:
         raise DataError(
             f"the mask folder has both mask files ({files[0]}) and folders ({folders[0]}): {mask_folder}\n"
             "Give either one mask per frame that holds all ids, or one folder per object."
         )
-    video = (
-        _scan_objects(name, mask_folder, frames, folders) if folders else _scan_ids(name, mask_folder, frames, files)
-    )
+    others = sorted(set(entries) - set(folders), key=natural_key)
+    if folders:
+        video = _scan_objects(name, mask_folder, frames, folders, others)
+    else:
+        video = _scan_ids(name, mask_folder, frames, others)
     if not any(video.mask_files):
-        found = f"; its masks are named like {files[0]}, its frames like {next(iter(frames.values()))}" if files else ""
+        first = next(iter(files or [entry for entry in entries if not is_of_system(entry)]), "")
+        like = f"; it holds files like {first}, its frames are named like {video.frame_files[0]}" if first else ""
         raise DataError(
-            f"video {name} has no mask for any of its {len(frames)} frames: {mask_folder}{found}\n"
+            f"video {name} has no mask for any of its {video.num_frames} frames: {mask_folder}{like}\n"
             "A mask is a PNG named like its frame. Rename or add masks, or leave it out of dataset.file_list_txt."
         )
-    return video
+    return replace(video, mask_folder="" if mask_name == name else mask_name)
 
 
-def frames_of(folder: str) -> dict[str, str]:
-    """{stem: file name} of the frames in a folder, in natural order. Raises DataError if there is none."""
-    files = [name for name in list_names(folder) if name.lower().endswith(FRAME_SUFFIXES)]
-    if not files:
-        raise DataError(f"no frame ({', '.join(FRAME_SUFFIXES)}) in the video's folder: {folder}")
-    return _by_stem(folder, files)
+def frames_of(folder: str) -> FolderOfFrames:
+    """The frames in a folder, in order. Raises DataError: see `frames_among`."""
+
+    def same_content(one: str, other: str) -> bool:
+        return read_bytes(join(folder, one)) == read_bytes(join(folder, other))
+
+    return frames_among(list_names(folder), folder, same_content)
 
 
-def _by_stem(folder: str, files: Iterable[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for file in files:
-        stem = PurePosixPath(file).stem
-        key = str(int(stem)) if stem.isdecimal() else stem
-        if key in found:
-            raise DataError(f"two files for one frame, {found[key]} and {file}, in {folder}\nKeep one of them.")
-        found[key] = file
-    return found
-
-
-def _scan_ids(name: str, folder: str, frames: dict[str, str], files: list[str]) -> Video:
+def _scan_ids(name: str, folder: str, frames: FolderOfFrames, files: list[str]) -> Video:
     """A video whose mask files hold all ids."""
-    masks = _by_stem(folder, files)
-    mask_files = tuple(masks.get(key, "") for key in frames)
+    masks, left_out = masks_among(files, folder, frames)
+    mask_files = tuple(masks.get(key, "") for key in frames.files)
     found = {row: id_areas(read_mask(join(folder, file))) for row, file in enumerate(mask_files) if file}
     ids = sorted({int(value) for of_value in found.values() for value in np.flatnonzero(of_value) if value})
-    areas = np.full((len(frames), len(ids)), UNLABELED, np.int32)
+    areas = np.full((len(mask_files), len(ids)), UNLABELED, np.int32)
     for row, of_value in found.items():
         areas[row] = [of_value[value] if value < len(of_value) else 0 for value in ids]
-    orphans = sum(1 for key in masks if key not in frames)
-    return Video(name, tuple(frames.values()), tuple(ids), areas, mask_files, ("",) * len(ids), orphans)
+    objects = ("",) * len(ids)
+    return Video(name, frames.names, tuple(ids), areas, mask_files, objects, left_out=(*frames.left_out, *left_out))
 
 
-def _scan_objects(name: str, folder: str, frames: dict[str, str], object_folders: list[str]) -> Video:
+def _scan_objects(
+    name: str, folder: str, frames: FolderOfFrames, object_folders: list[str], others: list[str]
+) -> Video:
     """A video with one folder of masks per object: any value but 0 is the object, and objects may overlap."""
     ids = _ids_of_folders(folder, object_folders)
-    rows = {key: row for row, key in enumerate(frames)}
-    mask_files = [""] * len(frames)
-    areas = np.full((len(frames), len(ids)), UNLABELED, np.int32)
-    orphans = 0
-    for column, object_folder in enumerate(ids.values()):
+    rows = {key: row for row, key in enumerate(frames.files)}
+    mask_files = [""] * len(rows)
+    areas = np.full((len(rows), len(ids)), UNLABELED, np.int32)
+    left_out = [*frames.left_out, *masks_among(others, folder, frames)[1]]
+    for column, (object_folder, masks) in enumerate(_masks_of_objects(folder, ids, frames, left_out).items()):
         inside = join(folder, object_folder)
-        masks = _by_stem(inside, [file for file in list_names(inside) if file.lower().endswith(".png")])
         for key, file in masks.items():
-            row = rows.get(key)
-            if row is None:
-                orphans += 1
-                continue
+            row = rows[key]
             if mask_files[row] not in ("", file):
                 raise DataError(
                     f"the mask of one frame is named {mask_files[row]} for one object and {file} in {inside}\n"
@@ -213,7 +271,30 @@ def _scan_objects(name: str, folder: str, frames: dict[str, str], object_folders
                 )
             mask_files[row] = file
             areas[row, column] = np.count_nonzero(read_mask(join(inside, file)))
-    return Video(name, tuple(frames.values()), tuple(ids), areas, tuple(mask_files), tuple(ids.values()), orphans)
+    return Video(
+        name, frames.names, tuple(ids), areas, tuple(mask_files), tuple(ids.values()), left_out=tuple(left_out)
+    )
+
+
+def _masks_of_objects(
+    folder: str, ids: Mapping[int, str], frames: FolderOfFrames, left_out: list[LeftOut]
+) -> dict[str, dict[NameKey, str]]:
+    """{object's folder: {frame: mask file}}; adds to left_out. Raises DataError for folders without a mask."""
+    found, empty = {}, []
+    for object_folder in ids.values():
+        inside = join(folder, object_folder)
+        names = list_names(inside)
+        if not any(name.lower().endswith(MASK_SUFFIX) and not is_of_system(name) for name in names):
+            held = next((name for name in names if not is_of_system(name)), None)
+            empty.append(f"{inside} ({f'it holds files like {held}' if held else 'it is empty'})")
+        found[object_folder], more = masks_among(names, inside, frames, prefix=f"{object_folder}/")
+        left_out += more
+    if empty:
+        raise DataError(
+            f"{count(len(empty), 'folder')} of an object without a mask PNG: {some(empty)}\n"
+            "Save the masks as PNG (JPEG changes their values), or remove the folder."
+        )
+    return found
 
 
 def _ids_of_folders(folder: str, names: list[str]) -> dict[int, str]:

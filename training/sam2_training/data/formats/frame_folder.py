@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sam2_training.data.formats.folders import frames_of, join
 from sam2_training.data.images import read_image
+from sam2_training.data.pairing import REASONS, left_out_line
 from sam2_training.data.source import Files, Frame, Video, VideoSource, stamp_of
 
 
@@ -17,16 +19,21 @@ class FrameFolder(VideoSource):
     on_demand = True
 
     def __init__(self, folder: Path) -> None:
-        """Raises DataError if there is no frame in the folder, or two have one stem."""
+        """Raises DataError for what `pairing.frames_among` refuses."""
         self.location = self.mask_location = str(folder)
-        files = tuple(frames_of(self.location).values())
-        self._video = Video(folder.resolve().name, files, (), np.zeros((len(files), 0), np.int32))
+        frames = frames_of(self.location)
+        no_areas = np.zeros((len(frames.files), 0), np.int32)
+        self._video = Video(folder.resolve().name, frames.names, (), no_areas, left_out=frames.left_out)
 
     def videos(self) -> list[str]:
         return [self._video.name]
 
     def facts(self, name: str) -> Video:
         return self._video
+
+    def beside(self, names: Sequence[str]) -> list[str]:
+        files = {reason: [one.name for one in self._video.left_out if one.reason == reason] for reason in REASONS}
+        return [left_out_line(reason, len(found), found[:5]) for reason, found in files.items() if found]
 
     def frame(self, video: Video, frame_index: int) -> Frame:
         return read_image(self.where(video, frame_index).image)
