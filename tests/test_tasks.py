@@ -112,7 +112,7 @@ def test_all_problems_are_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("given", "nearest"),
     [
-        ("scratch.epochs=3", "scratch.num_epochs"),
+        ("scratch.num_epoch=3", "scratch.num_epochs"),
         ("dataset.image_folder=x", "dataset.img_folder"),
         ("resolution=512", "scratch.resolution"),
         ("optimizer.weigth_decay=0", "optimizer.weight_decay"),

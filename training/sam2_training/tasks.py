@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sam2_training.core.aliases import in_written_words
 from sam2_training.core.errors import ConfigError
-from sam2_training.core.recipes import compose_recipe, find_recipe, resolve, run_name
+from sam2_training.core.recipes import compose_recipe, find_recipe, read_yaml, resolve, run_name
 from sam2_training.core.schema import parse_section
 from sam2_training.core.settings import alias_table, keys_of, value_problems
+from sam2_training.core.vocabulary import Vocabulary
 from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.vos.config import VosConfig
+from sam2_training.vos.foreign_files import foreign_recipe
 
 if TYPE_CHECKING:
     from sam2_training.engine.run import TaskFactory  # imports torch
@@ -57,6 +59,8 @@ def load_config(name: str, overrides: Sequence[str] = (), wanted: type[RunConfig
     Raises ConfigError with every problem found. Does not import torch.
     """
     file_path = find_recipe(name)
+    if (foreign := foreign_recipe(file_path.name, read_yaml(file_path))) is not None:
+        raise ConfigError(foreign)
     recipe = compose_recipe(file_path, overrides)
     task = recipe.get("task", DEFAULT_TASK)
     config_class = registered(task).config_class
@@ -66,7 +70,9 @@ def load_config(name: str, overrides: Sequence[str] = (), wanted: type[RunConfig
     keys, aliases = [key.path for key in keys_of(config_class)], alias_table(config_class)
     values = resolve(recipe, aliases, keys)
     found: list[str] = []
-    config: RunConfig = parse_section(config_class, values.nested, "", found, [*keys, *aliases])
+    config: RunConfig = parse_section(
+        config_class, values.nested, "", found, Vocabulary([*keys, *aliases], config_class.foreign_keys)
+    )
     across_sections = [] if found else config.problems()
     found = [*found, *value_problems(config), *config.metric_problems(), *across_sections]
     if problems := values.problems + [in_written_words(problem, values.written) for problem in found]:

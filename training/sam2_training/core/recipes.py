@@ -52,6 +52,16 @@ class Values:
     problems: list[str]
 
 
+def read_yaml(file_path: Path) -> object:
+    """What a YAML file says, as it stands there. Raises ConfigError if it cannot be read."""
+    import yaml
+
+    try:
+        return yaml.safe_load(file_path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _refused(file_path.name, error) from error
+
+
 def compose_recipe(file_path: Path, overrides: Sequence[str]) -> Recipe:
     """The YAML file composed with what it builds on and with overrides. Raises ConfigError."""
     # Hydra and OmegaConf take 0.2 s to import, and only composing needs them.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
@@ -11,16 +10,18 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from sam2_training.core.vocabulary import Vocabulary
+
 
 def parse_section(
-    cls: type, values: object, path: str, problems: list[str], known_keys: list[str], default: Any = None
+    cls: type, values: object, path: str, problems: list[str], vocabulary: Vocabulary, default: Any = None
 ) -> Any:
     """An instance of the frozen dataclass `cls` built from the mapping `values`.
 
     default: the instance that stands where the section is not written at all; keys that are not written are taken
-    from it (None: from the class). Everything that does not fit is appended to `problems` (unknown key with the nearest
-    valid one, wrong type); fields with a problem keep their default. Without a problem the instance equals the mapping,
-    types made exact.
+    from it (None: from the class). Everything that does not fit is appended to `problems` (unknown key with what to
+    write in its place, wrong type); fields with a problem keep their default. Without a problem the instance equals
+    the mapping, types made exact.
     """
     if not isinstance(values, Mapping):
         problems.append(f"{path or 'config'} must be a section with keys, found {values!r}")
@@ -32,11 +33,11 @@ def parse_section(
         where = f"{path}.{key}" if path else str(key)
         if key not in fields:
             # A section that only holds aliases is known by what is in it.
-            inside = flatten({where: value}) if any(known.startswith(f"{where}.") for known in known_keys) else [where]
-            problems += [f"unknown key {name}{nearest(name, known_keys)}" for name in inside]
+            inside = flatten({where: value}) if vocabulary.has_inside(where) else [where]
+            problems += [f"unknown key {name}{vocabulary.hint(name)}" for name in inside]
             continue
         try:
-            parsed[key] = _convert(hints[key], value, where, problems, known_keys, _default_of(fields[key], default))
+            parsed[key] = _convert(hints[key], value, where, problems, vocabulary, _default_of(fields[key], default))
         except (TypeError, ValueError) as error:
             problems.append(str(error))
     if default is not None:
@@ -58,23 +59,15 @@ def _default_of(field: dataclasses.Field[Any], section: Any) -> Any:
     return None if field.default is dataclasses.MISSING else field.default
 
 
-def nearest(key: str, known_keys: list[str]) -> str:
-    """A hint such as "; did you mean trainer.max_steps?", or nothing when no known key resembles `key`."""
-    by_last = [known for known in known_keys if known.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
-    close = difflib.get_close_matches(key, known_keys, n=1, cutoff=0.6) or by_last[:1]
-    if not close:
-        tails = {known.rsplit(".", 1)[-1]: known for known in known_keys}
-        close = [tails[tail] for tail in difflib.get_close_matches(key.rsplit(".", 1)[-1], tails, n=1, cutoff=0.6)]
-    return f"; did you mean {close[0]}?" if close else "; `--check` prints all keys"
-
-
-def _convert(hint: Any, value: Any, where: str, problems: list[str], known_keys: list[str], default: Any = None) -> Any:
+def _convert(
+    hint: Any, value: Any, where: str, problems: list[str], vocabulary: Vocabulary, default: Any = None
+) -> Any:
     """`value` as the annotated type. Raises ValueError with a full sentence when it is of another kind.
 
     default: as in `parse_section`, for a section.
     """
     if dataclasses.is_dataclass(hint):
-        return parse_section(hint, value, where, problems, known_keys, default)  # type: ignore[arg-type]
+        return parse_section(hint, value, where, problems, vocabulary, default)  # type: ignore[arg-type]
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         options = get_args(hint)
@@ -83,7 +76,7 @@ def _convert(hint: Any, value: Any, where: str, problems: list[str], known_keys:
         if int in options and isinstance(value, int) and not isinstance(value, bool):
             return value  # float | int: a whole number counts, a fraction divides
         inner = next(option for option in options if option is not type(None))
-        return _convert(inner, value, where, problems, known_keys, default)
+        return _convert(inner, value, where, problems, vocabulary, default)
     if origin is Literal:
         choices = get_args(hint)
         text = str(value) if not isinstance(value, bool) else value
@@ -91,19 +84,19 @@ def _convert(hint: Any, value: Any, where: str, problems: list[str], known_keys:
             raise ValueError(f"{where}={value!r} must be one of {', '.join(map(str, choices))}")
         return text
     if origin is tuple:
-        return _convert_tuple(get_args(hint), value, where, problems, known_keys)
+        return _convert_tuple(get_args(hint), value, where, problems, vocabulary)
     return _convert_scalar(hint, value, where)
 
 
-def _convert_tuple(args: tuple[Any, ...], value: Any, where: str, problems: list[str], known_keys: list[str]) -> Any:
+def _convert_tuple(args: tuple[Any, ...], value: Any, where: str, problems: list[str], vocabulary: Vocabulary) -> Any:
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"{where}={value!r} must be a list, such as [a, b]")
     if len(args) == 2 and args[1] is Ellipsis:
-        return tuple(_convert(args[0], v, f"{where}[{i}]", problems, known_keys) for i, v in enumerate(value))
+        return tuple(_convert(args[0], v, f"{where}[{i}]", problems, vocabulary) for i, v in enumerate(value))
     if len(value) != len(args):
         raise ValueError(f"{where}={list(value)!r} must have {len(args)} entries")
     return tuple(
-        _convert(a, v, f"{where}[{i}]", problems, known_keys) for i, (a, v) in enumerate(zip(args, value, strict=True))
+        _convert(a, v, f"{where}[{i}]", problems, vocabulary) for i, (a, v) in enumerate(zip(args, value, strict=True))
     )
 
 

@@ -10,6 +10,10 @@ from typing import Literal
 from sam2_training.core.settings import setting
 from sam2_training.data.formats import FORMATS
 
+_NO_JSON = "annotation JSON is not read in this version: write masks as PNGs, one folder per video; "
+ANNOTATION_JSON = dict.fromkeys(("coco", "coco_video", "ytvis", "youtube_vis", "json"), _NO_JSON)
+"""{format that is not read: what to do}."""
+
 
 @dataclass(frozen=True)
 class SyntheticConfig:
@@ -58,7 +62,7 @@ class DatasetConfig:
         """What does not go together in this section, which stands at `where` in the configuration."""
         if self.dataset_type not in FORMATS:
             close = get_close_matches(self.dataset_type, FORMATS, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
+            hint = f"did you mean {close[0]}? " if close else ANNOTATION_JSON.get(self.dataset_type.lower(), "")
             yield f"{where}.dataset_type={self.dataset_type!r} is not a format; {hint}there are: {', '.join(FORMATS)}"
         else:
             for name in FORMATS[self.dataset_type].needs:

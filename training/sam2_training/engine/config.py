@@ -12,6 +12,7 @@ from sam2_training.core.aliases import in_written_words
 from sam2_training.core.changes import differences
 from sam2_training.core.schema import as_dict
 from sam2_training.core.settings import setting
+from sam2_training.engine.foreign_keys import FOREIGN_KEYS
 
 Mode = Literal["min", "max"]
 
@@ -250,6 +251,8 @@ class RunConfig:
 
     metrics: ClassVar[tuple[str, ...]] = ("val_loss", "val_loss_*")
     """Names, or globs of names, of what the task's validation measures."""
+    foreign_keys: ClassVar[Mapping[str, str]] = FOREIGN_KEYS
+    """{key of other programs: what to write here}, for messages."""
 
     task: str = ""
     """What is trained: the name of a registered task."""

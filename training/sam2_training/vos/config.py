@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Literal
 
@@ -11,6 +11,7 @@ from sam2_training.core.settings import setting
 from sam2_training.data.config import DatasetConfig
 from sam2_training.engine.config import CheckpointConfig, OptimizerConfig, RunConfig
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
+from sam2_training.vos.foreign_keys import FOREIGN_KEYS
 from sam2_training.vos.metrics.names import METRICS
 
 
@@ -273,6 +274,8 @@ class VosConfig(RunConfig):
 
     metrics: ClassVar[tuple[str, ...]] = METRICS
     """What a validation measures."""
+    foreign_keys: ClassVar[Mapping[str, str]] = {**RunConfig.foreign_keys, **FOREIGN_KEYS}
+    """{key of other programs: what to write here}, for messages."""
 
     task: str = "vos"
     """What is trained: vos, video object segmentation."""

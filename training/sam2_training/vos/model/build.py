@@ -15,7 +15,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from yaml import YAMLError
 
 from sam2_training.core.errors import ConfigError
-from sam2_training.core.schema import nearest
+from sam2_training.core.vocabulary import nearest
 from sam2_training.vos.config import ModelConfig, PromptsConfig, TransformsConfig, VosConfig
 from sam2_training.vos.model.names import Network, resolve_network
 from sam2_training.vos.model.tracker import TrainableSAM2
@@ -86,7 +86,7 @@ def read_architecture(network: Network) -> DictConfig:
         raise ConfigError(f"{where} lacks {', '.join(missing)}, which SAM2Base needs")
     known = ("_target_", *arguments)
     names = [str(key) for key in section]
-    unknown = [f"model.{name}{nearest(name, list(known))}" for name in names if name not in known]
+    unknown = [f"model.{name}{nearest(name, known)}" for name in names if name not in known]
     if unknown:
         raise ConfigError(f"{where}: SAM2Base does not take {'; '.join(unknown)}")
     return section

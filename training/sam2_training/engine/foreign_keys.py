@@ -1,0 +1,75 @@
+"""Keys of Lightning and of similar trainers that are named otherwise here, or that are not supported."""
+
+from __future__ import annotations
+
+_LOGGERS = "not supported in this version: metrics.csv, TensorBoard and report.html are always written, into the run's"
+_LOGGERS += " folder (launcher.experiment_log_dir)"
+_PLATEAU = "not supported in this version: scheduler.type is cosine, linear or constant, over the whole run"
+_RESUME = "here it is checkpoint.resume_from; without it a run continues from its own folder"
+_FOLDER = "here it is launcher.experiment_log_dir, the run's folder"
+_PROCESSES = "here it is launcher.gpus_per_node (--num-gpus), the number of processes"
+_ALWAYS_SAVED = "not supported: the newest checkpoints are always kept (checkpoint.keep_last); checkpoint.save_top_k=0"
+_ALWAYS_SAVED += " keeps no best weights"
+_OWN_LOADER = "not supported: the order of samples is the engine's; here are loader.batch_size and loader.num_workers"
+
+FOREIGN_KEYS: dict[str, str] = {
+    # The loop
+    "trainer.devices": _PROCESSES,
+    "trainer.gpus": _PROCESSES,
+    "trainer.num_nodes": "here it is launcher.num_nodes",
+    "trainer.strategy": "not supported: several processes always train with DDP; launcher.gpus_per_node says how many",
+    "trainer.min_epochs": "not supported in this version: early_stopping.patience says how long a run goes on",
+    "trainer.min_steps": "not supported in this version: early_stopping.patience says how long a run goes on",
+    "trainer.max_time": "not supported in this version: a stop signal saves and ends the run; see trainer.max_steps",
+    "trainer.fast_dev_run": "not supported: set trainer.max_steps=1",
+    "trainer.overfit_batches": "not supported: set trainer.limit_train_batches, the number of steps of an epoch",
+    "trainer.enable_checkpointing": _ALWAYS_SAVED,
+    "trainer.logger": _LOGGERS,
+    "trainer.early_stopping_patience": "here it is early_stopping.patience, with early_stopping.monitor",
+    "trainer.default_root_dir": _FOLDER,
+    "trainer.benchmark": "not supported: trainer.deterministic chooses the kernels",
+    "trainer.gradient_clip_algorithm": "not supported: trainer.gradient_clip_val is always a bound of the norm",
+    "trainer.ckpt_path": _RESUME,
+    "trainer.epochs": "here it is trainer.max_epochs",
+    "ckpt_path": _RESUME,
+    "model.ckpt_path": _RESUME,
+    "output_dir": _FOLDER,
+    "save_dir": _FOLDER,
+    "log_level": "not supported: logs/train.log in launcher.experiment_log_dir holds everything",
+    "epochs": "here it is trainer.max_epochs",
+    "lr": "here it is optimizer.lr",
+    "learning_rate": "here it is optimizer.lr",
+    "batch_size": "here it is loader.batch_size",
+    # Optimizer and schedule
+    "optimizer.name": "here it is optimizer.type",
+    "optimizer.momentum": "not supported in this version: an optimizer takes optimizer.lr, betas, eps and weight_decay",
+    "scheduler.name": "here it is scheduler.type: cosine, linear or constant",
+    "scheduler.enabled": "not supported: scheduler.type=constant switches the schedule off",
+    "scheduler.T_max": "not supported: a schedule always spans the run (trainer.max_epochs or trainer.max_steps)",
+    "scheduler.eta_min": "here it is scheduler.end_factor, as a fraction of optimizer.lr",
+    "scheduler.step_size": _PLATEAU,
+    "scheduler.gamma": _PLATEAU,
+    "scheduler.mode": _PLATEAU,
+    "scheduler.factor": _PLATEAU,
+    "scheduler.patience": _PLATEAU,
+    "scheduler.threshold": _PLATEAU,
+    "scheduler.threshold_mode": _PLATEAU,
+    "scheduler.milestones": _PLATEAU,
+    "scheduler.warmup_steps": "here it is scheduler.warmup_fraction, a fraction of the run",
+    # Loading
+    "dataloader.train_dataloader.num_workers": "here it is loader.num_workers",
+    "dataloader.train_dataloader.batch_size": "here it is loader.batch_size",
+    "dataloader.train_dataloader.shuffle": "not supported: training samples are always shuffled, by seed",
+    "dataloader": _OWN_LOADER,
+    # Logs and checkpoints
+    "logging": _LOGGERS,
+    "use_wandb": _LOGGERS,
+    "wandb_project": _LOGGERS,
+    "use_swanlab": _LOGGERS,
+    "swanlab_project": _LOGGERS,
+    "swanlab": _LOGGERS,
+    "wandb": _LOGGERS,
+    "runner": "not supported: what a validation measures is fixed; checkpoint.monitor chooses the best weights by it",
+    "checkpointing.dirpath": _FOLDER,
+}
+"""{key: what to write here, or that it is not supported and what is nearest}."""

@@ -1,0 +1,91 @@
+"""Keys of other trainers of video segmentation and tracking that are named otherwise here, or are not supported."""
+
+from __future__ import annotations
+
+_ARCHITECTURE = "not supported as a setting: the architecture decides it; give a YAML of your own as model.name"
+_JSON = "not supported in this version: annotation JSON is not read; write masks as PNGs, one folder per video, and set"
+_JSON += " dataset.img_folder and dataset.gt_folder"
+_ASSOCIATION = "not supported in this version, which trains task=vos (masks) only, not the association of detections"
+_CLICKS = "not supported: training simulates one click, then prompts.num_correction_pt_per_frame clicks where the"
+_CLICKS += " prediction is wrong"
+_PROMPT = "here prompts.prob_to_use_pt_input and prompts.prob_to_use_box_input mix points, boxes and masks in training;"
+_PROMPT += " evaluation.prompt is the prompt of measurements"
+_SHUFFLE = "not supported: training clips are always shuffled, by seed; measured videos never"
+_BOTH_SETS = (
+    "here it is dataset.{key}, which holds for training and validation; in place of ${{dataset}} write what both"
+)
+_BOTH_SETS += " share, such as img_folder: ${{dataset.img_folder}}"
+_TEST_SET = "not supported: give `evaluate` val_dataset, or a list of names with --split"
+
+FOREIGN_KEYS: dict[str, str] = {
+    # Network
+    "model.checkpoint_path": "here it is model.checkpoint",
+    "model.config_path": "here it is model.name",
+    "model.model_name": "here it is model.name",
+    "model.max_objects": "here it is dataset.max_num_objects",
+    "model.device": "here it is trainer.accelerator",
+    "device": "here it is trainer.accelerator",
+    "model.num_maskmem": _ARCHITECTURE,
+    "model.backbone_stride": _ARCHITECTURE,
+    "model.use_obj_ptrs_in_encoder": _ARCHITECTURE,
+    "model.max_obj_ptrs_in_encoder": _ARCHITECTURE,
+    "model.add_tpos_enc_to_obj_ptrs": _ARCHITECTURE,
+    "model.proj_tpos_enc_in_obj_ptrs": _ARCHITECTURE,
+    "model.use_signed_tpos_enc_to_obj_ptrs": _ARCHITECTURE,
+    "model.multimask_output_in_sam": _ARCHITECTURE,
+    "model.multimask_output_for_tracking": _ARCHITECTURE,
+    # Prompts
+    "prompts.prompt_types": _PROMPT,
+    "prompts.prompt_type": _PROMPT,
+    "prompt_type": _PROMPT,
+    "prompts.num_of_pos_points": _CLICKS,
+    "prompts.num_of_neg_points": _CLICKS,
+    "prompts.include_center_point": _CLICKS,
+    # Data
+    "dataset.data_path": _JSON,
+    "data.train_path": _JSON,
+    "data.val_path": _JSON.replace("dataset.img_folder and dataset.gt_folder", "val_dataset.img_folder and gt_folder"),
+    "data.img_folder": "here it is dataset.img_folder",
+    "dataset.image_size": "here it is model.image_size, the side of the square input",
+    "dataset.video_clip_length": "here it is dataset.num_frames",
+    "dataset.stride": "here it is dataset.frame_interval, from the smallest to the largest",
+    "dataset.batch_size": "here it is loader.batch_size",
+    "dataset.num_workers": "here it is loader.num_workers",
+    "dataset.shuffle": _SHUFFLE,
+    "val_dataset.shuffle": _SHUFFLE,
+    "val_dataset.num_frames": _BOTH_SETS.format(key="num_frames"),
+    "val_dataset.max_num_objects": _BOTH_SETS.format(key="max_num_objects"),
+    "evaluation.retention_dataset.num_frames": _BOTH_SETS.format(key="num_frames"),
+    "evaluation.retention_dataset.max_num_objects": _BOTH_SETS.format(key="max_num_objects"),
+    "dataset.train_dataset": "here it is the section dataset, such as dataset.img_folder and dataset.gt_folder",
+    "dataset.val_dataset": "here it is the section val_dataset, such as val_dataset.img_folder",
+    "dataset.test_dataset": _TEST_SET,
+    "test_dataset": _TEST_SET,
+    "augmentations": "here it is the section transforms, such as transforms.horizontal_flip_prob",
+    # Loss
+    "loss.bce_weight": "here it is loss.loss_mask; loss.focal_gamma=0 makes it plain cross entropy",
+    "loss.dice_weight": "here it is loss.loss_dice",
+    "loss.iou_weight": "here it is loss.loss_iou",
+    "loss.temporal_weight": "not supported: no term compares neighboring frames; nearest: loss.loss_mask",
+    "loss.smooth": "not supported: the Dice loss adds 1 to both parts of its fraction; loss.loss_dice is its weight",
+    # Association
+    "loss.asso_weight": _ASSOCIATION,
+    "loss.neg_unmatched": _ASSOCIATION,
+    "loss.epsilon": _ASSOCIATION,
+    "model.d_model": _ASSOCIATION,
+    "model.nhead": _ASSOCIATION,
+    "model.num_encoder_layers": _ASSOCIATION,
+    "model.num_decoder_layers": _ASSOCIATION,
+    "model.dropout": _ASSOCIATION + "; nearest: model.attention_dropout",
+    "model.dropout_attn_head": _ASSOCIATION,
+    "model.activation": _ASSOCIATION,
+    "model.return_intermediate_dec": _ASSOCIATION,
+    "model.decoder_self_attn": _ASSOCIATION,
+    "model.norm": _ASSOCIATION,
+    "model.return_embedding": _ASSOCIATION,
+    "model.num_layers_attn_head": _ASSOCIATION,
+    "model.embedding_meta": _ASSOCIATION,
+    "model.encoder_cfg": _ASSOCIATION,
+    "tracker": _ASSOCIATION,
+}
+"""{key: what to write here, or that it is not supported and what is nearest}."""
