@@ -11,6 +11,7 @@ from iopath.common.file_io import g_pathmgr
 
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.places import CONFIG_ROOT
+from sam2_training.vos.foreign_files import OTHER_SAM, foreign_network
 
 OWN_GROUP = "own"
 """Hydra config group in which `register_aliases` puts architectures that are not published."""
@@ -72,6 +73,9 @@ def resolve_network(name: str) -> Network:
             f"model.name={name!r} is a SAM 2 network of the first release; this trains SAM 2.1, whose networks have "
             f"some parameters more: use {spelling.rsplit('/', 1)[-1].replace('sam2_', 'sam2.1_')}"
         )
+    other = foreign_network(spelling)
+    if other is not None:
+        raise ConfigError(f"model.name={name!r} is {other}, and {OTHER_SAM}: use one of {', '.join(PUBLISHED)}")
     close = difflib.get_close_matches(spelling, [*PUBLISHED, *ALIASES], n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}? " if close else ""
     raise ConfigError(

@@ -14,6 +14,7 @@ from sam2_training.core.errors import CheckpointError, ConfigError
 from sam2_training.core.files import sha256_of
 from sam2_training.core.safe_load import load_safely
 from sam2_training.core.text import some
+from sam2_training.vos.foreign_files import OTHER_SAM, foreign_weights
 from sam2_training.vos.model.names import PUBLISHED
 from sam2_training.vos.model.published import download_command, published_files
 
@@ -24,6 +25,7 @@ WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 _TRUNK_SHAPES = {(96, 12): PUBLISHED[0], (96, 16): PUBLISHED[1], (112, 24): PUBLISHED[2], (144, 48): PUBLISHED[3]}
 """(width of the first layer, number of blocks) of the image encoder -> published network."""
 
+_PUBLISHED_FILE = "sam2.1_hiera_base_plus.pt"
 _SHOWN = 3
 """Names that a message lists; further ones are only counted."""
 
@@ -114,6 +116,9 @@ def _read_safetensors(path: str) -> dict[str, Tensor]:
 
 def _mismatch(weights: dict[str, Tensor], expected: dict[str, Tensor], path: str) -> str:
     """A sentence on how the weights differ from the network, and which network they fit."""
+    other = foreign_weights(weights)
+    if other is not None:
+        return f"{path} holds weights of {other}, and {OTHER_SAM}: give a published file such as {_PUBLISHED_FILE}"
     missing = [name for name in expected if name not in weights]
     unexpected = [name for name in weights if name not in expected]
     reshaped = [
@@ -129,9 +134,9 @@ def _mismatch(weights: dict[str, Tensor], expected: dict[str, Tensor], path: str
 
 
 def _network_of(weights: dict[str, Tensor]) -> str | None:
-    """The published network that weights belong to, by the image encoder's shape; None for others, such as SAM 2.0."""
+    """The published network that weights belong to, by the image encoder's shape; None for others."""
     first = weights.get("image_encoder.trunk.patch_embed.proj.weight")
-    if first is None or "no_obj_embed_spatial" not in weights:
+    if first is None:
         return None
     blocks = {name.split(".")[3] for name in weights if name.startswith("image_encoder.trunk.blocks.")}
     return _TRUNK_SHAPES.get((int(first.shape[0]), len(blocks)))
