@@ -132,10 +132,33 @@ def gray_png(ids: np.ndarray, bits: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_color_masks_are_refused_with_the_reason(tmp_path, mode):
     Image.fromarray(smooth()).convert(mode).save(tmp_path / "m.png")
     with pytest.raises(DataError, match=r"expected palette or gray .*m\.png"):
+        read_mask(str(tmp_path / "m.png"))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_a_mask_whose_channels_are_equal_is_read_as_gray(folders, make_squares, mode):
+    ids = make_squares([1, 255]).astype(np.uint8)
+    path = folders.masks / "m.png"
+    Image.fromarray(ids).convert(mode).save(path)
+    assert (read_mask(str(path)) == ids).all()
+
+
+def test_a_mask_of_16_bits_a_channel_is_read_as_gray_with_all_its_bits(tmp_path, make_squares):
+    ids = make_squares([1, 300, 40000])
+    assert cv2.imwrite(str(tmp_path / "m.png"), np.stack([ids] * 3, -1))
+    assert (read_mask(str(tmp_path / "m.png")) == ids).all()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_partly_transparent_mask_is_refused(tmp_path, make_squares, mode):
+    image = Image.fromarray(make_squares([1]).astype(np.uint8)).convert(mode)
+    image.putalpha(Image.fromarray(make_squares([255]).astype(np.uint8)))
+    image.save(tmp_path / "m.png")
+    with pytest.raises(DataError, match=r"partly transparent.*m\.png"):
         read_mask(str(tmp_path / "m.png"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -133,11 +134,46 @@ def turned(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.ui
     return np.ascontiguousarray(pixels)
 
 
+@dataclass(frozen=True, eq=False)
+class StoredMask:
+    """The pixels of a mask file as they are stored."""
+
+    values: IdMask
+    """Palette index or gray level, [H, W]; where the channels of a color file differ, RGB [H, W, 3]."""
+    palette: npt.NDArray[np.uint8] | None
+    """RGB of each index, [K, 3]; None for a file without palette."""
+    bits: int
+    """Of a sample: 1, 2, 4, 8 or 16."""
+
+    @property
+    def is_color(self) -> bool:
+        return self.values.ndim == 3
+
+
 def read_mask(path: str) -> IdMask:
     """The stored value of every pixel of a mask PNG, [H, W] uint8 or uint16: palette index, or gray level.
 
-    1-, 2-, 4-, 8- and 16-bit gray and palette files. Raises UnreadableFileError for a damaged file, for color, and
-    for more than LARGEST_PIXELS.
+    Raises UnreadableFileError for what `read_stored_mask` refuses, and for color.
+    """
+    stored = read_stored_mask(path)
+    require_index(stored, path)
+    return stored.values
+
+
+def require_index(stored: StoredMask, path: str) -> None:
+    """Raises UnreadableFileError for a mask whose pixels are colors."""
+    if stored.is_color:
+        raise UnreadableFileError(
+            f"the mask is RGB with channels that differ, expected palette or gray (pixel value = object id, "
+            f"0 = background): {path}\nColors have no order, so ids cannot be guessed from them: convert it, or say "
+            "with dataset.palette=color, or a palette file, that each color is an object."
+        )
+
+
+def read_stored_mask(path: str) -> StoredMask:
+    """The pixels of a mask PNG of 1 to 16 bits: palette, gray, or color, which is gray where its channels are equal.
+
+    Raises UnreadableFileError for a damaged file, for more than LARGEST_PIXELS, and for one that is partly transparent.
     """
     data = read_bytes(path)
     if not data.startswith(PNG_SIGNATURE):
@@ -149,21 +185,38 @@ def read_mask(path: str) -> IdMask:
         raise UnreadableFileError(f"the mask is damaged, {damage}: {path}\nReplace it, {_SKIP_CURE}.")
     _require_size("mask", header, path)
     if header.color not in ("palette", "gray"):
-        raise UnreadableFileError(
-            f"the mask is {header.color}, expected palette or gray (pixel value = object id, 0 = background): {path}\n"
-            "Convert it: colors have no order, so ids cannot be guessed from them."
-        )
+        return StoredMask(_gray_or_rgb(data, header, path), None, header.bits)
+    palette = None
     try:
         # OpenCV expands a palette to colors and loses the indices.
         with Image.open(io.BytesIO(data)) as file:
             values = np.asarray(file)
+            if header.color == "palette":
+                palette = np.array(file.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise UnreadableFileError(f"the mask cannot be decoded ({error}): {path}\nReplace it, {_SKIP_CURE}.") from error
-    if header.bits == 16:
-        return np.ascontiguousarray(values.astype(np.uint16, copy=False))
+    kind = np.uint16 if header.bits == 16 else np.uint8
+    values = np.ascontiguousarray(values.astype(kind, copy=False))
     if header.color == "gray" and header.bits in (2, 4):
-        return values.astype(np.uint8) // np.uint8(255 // (2**header.bits - 1))  # Pillow stretches to 0..255
-    return np.ascontiguousarray(values.astype(np.uint8, copy=False))
+        values = values // np.uint8(255 // (2**header.bits - 1))  # Pillow stretches to 0..255
+    return StoredMask(values, palette, header.bits)
+
+
+def _gray_or_rgb(data: bytes, header: ImageHeader, path: str) -> IdMask:
+    """Pixels of a PNG with alpha or color: [H, W] if its channels are equal, else RGB [H, W, 3]."""
+    # Pillow reduces 16-bit color to 8 bits.
+    found: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if found is None:
+        raise UnreadableFileError(f"the mask cannot be decoded: {path}\nReplace it, {_SKIP_CURE}.")
+    if header.color in ("gray with alpha", "RGBA") and not (found[..., 3] == np.iinfo(found.dtype).max).all():
+        raise UnreadableFileError(
+            f"the mask is partly transparent, expected pixels whose value is the object id: {path}\n"
+            f"Save it without transparency, {_SKIP_CURE}."
+        )
+    blue, green, red = (found[..., channel] for channel in range(3))
+    if np.array_equal(red, green) and np.array_equal(green, blue):
+        return np.ascontiguousarray(red)
+    return np.ascontiguousarray(found[..., 2::-1])
 
 
 def id_areas(mask: IdMask) -> npt.NDArray[np.int64]:

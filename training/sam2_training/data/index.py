@@ -24,7 +24,7 @@ from sam2_training.data.config import DatasetConfig
 from sam2_training.data.formats import open_source
 from sam2_training.data.images import UnreadableFileError, size_mismatch
 from sam2_training.data.pairing import by_visible_name, is_start_of_longer, left_out_line, name_key
-from sam2_training.data.source import UNLABELED, Frame, Masks, Video, VideoSource
+from sam2_training.data.source import UNLABELED, Frame, FrameLabels, Masks, Video, VideoSource
 from sam2_training.data.table import OnDemandTable, VideoTable, load_table, save_table
 
 LISTED_AT_MOST = 10
@@ -66,6 +66,10 @@ class VideoIndex:
         return self.source.frame(video, frame_index)
 
     def masks(self, video: Video, frame_index: int, object_ids: Sequence[int], size: tuple[int, int]) -> Masks:
+        """The masks of `labels`."""
+        return self.labels(video, frame_index, object_ids, size).masks
+
+    def labels(self, video: Video, frame_index: int, object_ids: Sequence[int], size: tuple[int, int]) -> FrameLabels:
         """Masks [N, H, W] of some objects in a frame of size (H, W); empty for those that are not labeled there.
 
         Every mask that is trained on or scored with comes through here. Raises DataError for a mask that does not
@@ -75,8 +79,9 @@ class VideoIndex:
         labeled = areas != UNLABELED
         wanted = [object_id for object_id, known in zip(object_ids, labeled, strict=True) if known]
         if not wanted:
-            return np.zeros((len(object_ids), *size), np.bool_)
-        found = self.source.masks(video, frame_index, wanted)
+            return FrameLabels(np.zeros((len(object_ids), *size), np.bool_))
+        labels = self.source.labels(video, frame_index, wanted)
+        found = labels.masks
         if found.shape[1:] != size:
             files = self.source.where(video, frame_index, wanted[0])
             raise size_mismatch(files.mask, (found.shape[1], found.shape[2]), files.image, size)
@@ -85,10 +90,14 @@ class VideoIndex:
             if area != expected:
                 raise self._changed(video, frame_index, object_id, int(area), int(expected))
         if len(wanted) == len(object_ids):
-            return found
-        masks = np.zeros((len(object_ids), *size), np.bool_)
-        masks[labeled] = found
-        return masks
+            return labels
+
+        def of_all(known: Masks) -> Masks:
+            every = np.zeros((len(object_ids), *size), np.bool_)
+            every[labeled] = known
+            return every
+
+        return FrameLabels(of_all(found), None if labels.ignored is None else of_all(labels.ignored))
 
     def describe(self) -> list[str]:
         """Lines for a start banner: counts of videos, frames, labeled frames and objects, and what was left out."""

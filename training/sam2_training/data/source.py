@@ -26,6 +26,15 @@ UNLABELED = -1
 
 
 @dataclass(frozen=True, eq=False)
+class FrameLabels:
+    """What a frame's mask files say of N objects."""
+
+    masks: Masks
+    ignored: Masks | None = None
+    """[N, H, W]: pixels of which nothing is known for the object; never in its mask. None: there are none."""
+
+
+@dataclass(frozen=True, eq=False)
 class Video:
     """What is known of a video of F frames and N objects without reading its pixels again."""
 
@@ -42,6 +51,8 @@ class Video:
     """N folders within the video's mask folder, or N times "" where one mask file holds all ids; () as above."""
     mask_folder: str = ""
     """The folder of its masks; "" if it is named like the video."""
+    labels: str = ""
+    """What its mask files hold, as `label_facts.VideoLabels` writes it; "" for formats without mask files."""
     left_out: tuple[LeftOut, ...] = ()
     """Files beside its frames and masks that are not used, and why."""
 
@@ -109,6 +120,10 @@ class VideoSource(ABC):
     def masks(self, video: Video, frame_index: int, object_ids: Sequence[int]) -> Masks:
         """Masks of some objects, all labeled in this frame according to the video's facts."""
         raise DataError(f"video {video.name} has no masks: {self.where(video, frame_index).image}")
+
+    def labels(self, video: Video, frame_index: int, object_ids: Sequence[int]) -> FrameLabels:
+        """The same masks, and what is to be ignored beside them."""
+        return FrameLabels(self.masks(video, frame_index, object_ids))
 
     @abstractmethod
     def where(self, video: Video, frame_index: int, object_id: int | None = None) -> Files:

@@ -16,7 +16,7 @@ from sam2_training.core.files import replacing
 from sam2_training.data.pairing import REASONS, LeftOut, Reason
 from sam2_training.data.source import Video, VideoSource
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Of the file: one of another version is built again."""
 
 _FINGERPRINTED = (
@@ -85,6 +85,7 @@ class VideoTable(Sequence[Video]):
     left_out_reasons: npt.NDArray[np.uint8]
     """Places in `pairing.REASONS`, one for each name in left_out."""
     left_out_ends: npt.NDArray[np.int64]
+    labels: StringColumn
 
     @classmethod
     def of(cls, videos: Sequence[Video]) -> VideoTable:
@@ -110,6 +111,7 @@ class VideoTable(Sequence[Video]):
             left_out=StringColumn.of([one.name for video in videos for one in video.left_out]),
             left_out_reasons=np.array([REASONS.index(o.reason) for video in videos for o in video.left_out], np.uint8),
             left_out_ends=ends([len(video.left_out) for video in videos]),
+            labels=StringColumn.of([video.labels for video in videos]),
         )
 
     def __len__(self) -> int:
@@ -127,6 +129,7 @@ class VideoTable(Sequence[Video]):
             areas=areas.reshape(frames[1] - frames[0], objects[1] - objects[0]),
             mask_folder=self.mask_folders[index],
             left_out=self._left_out_of(index),
+            labels=self.labels[index],
         )
 
     def _left_out_of(self, index: int) -> tuple[LeftOut, ...]:

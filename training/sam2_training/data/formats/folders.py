@@ -14,7 +14,10 @@ from iopath.common.file_io import g_pathmgr
 from sam2_training.core.errors import DataError
 from sam2_training.core.text import count, natural_key, some
 from sam2_training.data.config import DatasetConfig
-from sam2_training.data.images import id_areas, read_bytes, read_image, read_mask
+from sam2_training.data.images import read_bytes, read_image
+from sam2_training.data.label_facts import LabelScan
+from sam2_training.data.label_reader import LabelReader
+from sam2_training.data.labels import LabelRules
 from sam2_training.data.pairing import (
     MASK_SUFFIX,
     FolderOfFrames,
@@ -26,7 +29,7 @@ from sam2_training.data.pairing import (
     masks_among,
     name_key,
 )
-from sam2_training.data.source import UNLABELED, Files, Frame, Masks, Video, VideoSource, stamp_of
+from sam2_training.data.source import UNLABELED, Files, Frame, FrameLabels, Masks, Video, VideoSource, stamp_of
 
 
 def join(folder: str, *names: str) -> str:
@@ -76,11 +79,13 @@ class FolderSource(VideoSource):
     Paths go through iopath, so both may be folders of a registered store.
     """
 
-    def __init__(self, img_folder: str, gt_folder: str) -> None:
+    def __init__(self, img_folder: str, gt_folder: str, rules: LabelRules | None = None) -> None:
+        """rules: what the values in mask files mean; None: they are ids."""
         self.location, self.mask_location = img_folder, gt_folder
+        self.reader = LabelReader(rules or LabelRules())
 
     def identity(self) -> str:
-        return f"{self.location}\0{self.mask_location}"
+        return f"{self.location}\0{self.mask_location}{self.reader.rules.identity()}"
 
     def videos(self) -> list[str]:
         """Raises DataError if there is no video, or no mask for any: then the folders do not belong together."""
@@ -101,7 +106,7 @@ class FolderSource(VideoSource):
         return missing
 
     def facts(self, name: str) -> Video:
-        return scan_video(self.location, self.mask_location, name, self._mask_folder(name))
+        return scan_video(self.location, self.mask_location, name, self._mask_folder(name), self.reader.rules)
 
     def beside(self, names: Sequence[str]) -> list[str]:
         """What the folders of frames and of masks hold besides these videos; without what other programs leave."""
@@ -116,23 +121,12 @@ class FolderSource(VideoSource):
         return read_image(self.where(video, frame_index).image)
 
     def masks(self, video: Video, frame_index: int, object_ids: Sequence[int]) -> Masks:
+        return self.labels(video, frame_index, object_ids).masks
+
+    def labels(self, video: Video, frame_index: int, object_ids: Sequence[int]) -> FrameLabels:
         if not any(video.object_folders):
-            ids = read_mask(self._mask_path(video, frame_index))
-            masks = np.empty((len(object_ids), *ids.shape), np.bool_)
-            for mask, object_id in zip(masks, object_ids, strict=True):
-                np.equal(ids, object_id, out=mask)
-            return masks
-        paths = [self._mask_path(video, frame_index, object_id) for object_id in object_ids]
-        found = [read_mask(path) != 0 for path in paths]
-        for path, mask in zip(paths, found, strict=True):
-            if mask.shape != found[0].shape:
-                sizes = [f"{one.shape[0]}x{one.shape[1]}" for one in (found[0], mask)]
-                raise DataError(
-                    f"two masks of one frame have different sizes (height x width)\n"
-                    f"  {sizes[0]} {paths[0]}\n  {sizes[1]} {path}\n"
-                    "Resize them, or set dataset.on_bad_sample=skip to leave this clip out."
-                )
-        return np.stack(found)
+            return self.reader.of_ids(self._mask_path(video, frame_index), object_ids, video.labels)
+        return self.reader.of_objects([self._mask_path(video, frame_index, object_id) for object_id in object_ids])
 
     def where(self, video: Video, frame_index: int, object_id: int | None = None) -> Files:
         """Without object_id, the mask of a frame with one file per object is the folder of their folders."""
@@ -189,7 +183,7 @@ def open_source(config: DatasetConfig, seed: int) -> FolderSource:
     return FolderSource(config.img_folder or "", config.gt_folder or "")
 
 
-def scan_video(img_folder: str, gt_folder: str, name: str, mask_name: str) -> Video:
+def scan_video(img_folder: str, gt_folder: str, name: str, mask_name: str, rules: LabelRules) -> Video:
     """The video's frames, masks and objects; decodes every mask once. Raises DataError for the first thing wrong.
 
     mask_name: the folder of its masks. A mask belongs to the frame of the same name: see `pairing.name_key`.
@@ -216,9 +210,9 @@ def scan_video(img_folder: str, gt_folder: str, name: str, mask_name: str) -> Vi
         )
     others = sorted(set(entries) - set(folders), key=natural_key)
     if folders:
-        video = _scan_objects(name, mask_folder, frames, folders, others)
+        video = _scan_objects(name, mask_folder, frames, folders, others, LabelScan(rules, True))
     else:
-        video = _scan_ids(name, mask_folder, frames, others)
+        video = _scan_ids(name, mask_folder, frames, others, LabelScan(rules, False))
     if not any(video.mask_files):
         first = next(iter(files or [entry for entry in entries if not is_of_system(entry)]), "")
         like = f"; it holds files like {first}, its frames are named like {video.frame_files[0]}" if first else ""
@@ -238,24 +232,36 @@ def frames_of(folder: str) -> FolderOfFrames:
     return frames_among(list_names(folder), folder, same_content)
 
 
-def _scan_ids(name: str, folder: str, frames: FolderOfFrames, files: list[str]) -> Video:
+def _scan_ids(name: str, folder: str, frames: FolderOfFrames, files: list[str], scan: LabelScan) -> Video:
     """A video whose mask files hold all ids."""
     masks, left_out = masks_among(files, folder, frames)
     mask_files = tuple(masks.get(key, "") for key in frames.files)
-    found = {row: id_areas(read_mask(join(folder, file))) for row, file in enumerate(mask_files) if file}
+    read = {row: scan.areas(join(folder, file), file) for row, file in enumerate(mask_files) if file}
+    found = {row: of_value for row, of_value in read.items() if of_value is not None}
     ids = sorted({int(value) for of_value in found.values() for value in np.flatnonzero(of_value) if value})
     areas = np.full((len(mask_files), len(ids)), UNLABELED, np.int32)
     for row, of_value in found.items():
         areas[row] = [of_value[value] if value < len(of_value) else 0 for value in ids]
     objects = ("",) * len(ids)
-    return Video(name, frames.names, tuple(ids), areas, mask_files, objects, left_out=(*frames.left_out, *left_out))
+    return Video(
+        name,
+        frames.names,
+        tuple(ids),
+        areas,
+        mask_files,
+        objects,
+        labels=scan.facts().to_text(),
+        left_out=(*frames.left_out, *left_out),
+    )
 
 
 def _scan_objects(
-    name: str, folder: str, frames: FolderOfFrames, object_folders: list[str], others: list[str]
+    name: str, folder: str, frames: FolderOfFrames, object_folders: list[str], others: list[str], scan: LabelScan
 ) -> Video:
     """A video with one folder of masks per object: any value but 0 is the object, and objects may overlap."""
     ids = _ids_of_folders(folder, object_folders)
+    if scan.rules.object_ids is not None:
+        ids = {number: name for number, name in ids.items() if number in scan.rules.object_ids}
     rows = {key: row for row, key in enumerate(frames.files)}
     mask_files = [""] * len(rows)
     areas = np.full((len(rows), len(ids)), UNLABELED, np.int32)
@@ -270,9 +276,16 @@ def _scan_objects(
                     "Name the masks of a frame alike for all objects."
                 )
             mask_files[row] = file
-            areas[row, column] = np.count_nonzero(read_mask(join(inside, file)))
+            areas[row, column] = scan.object_area(join(inside, file), object_folder, file)
     return Video(
-        name, frames.names, tuple(ids), areas, tuple(mask_files), tuple(ids.values()), left_out=tuple(left_out)
+        name,
+        frames.names,
+        tuple(ids),
+        areas,
+        tuple(mask_files),
+        tuple(ids.values()),
+        labels=scan.facts().to_text(),
+        left_out=tuple(left_out),
     )
 
 
