@@ -115,9 +115,13 @@ def test_state_of_another_optimizer_is_refused():
     [
         ({"type": "AdamV"}, "did you mean Adam"),
         ({"type": "LBFGS"}, "several times a step"),
-        ({"type": "SGD"}, "optimizer.betas=null"),
-        ({"type": "RMSprop"}, "optimizer.betas=null"),
-        ({"type": "Rprop", "betas": None, "eps": None}, "optimizer.weight_decay=0"),
+        ({"type": "SGD", "betas": (0.5, 0.9)}, "takes no betas: leave optimizer.betas out"),
+        ({"type": "SGD", "eps": 1e-3}, "takes no eps"),
+        ({"type": "Rprop"}, "optimizer.weight_decay=0"),
+        ({"options": {"momentun": 0.9}, "type": "SGD"}, "did you mean momentum"),
+        ({"options": {"lr": 0.9}}, "has a key of its own, or is set by the run: see optimizer.lr"),
+        ({"options": {"amsgrad": "a"}, "type": "SGD"}, "SGD takes no amsgrad"),
+        ({"options": {"momentum": -1}, "type": "SGD"}, "refuses"),
         ({"betas": (1.5, 0.9)}, "refuses"),
     ],
 )
@@ -132,6 +136,13 @@ def test_options_reach_the_optimizer():
     assert optimizer.defaults["betas"] == (0.8, 0.95)
     assert optimizer.defaults["eps"] == 1e-6
     assert optimizer.defaults["fused"] is True
+
+
+def test_options_of_a_class_reach_it_and_defaults_that_it_does_not_take_are_left_out():
+    config = replace(CONFIG, type="SGD", options={"momentum": 0.9, "nesterov": True})
+    optimizer = build_optimizer(Network(), config, CPU)
+    assert (optimizer.defaults["momentum"], optimizer.defaults["nesterov"]) == (0.9, True)
+    assert "betas" not in optimizer.defaults
 
 
 def test_banner_lines_show_each_part_with_its_rates_and_alike_ones_together():

@@ -115,6 +115,27 @@ def test_it_stops_early(tmp_path: Path) -> None:
     assert len(rows_of(folder)) == 12
 
 
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        ("scheduler.type=OneCycleLR", "scheduler.warmup_fraction=0.1"),
+        ("scheduler.type=ReduceLROnPlateau", "scheduler.patience=0", "scheduler.threshold=0.9"),
+    ],
+)
+def test_r02_a_schedule_with_a_state_continues_bit_for_bit(tmp_path: Path, scheduler: tuple[str, ...]) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    go(whole, *scheduler)
+    process = start(cut, *scheduler)
+    wait_for_step(cut, process, 26)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert state(cut)["step"] < STEPS, "it ended before it was killed"
+    go(cut, *scheduler)
+    assert curve(cut) == curve(whole)
+    assert weights_sha256(cut) == weights_sha256(whole)
+    assert len({row["lr"] for row in rows_of(whole)}) > 2
+
+
 @pytest.mark.parametrize("step", [5, 20])
 def test_r02_killed_and_started_again_it_ends_with_the_same_bits(whole: Path, tmp_path: Path, step: int) -> None:
     folder = tmp_path / "run"

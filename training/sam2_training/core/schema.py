@@ -83,6 +83,10 @@ def _convert(
         if text not in choices:
             raise ValueError(f"{where}={value!r} must be one of {', '.join(map(str, choices))}")
         return text
+    if origin is dict:
+        if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+            return {key: _plain(inner, f"{where}.{key}") for key, inner in value.items()}
+        raise ValueError(f"{where}={value!r} must be names with values, such as {{momentum: 0.9}}")
     if origin is tuple:
         return _convert_tuple(get_args(hint), value, where, problems, vocabulary)
     return _convert_scalar(hint, value, where)
@@ -98,6 +102,15 @@ def _convert_tuple(args: tuple[Any, ...], value: Any, where: str, problems: list
     return tuple(
         _convert(a, v, f"{where}[{i}]", problems, vocabulary) for i, (a, v) in enumerate(zip(args, value, strict=True))
     )
+
+
+def _plain(value: Any, where: str) -> Any:
+    """A value, or list of values, of no declared type."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry, where) for entry in value]
+    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError(f"{where}={value!r} must be a finite number, text, true, false, null or a list of these")
 
 
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:

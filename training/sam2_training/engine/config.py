@@ -110,15 +110,17 @@ class OptimizerConfig:
     """The optimizer and its parameter groups. Later lr_groups win over earlier ones."""
 
     type: str = "AdamW"
-    """Class name in torch.optim."""
+    """Class name in torch.optim; any that needs no closure."""
     lr: float = setting(5.0e-6, at_least=0, aliases=("scratch.base_lr",))
     """Learning rate at the start of the schedule, for every parameter that no entry of lr_groups matches."""
     betas: tuple[float, float] | None = (0.9, 0.999)
-    """null: not passed on, for optimizers without betas."""
+    """Passed to classes that take them; null: to none."""
     eps: float | None = 1.0e-8
-    """null: not passed on, for optimizers without eps."""
+    """Passed to classes that take it; null: to none."""
     weight_decay: float = setting(0.1, at_least=0)
-    """Decoupled weight decay (AdamW)."""
+    """Weight decay, decoupled in AdamW."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the class by their names in torch, such as {momentum: 0.9, nesterov: true}."""
     no_weight_decay: tuple[str, ...] = ("*bias*",)
     """Globs of parameter names without weight decay."""
     no_weight_decay_modules: tuple[str, ...] = ("torch.nn.LayerNorm",)
@@ -135,16 +137,47 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class SchedulerConfig:
-    """The learning rate over the run, as a factor of each group's own rate."""
+    """The learning rate over the run: a shape that spans it, or a class of torch.optim.lr_scheduler.
 
-    type: Literal["cosine", "linear", "constant"] = "cosine"
-    """Shape of the factor over the run."""
+    With a class, what is null below is left to torch, except where a default is named.
+    """
+
+    enabled: bool = True
+    """false: the learning rates stay as they are, as with type=constant."""
+    type: str = "cosine"
+    """cosine, linear or constant: a factor on each group's own rate, from 1 to end_factor over the run. Or a class name
+    in torch.optim.lr_scheduler, such as CosineAnnealingLR, StepLR, OneCycleLR or ReduceLROnPlateau."""
+    interval: Literal["step", "epoch"] | None = None
+    """How often a class is stepped; null: OneCycleLR and CyclicLR after every step, the others after every epoch, as
+    in Lightning. ReduceLROnPlateau follows validations."""
     end_factor: float = setting(0.1, at_least=0, at_most=1)
     """Factor at the end of the run (cosine, linear)."""
     warmup_fraction: float = setting(0.0, at_least=0, below=1)
-    """Fraction of the run over which the factor rises linearly from warmup_start_factor to 1."""
+    """Fraction of the run over which a factor rises linearly from warmup_start_factor to 1, before the schedule."""
     warmup_start_factor: float = setting(0.01, at_least=0, at_most=1)
     """Factor at the first step of the warm-up."""
+    monitor: str | None = None
+    """The metric that ReduceLROnPlateau follows; null: the first of checkpoint.monitor."""
+    T_max: int | None = setting(None, at_least=1)
+    """CosineAnnealingLR: epochs (or steps) from the highest rate to the lowest; null: 10."""
+    eta_min: float | None = setting(None, at_least=0)
+    """CosineAnnealingLR: the lowest rate; null: 1e-6."""
+    step_size: int | None = setting(None, at_least=1)
+    """StepLR: epochs (or steps) from one fall to the next; null: 5."""
+    gamma: float | None = setting(None, above=0)
+    """StepLR, MultiStepLR, ExponentialLR: the factor of each fall; null: 0.1."""
+    mode: str | None = None
+    """ReduceLROnPlateau: min or max; null: as for the monitored metric in general."""
+    factor: float | None = setting(None, above=0, below=1)
+    """ReduceLROnPlateau: the factor of each fall; null: 0.5."""
+    patience: int | None = setting(None, at_least=0)
+    """ReduceLROnPlateau: validations without improvement before a fall; null: 5."""
+    threshold: float | None = setting(None, at_least=0)
+    """ReduceLROnPlateau: the smallest change that is an improvement; null: 1e-3."""
+    threshold_mode: Literal["rel", "abs"] | None = None
+    """ReduceLROnPlateau: whether threshold is relative; null: rel."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the class by their names in torch, such as {milestones: [10, 20]}."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -35,23 +36,29 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig, device: torch.dev
     """
     cls = _optimizer_class(config.type)
     accepted = inspect.signature(cls).parameters
-    options: dict[str, Any] = {"betas": config.betas, "eps": config.eps}
-    problems = [
-        f"torch.optim.{config.type} takes no {key}: set optimizer.{key}=null"
-        for key, value in options.items()
-        if value is not None and key not in accepted
-    ]
+    default = OptimizerConfig()
+    options: dict[str, Any] = {}
+    problems = []
+    for key in ("betas", "eps"):
+        value = getattr(config, key)
+        if value is not None and key in accepted:
+            options[key] = value
+        elif value not in (None, getattr(default, key)):
+            problems.append(f"torch.optim.{config.type} takes no {key}: leave optimizer.{key} out")
     if config.weight_decay and "weight_decay" not in accepted:
         problems.append(f"torch.optim.{config.type} takes no weight_decay: set optimizer.weight_decay=0")
+    problems += option_problems(
+        "optimizer", config.type, config.options, accepted, own=("params", "lr", *vars(default))
+    )
     if problems:
         raise ConfigError(problems)
-    options = {key: value for key, value in options.items() if value is not None}
+    options |= config.options
     if config.type in FUSED and device.type in ("cpu", "cuda"):
         options["fused"] = True
     groups = parameter_groups(model, config)
     try:
         optimizer: torch.optim.Optimizer = cls(groups, lr=config.lr, **options)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"torch.optim.{config.type} refuses its options or parameters: {error}") from error
     return optimizer
 
@@ -71,6 +78,30 @@ def _optimizer_class(name: str) -> Any:
         hint = f"did you mean {close[0]}? " if close else ""
         raise ConfigError(f"optimizer.type={name!r} is not in torch.optim; {hint}there are {', '.join(classes)}")
     return classes[name]
+
+
+def option_problems(
+    section: str, class_name: str, options: Mapping[str, Any], accepted: Iterable[str], own: Iterable[str]
+) -> list[str]:
+    """A sentence for each of a section's options that torch's class does not take, or that has a key of its own.
+
+    accepted: names of the class's arguments; own: names that are not given as options.
+    """
+    own = set(own)
+    names = [name for name in accepted if name not in own]
+    problems = []
+    for name in options:
+        if name in own:
+            problems.append(
+                f"{section}.options.{name} has a key of its own, or is set by the run: see {section}.{name}"
+            )
+        elif name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            problems.append(
+                f"{section}.options.{name}: {class_name} takes no {name}; {hint}there are {', '.join(names)}"
+            )
+    return problems
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

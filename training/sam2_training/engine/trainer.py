@@ -20,9 +20,9 @@ from sam2_training.engine.precision import GuardedStep, Precision
 from sam2_training.engine.preemption import StopRequest
 from sam2_training.engine.reporting import Reporter
 from sam2_training.engine.sample_faults import FiniteCheck, check_left_out
-from sam2_training.engine.schedule import Schedule
 from sam2_training.engine.step import TrainStep
 from sam2_training.engine.task import BatchT, ModelT, Task
+from sam2_training.engine.torch_schedule import build_schedule
 from sam2_training.engine.validation import StopInValidation, Validator
 
 
@@ -64,7 +64,6 @@ class Trainer(Generic[BatchT, ModelT]):
             config.trainer.limit_train_batches,
         )
         self.plan = RunPlan(config, order, self.state.step)
-        self.schedule = Schedule(config.scheduler, self.plan.total_steps)
         self.loader = StepLoader(
             self.dataset,
             order,
@@ -79,6 +78,8 @@ class Trainer(Generic[BatchT, ModelT]):
         if validation is not None:
             self.validator = Validator(validation, self.plan, self.precision, ranks, loaded.log_dir)
             self.parts["validation"] = self.validator
+        self.schedule = build_schedule(config, self.optimizer, self.plan, validation is not None)
+        self.parts["schedule"] = self.schedule  # after the optimizer, whose rates it restores
         self.checkpointer.restore(self.model, self.parts)
         self.reporter = Reporter(task, self.validator, self.plan, ranks, loaded.log_dir)
         self.step = TrainStep(task.step_module(self.model), self.optimizer, self.precision, guard, config.seed, ranks)
@@ -95,7 +96,7 @@ class Trainer(Generic[BatchT, ModelT]):
         with self.loader:
             for batches in self.loader.from_step(self.state.step, self.plan.total_steps):
                 number = self.state.step + 1  # steps are counted from 1 where users see them
-                lr_factor = self.schedule.apply(self.optimizer, self.state.step)
+                lr = self.schedule.apply(self.state.step)
                 weight = self._weigh(batches, log)
                 losses, grad_norm = self.step.run(self.state.step, batches, weight)
 
@@ -108,11 +109,12 @@ class Trainer(Generic[BatchT, ModelT]):
                     self.finite.check()
 
                 self.state.step = number
+                self.schedule.after_step(number)
                 log.step(
                     number,
                     losses,
                     grad_norm,
-                    lr=self.config.optimizer.lr * lr_factor,
+                    lr=lr,
                     num_samples=len(sources),
                     data_wait_seconds=self.loader.take_wait_seconds(),
                 )
@@ -185,6 +187,7 @@ class Trainer(Generic[BatchT, ModelT]):
         except StopInValidation:
             return RunResult(EXIT_PREEMPTED, step)
         if step > 0:  # before the first step there is nothing to lose
+            self.schedule.after_validation(validator.history[-1])
             self._save()
         self.reporter.write(log, "running", step)
         reason = validator.reason_to_stop()
