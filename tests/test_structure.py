@@ -66,7 +66,7 @@ BELOW = {
     "pictures": ("core",),
     "report": ("core", "pictures"),
     "engine": ("core",),
-    "vos": ("core", "data", "pictures", "report", "engine.task", "engine.config"),
+    "vos": ("core", "data", "pictures", "report", "engine.task", "engine.config", "engine.optimizer_config"),
 }
 """The floors below each folder of the package; what is not listed here (cli, commands, tasks) may import everything."""
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 from sam2_training.core.errors import CheckpointError, ConfigError
-from sam2_training.engine.config import LrGroupConfig, OptimizerConfig
 from sam2_training.engine.optimizer import (
     build_optimizer,
     count_text,
@@ -16,6 +15,7 @@ from sam2_training.engine.optimizer import (
     load_optimizer_state,
     optimizer_state,
 )
+from sam2_training.engine.optimizer_config import LrGroupConfig, OptimizerConfig
 
 from tests.engine.small_network import Network
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from sam2_training.core.errors import ConfigError
-from sam2_training.engine.config import LayerDecayOverrideConfig, LrGroupConfig, OptimizerConfig
+from sam2_training.engine.optimizer_config import LayerDecayOverrideConfig, LrGroupConfig, OptimizerConfig
 from sam2_training.engine.param_groups import parameter_groups
 
 from tests.engine.small_network import Network

@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from sam2_training.engine.config import SchedulerConfig
+from sam2_training.engine.optimizer_config import SchedulerConfig
 from sam2_training.engine.schedule import ShapedSchedule
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from sam2_training.core.errors import ConfigError
-from sam2_training.engine.config import CheckpointConfig, OptimizerConfig, RunConfig, SchedulerConfig, TrainerConfig
+from sam2_training.engine.config import CheckpointConfig, RunConfig, TrainerConfig
+from sam2_training.engine.optimizer_config import OptimizerConfig, SchedulerConfig
 from sam2_training.engine.plan import Order, RunPlan
 from sam2_training.engine.schedule import Schedule
 from sam2_training.engine.torch_schedule import build_schedule

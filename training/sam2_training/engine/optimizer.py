@@ -13,7 +13,7 @@ from torch import nn
 
 from sam2_training.core.errors import CheckpointError, ConfigError
 from sam2_training.core.text import some
-from sam2_training.engine.config import OptimizerConfig
+from sam2_training.engine.optimizer_config import OptimizerConfig
 from sam2_training.engine.param_groups import parameter_groups
 
 UNSUITED = {

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from sam2_training.core.errors import ConfigError
-from sam2_training.engine.config import OptimizerConfig
+from sam2_training.engine.optimizer_config import OptimizerConfig
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:

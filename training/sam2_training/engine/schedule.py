@@ -15,7 +15,7 @@ from fvcore.common.param_scheduler import (
     ParamScheduler,
 )
 
-from sam2_training.engine.config import SchedulerConfig
+from sam2_training.engine.optimizer_config import SchedulerConfig
 
 SHAPES = ("cosine", "linear", "constant")
 """Values of scheduler.type that are not classes of torch."""

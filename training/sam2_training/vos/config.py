@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.settings import setting
 from sam2_training.data.config import DatasetConfig
-from sam2_training.engine.config import CheckpointConfig, OptimizerConfig, RunConfig
+from sam2_training.engine.config import CheckpointConfig, RunConfig
+from sam2_training.engine.optimizer_config import OptimizerConfig
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 from sam2_training.vos.foreign_keys import FOREIGN_KEYS
 from sam2_training.vos.metrics.names import METRICS
