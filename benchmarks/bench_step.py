@@ -114,7 +114,7 @@ batch = VideoBatch(
     object_clip=torch.zeros(O, dtype=torch.long), object_bit=torch.arange(O), object_ids=torch.arange(O),
     info=BatchInfo(sources=("generated",), loss_weight=O), batch_size=[],
 )
-serve(lambda: step(batch, float(O), StepContext(0, 0, 0, 0))["total"], step)
+serve(lambda: step(batch, float(O), StepContext(0, 0))["total"], step)
 """
 )
 

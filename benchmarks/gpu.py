@@ -114,7 +114,7 @@ batch = VideoBatch(
     object_clip=torch.zeros(O, dtype=torch.long), object_bit=torch.arange(O), object_ids=torch.arange(O),
     info=BatchInfo(("generated",), (), O, (True,) * T, (True,) * T), batch_size=[],
 )
-measure(lambda n: module(batch.to("cuda", non_blocking=True), float(O), StepContext(0, n, 0, 0))["total"], module)
+measure(lambda n: module(batch.to("cuda", non_blocking=True), float(O), StepContext(0, n))["total"], module)
 """
 )
 

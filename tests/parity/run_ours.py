@@ -17,7 +17,7 @@ import torch  # noqa: E402
 from sam2_training.engine.task import StepContext  # noqa: E402
 from sam2_training.vos.batch import BatchInfo, VideoBatch  # noqa: E402
 from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
-from sam2_training.vos.model import tracker  # noqa: E402
+from sam2_training.vos.model import prompts  # noqa: E402
 from sam2_training.vos.model.build import build_network  # noqa: E402
 from sam2_training.vos.model.step import ClipStep  # noqa: E402
 from sam2_training.vos.model.weights import load_weights  # noqa: E402
@@ -28,7 +28,7 @@ class StocksChoices(StepContext):
     """A place in the run whose random choices are those that stock drew for a case."""
 
     def __init__(self, case: cases.Case) -> None:
-        super().__init__(seed=0, step=0, micro_batch=0, rank=0)
+        super().__init__(seed=0, step=0)
         object.__setattr__(self, "case", case)
 
     def shared_rng(self, stream: str) -> np.random.Generator:
@@ -59,17 +59,17 @@ def run_case(case: cases.Case, folder: Path, recorded: list[tuple[torch.Tensor, 
     replayed = iter(recorded)
     clicks = []
 
-    def click(truth: torch.Tensor, predicted: torch.Tensor | None, labeled: torch.Tensor) -> Points:
+    def click(truth: torch.Tensor, predicted: torch.Tensor | None, *_: torch.Tensor) -> Points:
         own = cases.pick_click(truth, predicted)
         if predicted is None:
             return Points(*own)
         clicks.append(own)
         return Points(*next(replayed))
 
-    tracker.sample_click = click
-    tracker.sample_box = lambda truth, *_: Points(*cases.pick_box(truth))
-    prompts = PromptsConfig(**case.settings)
-    model = build_network(ModelConfig(name=str(folder / "architecture.yaml"), image_size=cases.RESOLUTION), prompts)
+    prompts.sample_click = click
+    prompts.sample_box = lambda truth, *_: Points(*cases.pick_box(truth))
+    settings = PromptsConfig(**case.settings)
+    model = build_network(ModelConfig(name=str(folder / "architecture.yaml"), image_size=cases.RESOLUTION), settings)
     load_weights(model, str(folder / "weights.pt"))
     cases.silence_dropout(model)
     cases.set_presence(model, case)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sam2_training.vos import losses as losses_module
-from sam2_training.vos.batch import BatchInfo, FrameOutput, PredictionStep, VideoBatch
+from sam2_training.vos.batch import BatchInfo, ClipFacts, FrameOutput, PredictionStep, VideoBatch
 from sam2_training.vos.config import LossConfig
 from sam2_training.vos.losses import clip_loss, focal_loss, mask_terms
 from sam2_training.vos.metrics.names import LOSS_NAMES
@@ -171,7 +171,7 @@ def test_unlabeled_objects_count_nowhere() -> None:
 def test_frames_known_to_be_unlabeled_are_left_out_with_equal_results() -> None:
     batch = make_batch(2, unlabeled=[(0, 0), (0, 1)])
     informed = make_batch(2, unlabeled=[(0, 0), (0, 1)])
-    informed.info = BatchInfo(("a",), promptable=(False, True), labeled_frames=(False, True))
+    informed.info = BatchInfo(("a",), clips=(ClipFacts(0, 2, (False, True), (False, True)),))
     first, second = (clip_loss(outputs_for(one), one, LossConfig(), 1.0) for one in (batch, informed))
     assert {name: value.item() for name, value in first.items()} == {n: v.item() for n, v in second.items()}
 

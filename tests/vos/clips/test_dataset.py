@@ -144,8 +144,11 @@ def test_batch_says_on_the_cpu_which_frames_can_be_prompted_and_have_labels(clip
         for position in range(4):
             batch = clips.collate([clips[SampleKey(0, position, key)] for key in keys])
             visible = torch.stack([batch.masks(t).flatten(1).any(dim=1) for t in range(3)])
-            assert list(batch.info.promptable) == (visible & batch.labeled).all(dim=1).tolist()
-            assert list(batch.info.labeled_frames) == batch.labeled.any(dim=1).tolist()
+            for number, clip in enumerate(batch.info.clips):
+                own = batch.object_clip == number
+                assert clip.num_objects == own.sum()
+                assert list(clip.promptable) == (visible & batch.labeled)[:, own].all(dim=1).tolist()
+                assert list(clip.labeled_frames) == batch.labeled[:, own].any(dim=1).tolist()
 
 
 def test_short_video_repeats_its_last_frame_in_the_clip(folders):
@@ -212,7 +215,7 @@ def test_batch_of_bad_clips_becomes_a_blank_clip_without_weight(folders):
     assert not batch.labeled.any()
     assert batch.masks(1).shape == (1, 32, 32)
     assert batch.info.loss_weight == 0
-    assert batch.info.promptable == batch.info.labeled_frames == (False, False)
+    assert [(clip.promptable, clip.labeled_frames) for clip in batch.info.clips] == [((False, False), (False, False))]
     assert len(batch.info.bad_samples) == 2
     assert isinstance(dataset[SampleKey(0, 0, 1)], BadSample)
 

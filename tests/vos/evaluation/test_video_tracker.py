@@ -123,7 +123,7 @@ def gradient_of() -> Callable[[TrainableSAM2], torch.Tensor]:
     def gradient(network: TrainableSAM2) -> torch.Tensor:
         torch.manual_seed(3)
         step = ClipStep(network, LossConfig())
-        step(make_batch(3), 2.0, StepContext(0, 0, 0, 0))["total"].backward()
+        step(make_batch(3), 2.0, StepContext(0, 0))["total"].backward()
         found = [parameter.grad.flatten() for parameter in network.parameters() if parameter.grad is not None]
         return torch.cat(found)
 

@@ -88,7 +88,7 @@ def test_a_frozen_encoder_drops_nothing_at_random() -> None:
 def test_after_backward_only_trainable_parameters_have_a_gradient(network: TrainableSAM2) -> None:
     freeze(network, ("memory_attention", "memory_encoder", "no_obj_ptr", "sam_mask_decoder.*"))
     step = ClipStep(network, LossConfig()).train()
-    step(make_batch(2), 2.0, StepContext(3, 0, 0, 0))["total"].backward()
+    step(make_batch(2), 2.0, StepContext(3, 0))["total"].backward()
     with_gradient = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
     assert with_gradient <= trainable(network)
     assert any(name.startswith("memory_attention.layers.1") for name in with_gradient)

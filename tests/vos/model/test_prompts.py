@@ -29,7 +29,9 @@ def plans(config: PromptsConfig, num_frames: int, count: int = 400) -> Iterator[
 
 def draw(masks: list[torch.Tensor], predicted: list[torch.Tensor] | None = None) -> Points:
     truth = torch.stack(masks)
-    return sample_click(truth, None if predicted is None else torch.stack(predicted), torch.ones(len(masks)).bool())
+    position = torch.rand(len(masks), dtype=torch.float64)
+    given = None if predicted is None else torch.stack(predicted)
+    return sample_click(truth, given, torch.ones(len(masks)).bool(), position)
 
 
 def some_mask(rows: slice, columns: slice, size: tuple[int, int] = (12, 15)) -> torch.Tensor:
@@ -159,7 +161,7 @@ def test_absent_and_unlabeled_objects_get_padding_unless_wrongly_predicted() -> 
     assert draw([nothing]).labels.tolist() == [[LABEL_PADDING]]
     assert draw([nothing], [nothing]).labels.tolist() == [[LABEL_PADDING]]
     assert draw([nothing], [something]).labels.tolist() == [[0]]
-    unlabeled = sample_click(torch.stack([something] * 2), None, torch.tensor([True, False]))
+    unlabeled = sample_click(torch.stack([something] * 2), None, torch.tensor([True, False]), torch.rand(2))
     assert unlabeled.labels.tolist() == [[1], [LABEL_PADDING]]
 
 
@@ -178,7 +180,7 @@ def test_every_wrong_pixel_is_as_likely_as_the_others() -> None:
 
 def test_boxes_without_noise_are_tight() -> None:
     truth = torch.stack([some_mask(slice(2, 9), slice(3, 11)), some_mask(slice(0, 12), slice(14, 15))])
-    box = sample_box(truth, torch.ones(2).bool(), 0.0, 20)
+    box = sample_box(truth, torch.ones(2).bool(), 0.0, 20, torch.rand(2, 4))
     assert box.coords.tolist() == [[[3, 2], [10, 8]], [[14, 0], [14, 11]]]
     assert box.labels.tolist() == [[2, 3], [2, 3]]
     assert box.labels.dtype == torch.int32
@@ -188,7 +190,7 @@ def test_boxes_without_noise_are_tight() -> None:
 def test_box_noise_is_bounded_and_stays_inside_the_image(noise: float, bound: float, largest: float) -> None:
     """The box is 60 pixels wide and high, between its first and last pixel, and touches two of the image's sides."""
     truth = some_mask(slice(0, 61), slice(39, 100), (100, 100))[None].expand(500, -1, -1)
-    coords = sample_box(truth, torch.ones(500).bool(), noise, bound).coords
+    coords = sample_box(truth, torch.ones(500).bool(), noise, bound, torch.rand(500, 4)).coords
     shifts = coords - torch.tensor([[39.0, 0.0], [99.0, 60.0]])
     assert shifts.abs().max() <= largest + 1e-4
     assert shifts.abs().max() > 0.9 * largest
@@ -199,13 +201,13 @@ def test_box_noise_is_bounded_and_stays_inside_the_image(noise: float, bound: fl
 
 def test_absent_and_unlabeled_objects_get_no_box() -> None:
     truth = torch.stack([torch.zeros(12, 15).bool(), *[some_mask(slice(2, 9), slice(3, 11))] * 2])
-    labels = sample_box(truth, torch.tensor([True, False, True]), 0.1, 20).labels
+    labels = sample_box(truth, torch.tensor([True, False, True]), 0.1, 20, torch.rand(3, 4)).labels
     assert labels.tolist() == [[-1, -1], [-1, -1], [2, 3]]
 
 
 def test_more_points_come_after_the_first() -> None:
     one = draw([some_mask(slice(0, 1), slice(0, 1))])
-    box = sample_box(some_mask(slice(2, 9), slice(3, 11))[None], torch.ones(1).bool(), 0.0, 0)
+    box = sample_box(some_mask(slice(2, 9), slice(3, 11))[None], torch.ones(1).bool(), 0.0, 0, torch.rand(1, 4))
     both = box.with_more(one)
     assert both.labels.tolist() == [[2, 3, 1]]
     assert both.coords.shape == (1, 3, 2)

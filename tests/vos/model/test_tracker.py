@@ -23,7 +23,8 @@ TWO_POINT_FRAMES = PromptPlan(3, True, (0, 2), frozenset({2}), frozenset({0, 2})
 
 
 def run(model: TrainableSAM2, batch: VideoBatch, plan: PromptPlan) -> list[FrameOutput]:
-    return model.track(batch, plan.restricted(*batch.frame_facts()))
+    (clip,) = batch.clip_facts()
+    return model.track(batch, plan.restricted(clip.promptable, clip.labeled_frames))
 
 
 def without_randomness(model: TrainableSAM2) -> TrainableSAM2:
@@ -47,7 +48,8 @@ def test_every_frame_has_outputs_of_the_right_shape(
     network.prompts = PromptsConfig(float(use_points), num_correction_pt_per_frame=2)
     batch, n = make_batch(num_frames, objects_per_clip), sum(objects_per_clip)
     with torch.no_grad():
-        outputs = network.train()(batch, np.random.default_rng(1))
+        (tracked,) = network.train()(batch, np.random.default_rng(1))
+    outputs = tracked.outputs
     assert [output.frame_index for output in outputs] == list(range(num_frames))
     assert len(outputs[0].steps) == (3 if use_points else 1)
     for output in outputs:
@@ -83,17 +85,7 @@ def test_tracking_a_given_mask_is_repeatable_and_reads_no_later_mask(network: Tr
 def test_a_clip_gives_the_same_alone_and_beside_another(network: TrainableSAM2) -> None:
     """Nothing flows between clips. Mask prompts: they do not consume random numbers."""
     both = make_batch(3, (2, 1))
-    second = make_batch(3, (2, 1))
-    alone = VideoBatch(
-        frames=second.frames[1:],
-        mask_planes=second.mask_planes[1:],
-        labeled=second.labeled[:, 2:],
-        object_clip=torch.tensor([0]),
-        object_bit=torch.tensor([0]),
-        object_ids=torch.tensor([1]),
-        info=replace(second.info, sources=("generated",)),
-        batch_size=[],
-    )
+    alone = both.part([1])
     with torch.no_grad():
         together = without_randomness(network).track(both, mask_plan(3))
         single = network.track(alone, mask_plan(3))
@@ -122,6 +114,25 @@ def test_an_object_absent_on_a_second_conditioning_frame_prompts_nothing_there(
     assert given == {0: True, 1: False, 2: True}
 
 
+@pytest.mark.parametrize("prob_to_use_points", [1.0, 0.0])
+def test_a_clip_is_prompted_the_same_whatever_it_shares_a_batch_with(
+    network: TrainableSAM2, prob_to_use_points: float
+) -> None:
+    """Second prompted frames fall where objects of the first clip are absent or unlabeled; clicks come from seeds."""
+    batch = make_batch(3, (2, 1, 1), absent=[(1, 0), (2, 0)], unlabeled=[(1, 1), (2, 1), (1, 0), (2, 3)])
+    network.prompts = PromptsConfig(prob_to_use_points, num_correction_pt_per_frame=2, rand_init_cond_frames=False)
+    step = ClipStep(network.eval(), LossConfig())
+
+    def losses(number: int, *cut: list[int]) -> Tensor:
+        found = [step(batch.part(clips), 1.0, StepContext(5, number)) for clips in cut]
+        return torch.stack([sum(part[name].detach() for part in found) for name in found[0]])  # type: ignore[arg-type]
+
+    for number in range(4):
+        apart = losses(number, [0], [1], [2])
+        for cut in ([[0, 1, 2]], [[0], [1, 2]], [[0, 2], [1]]):
+            torch.testing.assert_close(losses(number, *cut), apart, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("use_points", [True, False])
 def test_what_an_unlabeled_frame_holds_changes_nothing(network: TrainableSAM2, use_points: bool) -> None:
     plan = TWO_POINT_FRAMES if use_points else PromptPlan(3, False, (0, 2))
@@ -139,11 +150,12 @@ def test_what_an_unlabeled_frame_holds_changes_nothing(network: TrainableSAM2, u
 
 def test_equal_seeds_give_equal_steps(network: TrainableSAM2) -> None:
     network.prompts = PromptsConfig(1.0, num_correction_pt_per_frame=2)
-    step, batch = ClipStep(network, LossConfig()).train(), make_batch(2)
+    step, batch = ClipStep(network, LossConfig()).eval(), make_batch(2)
+    (clip,) = batch.clip_facts()
 
-    def losses(torch_seed: int) -> list[float]:
-        torch.manual_seed(torch_seed)
-        return [float(value.detach()) for value in step(batch, 2.0, StepContext(3, 0, 0, 0)).values()]
+    def losses(seed: int) -> list[float]:
+        batch.info = replace(batch.info, clips=(replace(clip, seed=seed),))
+        return [float(value.detach()) for value in step(batch, 2.0, StepContext(3, 0)).values()]
 
     assert losses(1) == losses(1)
     assert losses(1) != losses(2)
@@ -151,7 +163,7 @@ def test_equal_seeds_give_equal_steps(network: TrainableSAM2) -> None:
 
 def test_a_clip_with_nothing_to_learn_can_still_be_differentiated(network: TrainableSAM2) -> None:
     batch = make_batch(1, unlabeled=[(0, 0), (0, 1)])
-    losses = ClipStep(network, LossConfig()).train()(batch, 1.0, StepContext(0, 0, 0, 0))
+    losses = ClipStep(network, LossConfig()).train()(batch, 1.0, StepContext(0, 0))
     losses["total"].backward()
     assert losses["total"].item() == 0
     assert all(p.grad is None or not p.grad.any() for p in network.parameters())

@@ -19,7 +19,7 @@ import torch  # noqa: E402
 from sam2_training.engine.task import StepContext  # noqa: E402
 from sam2_training.vos.batch import VideoBatch  # noqa: E402
 from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
-from sam2_training.vos.model import tracker  # noqa: E402
+from sam2_training.vos.model import prompts  # noqa: E402
 from sam2_training.vos.model.build import build_network  # noqa: E402
 from sam2_training.vos.model.step import ClipStep  # noqa: E402
 from sam2_training.vos.sam2.points import Points  # noqa: E402
@@ -35,31 +35,16 @@ CASES = {"one frame": (1, 1.0), "masks": (3, 0.0), "clicks": (3, 1.0), "nothing 
 """Name -> frames, probability of point prompts; run in this order with one DDP module."""
 
 
-def first_pixel(truth: Tensor, predicted: Tensor | None, labeled: Tensor) -> Points:
+def first_pixel(truth: Tensor, predicted: Tensor | None, labeled: Tensor, position: Tensor) -> Points:
     """A click without randomness, which cannot agree between one process and two."""
     pixel = truth.flatten(1).to(torch.uint8).argmax(1)
     coords = torch.stack([pixel % truth.shape[2], pixel // truth.shape[2]], -1).float()
     return Points(coords[:, None], torch.where(labeled, 1, -1).int()[:, None])
 
 
-def share(batch: VideoBatch, rank: int) -> VideoBatch:
-    """One rank's clip of a batch of two."""
-    objects = batch.object_clip == rank
-    return VideoBatch(
-        frames=batch.frames[rank : rank + 1],
-        mask_planes=batch.mask_planes[rank : rank + 1],
-        labeled=batch.labeled[:, objects],
-        object_clip=batch.object_clip[objects] - rank,
-        object_bit=batch.object_bit[objects],
-        object_ids=batch.object_ids[objects],
-        info=batch.info,
-        batch_size=[],
-    )
-
-
 def gradients(module: nn.Module, step: ClipStep, batch: VideoBatch, normalizer: float) -> dict[str, Tensor]:
     module.zero_grad()
-    module(batch, normalizer, StepContext(4, 0, 0, 0))["total"].backward()
+    module(batch, normalizer, StepContext(4, 0))["total"].backward()
     return {
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone() for name, p in step.model.named_parameters()
     }
@@ -67,9 +52,9 @@ def gradients(module: nn.Module, step: ClipStep, batch: VideoBatch, normalizer: 
 
 def build_step() -> ClipStep:
     torch.manual_seed(0)
-    prompts = PromptsConfig(prob_to_use_box_input=0.0, num_correction_pt_per_frame=1, prob_to_sample_from_gt=1.0)
+    settings = PromptsConfig(prob_to_use_box_input=0.0, num_correction_pt_per_frame=1, prob_to_sample_from_gt=1.0)
     config = ModelConfig(name="architecture/tiny.yaml", image_size=64, attention_dropout=0.0)
-    step = ClipStep(build_network(config, prompts), LossConfig()).train()
+    step = ClipStep(build_network(config, settings), LossConfig()).train()
     for module in step.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -77,7 +62,7 @@ def build_step() -> ClipStep:
 
 
 def main(rank: int, folder: Path) -> None:
-    tracker.sample_click = first_pixel
+    prompts.sample_click = first_pixel
     torch.distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2, timeout=WAIT)
     step, single = build_step(), build_step()
     parallel = DistributedDataParallel(step, find_unused_parameters=True)
@@ -88,7 +73,7 @@ def main(rank: int, folder: Path) -> None:
         nothing = [(t, 2) for t in range(num_frames)] if name == "nothing on rank 1" else []
         both = make_batch(num_frames, OBJECTS, unlabeled=nothing)
         total = sum(OBJECTS)
-        together = gradients(parallel, step, share(both, rank), total / 2)
+        together = gradients(parallel, step, both.part([rank]), total / 2)
         alone = gradients(single, single, both, float(total))
         size = torch.stack([gradient.norm() for gradient in alone.values()]).norm()
         error = torch.stack([(together[key] - gradient).norm() for key, gradient in alone.items()]).norm()

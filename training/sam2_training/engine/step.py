@@ -40,13 +40,14 @@ class TrainStep(Generic[BatchT]):
         0 if there is nothing to learn from.
         """
         # DDP takes the mean over ranks, so dividing by the ranks' mean weight divides by the total.
-        normalizer = max(weight / self.ranks.world_size, 1.0)
+        normalizer = max(weight, 1.0) / self.ranks.world_size
+        context = StepContext(self.seed, step)
+        # For dropout alone: its random numbers are drawn layer by layer, so they do depend on how the batch is cut.
         torch.manual_seed(derive_seed(self.seed, "noise", step, self.ranks.rank))
         self.optimizer.zero_grad(set_to_none=True)
         totals: dict[str, Tensor] = {}
         for number, batch in enumerate(batches):
             on_device = batch.to(self.ranks.device, non_blocking=True)
-            context = StepContext(self.seed, step, number, self.ranks.rank)
             with self._gradient_sync(last=number == len(batches) - 1):
                 with self.precision.autocast():
                     losses: dict[str, Tensor] = self.module(on_device, normalizer, context)

@@ -81,13 +81,11 @@ class StepContext:
     """The run's."""
     step: int
     """Optimizer steps done before this one."""
-    micro_batch: int
-    """Number of the batch among those that this rank accumulates in the step, from 0."""
-    rank: int
 
     def shared_rng(self, stream: str) -> np.random.Generator:
-        """A generator for choices that all ranks must make alike, such as which parts of the network take part."""
-        return rng_for(self.seed, stream, self.step, self.micro_batch)
+        """A generator for choices that hold for the whole global batch, however it is cut: the same on every rank and
+        in every accumulated batch of the step. What differs between samples belongs into the samples themselves."""
+        return rng_for(self.seed, stream, self.step)
 
 
 class StepModule(nn.Module, Generic[BatchT]):

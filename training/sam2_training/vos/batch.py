@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from tensordict import TensorClass
@@ -13,15 +15,25 @@ from sam2_training.vos.clips.planes import OBJECTS_PER_PLANE
 
 
 @dataclass(frozen=True)
+class ClipFacts:
+    """What of one clip is known without asking the device."""
+
+    seed: int
+    """Of the positions of its simulated clicks and boxes: the clip's own, so that they do not depend on its batch."""
+    num_objects: int
+    promptable: tuple[bool, ...]
+    """Per frame: every object is labeled and visible, so that each can be prompted there."""
+    labeled_frames: tuple[bool, ...]
+    """Per frame: at least one object is labeled."""
+
+
+@dataclass(frozen=True)
 class BatchInfo(SampleBatchInfo):
     """The part of a batch that stays on the CPU. The loss is divided by its objects: `loss_weight` is O, or 0 for the
     blank clip that stands for an all-bad batch."""
 
-    promptable: tuple[bool, ...] = ()
-    """Per frame: every object is labeled and visible, so that each can be prompted there. Empty: not known on the CPU
-    (see `VideoBatch.frame_facts`)."""
-    labeled_frames: tuple[bool, ...] = ()
-    """Per frame: at least one object is labeled. Empty: not known on the CPU."""
+    clips: tuple[ClipFacts, ...] = ()
+    """One a clip. Empty: not known on the CPU (see `VideoBatch.clip_facts`)."""
 
 
 class VideoBatch(TensorClass):
@@ -56,14 +68,36 @@ class VideoBatch(TensorClass):
         shift = (self.object_bit % OBJECTS_PER_PLANE).to(torch.uint8)
         return (plane >> shift[:, None, None]) & 1 == 1
 
-    def frame_facts(self) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
-        """(promptable, labeled_frames) as in `BatchInfo`: from there, or else from the tensors (waits for a GPU)."""
-        if self.info.promptable and self.info.labeled_frames:
-            return self.info.promptable, self.info.labeled_frames
-        promptable = [
-            (self.labeled[t] & self.masks(t).flatten(1).any(1)).all() for t in range(self.num_frames)
-        ]  # T scalars
-        return tuple(torch.stack(promptable).tolist()), tuple(self.labeled.any(1).tolist())
+    def clip_facts(self) -> tuple[ClipFacts, ...]:
+        """`BatchInfo.clips`, or the same read from the tensors (waits for a GPU), with a clip's number as its seed."""
+        if self.info.clips:
+            return self.info.clips
+        shown = torch.stack([self.masks(t).flatten(1).any(1) for t in range(self.num_frames)]) & self.labeled  # [T, O]
+        facts = []
+        for number in range(self.frames.shape[0]):
+            own = self.object_clip == number
+            promptable, labeled = shown[:, own].all(1).tolist(), self.labeled[:, own].any(1).tolist()
+            facts.append(ClipFacts(number, int(own.sum()), tuple(promptable), tuple(labeled)))
+        return tuple(facts)
+
+    def part(self, clips: Sequence[int]) -> VideoBatch:
+        """A batch of some of the clips, by number, in ascending order."""
+        facts = self.clip_facts()
+        first = list(accumulate((one.num_objects for one in facts), initial=0))
+        device = self.labeled.device
+        objects = torch.tensor([o for n in clips for o in range(first[n], first[n + 1])], device=device)
+        rows = torch.tensor(list(clips), device=device)
+        owner = [row for row, n in enumerate(clips) for _ in range(facts[n].num_objects)]
+        return VideoBatch(
+            frames=self.frames[rows],
+            mask_planes=self.mask_planes[rows],
+            labeled=self.labeled[:, objects],
+            object_clip=torch.tensor(owner, device=device),
+            object_bit=self.object_bit[objects],
+            object_ids=self.object_ids[objects],
+            info=replace(self.info, clips=tuple(facts[n] for n in clips), loss_weight=len(owner)),
+            batch_size=[],
+        )
 
     def normalized_frames(self, mean: Tensor, std: Tensor) -> Tensor:
         """Network input float32 [B * T, 3, H, W], clip by clip; mean and std: [3], for values between 0 and 1."""
@@ -96,3 +130,12 @@ class FrameOutput:
     """In order; the last one is the frame's result."""
     final_masks: Tensor
     """Logits of the chosen candidate after the last step, [O, 1, H, W], as the memory encoder saw them."""
+
+
+@dataclass
+class TrackedClips:
+    """Clips of a batch that were prompted on the same frames, with the network's predictions for them."""
+
+    batch: VideoBatch
+    outputs: list[FrameOutput]
+    """One a frame, in time order."""

@@ -7,7 +7,7 @@ small gradient map per object and no full-size map.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sam2_training.vos.batch import FrameOutput, PredictionStep, VideoBatch
+from sam2_training.vos.batch import FrameOutput, PredictionStep, TrackedClips, VideoBatch
 from sam2_training.vos.config import LossConfig
 from sam2_training.vos.metrics.names import LOSS_NAMES
 
@@ -39,20 +39,26 @@ class MaskTerms:
     """Index of the best candidate, int64 [N]."""
 
 
+def tracked_loss(tracked: Iterable[TrackedClips], config: LossConfig, normalizer: float) -> dict[str, Tensor]:
+    """The losses of `clip_loss`, summed over the parts of a batch."""
+    parts = [clip_loss(part.outputs, part.batch, config, normalizer) for part in tracked]
+    return {name: torch.stack([losses[name] for losses in parts]).sum() for name in parts[0]}
+
+
 def clip_loss(
     outputs: list[FrameOutput], batch: VideoBatch, config: LossConfig, normalizer: float
 ) -> dict[str, Tensor]:
     """loss_mask, loss_dice, loss_iou, loss_class (values, unweighted) and their weighted sum "total"; scalars.
 
     Only "total" is to be differentiated. Sums over frames, prediction steps and objects,
-    divided by `normalizer` (number of objects: mean over ranks, at least 1). Mask, Dice and IoU terms count where the
+    divided by `normalizer` (number of objects: mean over ranks). Mask, Dice and IoU terms count where the
     object is present, the class term where it is labeled; an object that is unlabeled in a frame counts nowhere
     there. Equal to the loss of SAM 2's published training.
     """
     zero = torch.zeros((), device=batch.labeled.device)
     sums = dict.fromkeys((*LOSS_NAMES, "total"), zero)
     for output in outputs:
-        if batch.info.labeled_frames and not batch.info.labeled_frames[output.frame_index]:
+        if batch.info.clips and not any(clip.labeled_frames[output.frame_index] for clip in batch.info.clips):
             continue
         ground_truth = batch.masks(output.frame_index)
         labeled = batch.labeled[output.frame_index]

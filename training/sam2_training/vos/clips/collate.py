@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sam2_training.vos.batch import BatchInfo, VideoBatch
+from sam2_training.vos.batch import BatchInfo, ClipFacts, VideoBatch
 from sam2_training.vos.clips.geometry import present
 from sam2_training.vos.clips.sample import VideoSample
 
@@ -37,15 +37,11 @@ def collate_clips(samples: Sequence[VideoSample | BadSample], num_frames: int, r
         row[:, : clip.mask_planes.shape[1]] = clip.mask_planes
     counts = [clip.num_objects for clip in clips]
     labeled = np.concatenate([clip.labeled for clip in clips], axis=1)
-    everywhere = [
-        [len(present(plane, clip.num_objects)) == clip.num_objects for plane in clip.mask_planes] for clip in clips
-    ]
     info = BatchInfo(
         sources=tuple(clip.source for clip in clips),
         bad_samples=bad,
         loss_weight=sum(counts),
-        promptable=tuple(bool(labeled[t].all()) and all(row[t] for row in everywhere) for t in range(num_frames)),
-        labeled_frames=tuple(bool(row.any()) for row in labeled),
+        clips=tuple(_facts(clip) for clip in clips),
     )
     return VideoBatch(
         frames=torch.from_numpy(np.stack([np.stack(clip.frames) for clip in clips])),
@@ -57,6 +53,12 @@ def collate_clips(samples: Sequence[VideoSample | BadSample], num_frames: int, r
         info=info,
         batch_size=[],
     )
+
+
+def _facts(clip: VideoSample) -> ClipFacts:
+    shown = [len(present(plane, clip.num_objects)) == clip.num_objects for plane in clip.mask_planes]
+    promptable = tuple(bool(labels.all()) and seen for labels, seen in zip(clip.labeled, shown, strict=True))
+    return ClipFacts(clip.seed, clip.num_objects, promptable, tuple(bool(labels.any()) for labels in clip.labeled))
 
 
 def _blank(bad: tuple[str, ...], num_frames: int, resolution: int) -> VideoBatch:
@@ -71,8 +73,7 @@ def _blank(bad: tuple[str, ...], num_frames: int, resolution: int) -> VideoBatch
             sources=("blank clip: every sample of this batch was left out",),
             bad_samples=bad,
             loss_weight=0,
-            promptable=(False,) * num_frames,
-            labeled_frames=(False,) * num_frames,
+            clips=(ClipFacts(0, 1, (False,) * num_frames, (False,) * num_frames),),
         ),
         batch_size=[],
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sam2_training.core.errors import DataError
-from sam2_training.core.rng import rng_for
+from sam2_training.core.rng import derive_seed, rng_for
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.data.index import VideoIndex
 from sam2_training.data.split import hold_out
@@ -47,6 +47,7 @@ class ClipDataset:
             if self.config.dataset.on_bad_sample == "skip":
                 return BadSample(str(error))
             raise
+        sample = sample.with_(seed=derive_seed(self.config.seed, "clicks", key.epoch, key.position))
         return apply_transforms(sample, self.config.transforms, self.config.model.image_size, rng)
 
     def batch(self, keys: Sequence[SampleKey]) -> VideoBatch:

@@ -32,6 +32,8 @@ class VideoSample:
     """T files the frames came from ("" or () for generated clips)."""
     mask_paths: tuple[str, ...] = ()
     """T mask files or folders ("" where the frame has none, or () for generated clips)."""
+    seed: int = 0
+    """Of the positions of the clip's simulated clicks and boxes."""
     augmentation: dict[str, Any] = field(default_factory=dict)
     """What the transforms drew, by name: for tests and for reports."""
 

@@ -12,7 +12,7 @@ import torch
 
 from sam2_training.core.files import write_text
 from sam2_training.core.ranks import Ranks
-from sam2_training.core.rng import derive_seed, rng_for
+from sam2_training.core.rng import rng_for
 from sam2_training.core.shared_work import HeartbeatCallback
 from sam2_training.engine.task import ForwardPrecision, SampleKey
 from sam2_training.pictures.mask_png import write_masks_png
@@ -25,7 +25,7 @@ from sam2_training.vos.evaluation.evaluator import evaluate
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.evaluation.tracker import FrameMasks
-from sam2_training.vos.losses import clip_loss
+from sam2_training.vos.losses import tracked_loss
 from sam2_training.vos.metrics.names import most_important_first
 from sam2_training.vos.model.tracker import TrainableSAM2
 
@@ -141,11 +141,10 @@ class MeasuredSet:
         self, model: TrainableSAM2, number: int, precision: ForwardPrecision
     ) -> tuple[float, dict[str, float]]:
         """(number of objects, each loss term summed over them) of one clip."""
-        torch.manual_seed(derive_seed(self.config.seed, "validation", number))  # places the simulated clicks
         batch = self.batches[number]().to(self.ranks.device)
         prompts = rng_for(self.config.seed, "validation_prompts", number)
         with torch.no_grad(), precision.autocast():
-            losses = clip_loss(model(batch, prompts), batch, self.config.loss, 1.0)
+            losses = tracked_loss(model(batch, prompts), self.config.loss, 1.0)
         return float(batch.info.loss_weight), {name: float(value) for name, value in losses.items()}
 
 

@@ -1,12 +1,13 @@
 """Simulated prompts: which frames are prompted and how, and the clicks and boxes themselves.
 
-Frames and kinds of prompts are drawn once per step from a generator that all ranks share (`plan_prompts`), in the order
-in which SAM 2's published training draws it. The positions of clicks and boxes come from torch's global generator.
+Frames and kinds of prompts are drawn once per optimizer step for the whole global batch (`plan_prompts`), in the order
+in which SAM 2's published training draws it. The positions of clicks and boxes come from each clip's own seed
+(`draw_positions`). So neither depends on how a batch is cut into micro-batches and ranks.
 
 Absent and unlabeled objects are not prompted:
-- A later frame starts the clip only if every object is labeled and visible there (`PromptPlan.restricted`); otherwise
-  it is tracked like any other.
-- A frame without any label is not corrected.
+- A later frame starts a clip only if every object of the clip is labeled and visible there (`PromptPlan.restricted`);
+  otherwise it is tracked like any other.
+- A frame in which nothing of the clip is labeled is not corrected.
 - An object that is unlabeled, or absent and not wrongly predicted, gets padding (label -1) instead of a click or box,
   so that all objects keep the same number of points.
 """
@@ -20,13 +21,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sam2_training.core.rng import rng_for
+from sam2_training.vos.batch import ClipFacts
 from sam2_training.vos.config import PromptsConfig
 from sam2_training.vos.sam2.points import LABEL_BOTTOM_RIGHT, LABEL_PADDING, LABEL_TOP_LEFT, Points
 
 
 @dataclass(frozen=True)
 class PromptPlan:
-    """What is prompted in a clip of `num_frames` frames; the same for all its objects."""
+    """What is prompted in clips of `num_frames` frames; the same for all their objects."""
 
     num_frames: int
     use_points: bool
@@ -46,10 +49,15 @@ class PromptPlan:
         others = (t for t in range(self.num_frames) if t not in self.conditioning_frames)
         return (*self.conditioning_frames, *others)
 
+    @property
+    def prompts_per_frame(self) -> int:
+        """The most prompts that a frame gets: the first one and the correction clicks."""
+        return 1 + max(map(len, (self.clicks_from_ground_truth or {}).values()), default=0)
+
     def restricted(self, promptable: Sequence[bool], labeled: Sequence[bool]) -> PromptPlan:
         """The plan without prompts for absent or unlabeled objects.
 
-        promptable, labeled: per frame, as in `BatchInfo`. Frame 0 always keeps its prompt: a clip starts there.
+        promptable, labeled: per frame, as in `ClipFacts`. Frame 0 always keeps its prompt: a clip starts there.
         """
         return replace(
             self,
@@ -114,36 +122,67 @@ def _draw_click_sources(
     }
 
 
+def draw_positions(clips: Sequence[ClipFacts], plan: PromptPlan) -> Tensor:
+    """Uniform random numbers that place each prompt of each object in each frame, float64 [T, P, O, 4], on the CPU.
+
+    Each clip's come from its seed alone. Four numbers a prompt: one for each side of a box; a click uses the first.
+    """
+    shape = (plan.num_frames, plan.prompts_per_frame)
+    drawn = [rng_for(clip.seed, "prompt positions").random((*shape, clip.num_objects, 4)) for clip in clips]
+    return torch.from_numpy(np.concatenate(drawn, axis=2))
+
+
+@dataclass(frozen=True)
+class FramePrompter:
+    """Prompts all objects in one frame."""
+
+    ground_truth: Tensor
+    """bool [O, H, W]"""
+    labeled: Tensor
+    """bool [O]"""
+    positions: Tensor
+    """Of this frame's prompts, [P, O, 4]: see `draw_positions`."""
+
+    def box(self, config: PromptsConfig) -> Points:
+        """The frame's first prompt as a box, [O, 2, 2]."""
+        noise, bound = config.box_noise, config.box_noise_bound_px
+        return sample_box(self.ground_truth, self.labeled, noise, bound, self.positions[0])
+
+    def click(self, number: int, predicted: Tensor | None = None) -> Points:
+        """Prompt `number` of the frame, counted from 0, as a click, [O, 1, 2]; see `sample_click`."""
+        return sample_click(self.ground_truth, predicted, self.labeled, self.positions[number, :, 0])
+
+
 @torch.no_grad()
-def sample_click(ground_truth: Tensor, predicted: Tensor | None, labeled: Tensor) -> Points:
+def sample_click(ground_truth: Tensor, predicted: Tensor | None, labeled: Tensor, position: Tensor) -> Points:
     """One click per object, drawn uniformly from where the prediction is wrong, [O, 1, 2].
 
     ground_truth, predicted: bool [O, H, W]; predicted None counts as empty, so the click falls into the ground-truth
     mask. labeled: bool [O]. A missed pixel makes a positive click, a wrongly predicted one a negative click. When
-    nothing is wrong, a visible object gets a negative click on the background, and any other object padding. One random
-    number per object from torch's global generator of the device; never waits for the device.
+    nothing is wrong, a visible object gets a negative click on the background, and any other object padding.
+    position: [O], between 0 and 1 (excluded): which pixel of the region, in reading order. Never waits for the device.
     """
     errors = ground_truth if predicted is None else ground_truth ^ predicted
     visible = ground_truth.flatten(1).any(1)
     nothing_wrong = ~errors.flatten(1).any(1)
     region = torch.where((nothing_wrong & visible)[:, None, None], ~ground_truth, errors)
-    row, column, found = _random_pixel(region)
+    row, column, found = _pixel_at(region, position[:, None])
     positive = ground_truth[torch.arange(len(ground_truth), device=ground_truth.device), row, column]
     labels = torch.where(found & labeled, positive.to(torch.int32), LABEL_PADDING)
     coords = torch.stack([column, row], -1).to(torch.float32)
     return Points(coords[:, None], labels[:, None].to(torch.int32))
 
 
-def _random_pixel(region: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(row, column, found), each [O]: a uniformly drawn pixel of each region, bool [O, H, W]; found is False if empty.
+def _pixel_at(region: Tensor, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(row, column, found), each [O]: the pixel at a position, [O, 1], of each region, bool [O, H, W].
 
-    Finds the k-th pixel by counting per row and then within one row: no map of random numbers is made.
+    Every pixel is as likely as the others if the position is uniform. found is False if the region is empty. Counts
+    per row and then within one row: no map of random numbers is made.
     """
     per_row = region.sum(2, dtype=torch.int64)  # [O, H]
     up_to_row = per_row.cumsum(1)
     total = up_to_row[:, -1:]
-    uniform = torch.rand(len(region), 1, device=region.device, dtype=torch.float64)
-    rank = torch.minimum((uniform * total).long(), (total - 1).clamp(min=0))  # k, from 0
+    rank = torch.minimum((position * total).long(), (total - 1).clamp(min=0))  # from 0, in reading order
     row = (up_to_row <= rank).sum(1, keepdim=True).clamp(max=region.shape[1] - 1)
     rank_in_row = rank - (up_to_row - per_row).gather(1, row)
     pixels = region[torch.arange(len(region), device=region.device), row[:, 0]]  # [O, W]
@@ -152,18 +191,19 @@ def _random_pixel(region: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def sample_box(ground_truth: Tensor, labeled: Tensor, noise: float, noise_bound_px: float) -> Points:
+def sample_box(ground_truth: Tensor, labeled: Tensor, noise: float, noise_bound_px: float, position: Tensor) -> Points:
     """The two corners of each object's box, shifted at random, [O, 2, 2].
 
     ground_truth: bool [O, H, W]; labeled: bool [O]. Every side moves by up to `noise` of the box's width or height, at
-    most `noise_bound_px` pixels, and stays inside the image. An absent or unlabeled object gets padding.
+    most `noise_bound_px` pixels, and stays inside the image; position: [O, 4], between 0 and 1, says how far, for left,
+    top, right and bottom. An absent or unlabeled object gets padding.
     """
     height, width = ground_truth.shape[1:]
     left, right = _extent(ground_truth.any(1))
     top, bottom = _extent(ground_truth.any(2))
     box = torch.stack([left, top, right, bottom], -1).to(torch.float32)  # [O, 4]
     size = torch.stack([right - left, bottom - top], -1).to(torch.float32).repeat(1, 2)
-    shift = (2 * torch.rand(box.shape, device=box.device) - 1) * (size * noise).clamp(max=noise_bound_px)
+    shift = (2 * position.to(box.dtype) - 1) * (size * noise).clamp(max=noise_bound_px)
     limit = torch.tensor([width - 1, height - 1], device=box.device, dtype=box.dtype).repeat(2)
     coords = torch.minimum((box + shift).clamp(min=0), limit).view(-1, 2, 2)
     corners = torch.tensor([LABEL_TOP_LEFT, LABEL_BOTTOM_RIGHT], device=box.device, dtype=torch.int32)

@@ -7,7 +7,7 @@ from torch import Tensor
 from sam2_training.engine.task import StepContext, StepModule
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.config import LossConfig
-from sam2_training.vos.losses import clip_loss
+from sam2_training.vos.losses import tracked_loss
 from sam2_training.vos.model.tracker import TrainableSAM2
 
 
@@ -21,10 +21,9 @@ class ClipStep(StepModule[VideoBatch]):
     def forward(self, batch: VideoBatch, normalizer: float, context: StepContext) -> dict[str, Tensor]:
         """The losses of `clip_loss`; "total" can always be differentiated.
 
-        normalizer: number of objects that the loss is divided by (mean over ranks, at least 1).
+        normalizer: number of objects that the loss is divided by (mean over ranks).
         """
-        outputs = self.model(batch, context.shared_rng("prompts"))
-        losses = clip_loss(outputs, batch, self.loss, normalizer)
+        losses = tracked_loss(self.model(batch, context.shared_rng("prompts")), self.loss, normalizer)
         if not losses["total"].requires_grad:
             losses["total"] = losses["total"] + self._zero_loss()
         return losses

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sam2_training.vos.batch import FrameOutput, PredictionStep, VideoBatch
+from sam2_training.vos.batch import ClipFacts, FrameOutput, PredictionStep, TrackedClips, VideoBatch
 from sam2_training.vos.config import PromptsConfig, TransformsConfig
-from sam2_training.vos.model.prompts import PromptPlan, plan_prompts, sample_box, sample_click
+from sam2_training.vos.model.prompts import FramePrompter, PromptPlan, draw_positions, plan_prompts
 from sam2_training.vos.sam2.adapter import DecoderInput, ImageFeatures, MaskPrediction, MemoryBank, SAM2Adapter
 from sam2_training.vos.sam2.points import Points
 
@@ -30,42 +32,67 @@ class TrainableSAM2(SAM2Adapter):
         self.register_buffer("pixel_mean", torch.tensor(transforms.mean), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(transforms.std), persistent=False)
 
-    def forward(self, batch: VideoBatch, prompt_rng: np.random.Generator) -> list[FrameOutput]:
-        """Predictions for every frame of the batch's clips, in time order.
+    def forward(self, batch: VideoBatch, prompt_rng: np.random.Generator) -> list[TrackedClips]:
+        """Predictions for every frame of the batch's clips.
 
-        prompt_rng: decides which frames are prompted and how; equal on all ranks. Clicks, box noise and dropout come
-        from torch's global generator.
+        prompt_rng: decides which frames are prompted and how, for all clips alike. A clip in which that is not possible
+        (`PromptPlan.restricted`) is tracked with the others of its kind, apart from the rest: what a clip goes through
+        does not depend on the clips beside it. Only dropout comes from torch's global generator.
         """
         plan = plan_prompts(self.prompts, batch.num_frames, prompt_rng)
-        return self.track(batch, plan.restricted(*batch.frame_facts()))
+        features = self._encode(batch)
+        parts = _clips_by_plan(plan, batch.clip_facts())
+        if len(parts) == 1:
+            return [TrackedClips(batch, self._unroll(batch, features, parts[0][0]))]
+        tracked = []
+        for own_plan, clips in parts:
+            part = batch.part(clips)
+            images = torch.tensor([n * batch.num_frames + t for n in clips for t in range(batch.num_frames)])
+            own_features = features.select(images.to(batch.frames.device))
+            tracked.append(TrackedClips(part, self._unroll(part, own_features, own_plan)))
+        return tracked
 
     def track(self, batch: VideoBatch, plan: PromptPlan) -> list[FrameOutput]:
-        """Predictions for every frame under a given plan, in time order."""
-        features = self.encode_images(batch.normalized_frames(self.pixel_mean, self.pixel_std))
+        """Predictions for every frame under a plan that is possible in every clip, in time order."""
+        return self._unroll(batch, self._encode(batch), plan)
+
+    def _encode(self, batch: VideoBatch) -> ImageFeatures:
+        return self.encode_images(batch.normalized_frames(self.pixel_mean, self.pixel_std))
+
+    def _unroll(self, batch: VideoBatch, features: ImageFeatures, plan: PromptPlan) -> list[FrameOutput]:
         memory = MemoryBank()
+        positions = draw_positions(batch.clip_facts(), plan).to(batch.labeled.device) if plan.use_points else None
         outputs: dict[int, FrameOutput] = {}
         for t in plan.processing_order:
-            outputs[t] = self._track_frame(t, _features_of_frame(features, batch, t), batch, plan, memory)
+            prompter = None
+            if positions is not None and (t in plan.conditioning_frames or t in plan.corrected_frames):
+                prompter = FramePrompter(batch.masks(t), batch.labeled[t], positions[t])
+            outputs[t] = self._track_frame(t, _features_of_frame(features, batch, t), batch, plan, memory, prompter)
         return [outputs[t] for t in range(batch.num_frames)]
 
     def _track_frame(
-        self, t: int, features: ImageFeatures, batch: VideoBatch, plan: PromptPlan, memory: MemoryBank
+        self,
+        t: int,
+        features: ImageFeatures,
+        batch: VideoBatch,
+        plan: PromptPlan,
+        memory: MemoryBank,
+        prompter: FramePrompter | None,
     ) -> FrameOutput:
+        """prompter: None if the frame gets no click and no box."""
         is_conditioning = t in plan.conditioning_frames
         is_corrected = t in plan.corrected_frames
-        ground_truth = batch.masks(t) if is_conditioning or is_corrected else None
         points, masks = None, None
-        if ground_truth is not None and is_conditioning:
-            points, masks = self._first_prompt(t, ground_truth, batch.labeled[t], plan)
+        if is_conditioning and prompter is not None:
+            points = prompter.box(self.prompts) if t in plan.box_frames else prompter.click(0)
+        elif is_conditioning:
+            masks = batch.masks(t)
         prediction, step, decoder_input = self.decode_first(
             t, is_conditioning, features, batch.num_objects, points, masks, memory, plan.num_frames
         )
         steps = [step]
-        if ground_truth is not None and is_corrected:
-            labeled = batch.labeled[t]
-            points, prediction, more_steps = self._correct(
-                t, ground_truth, labeled, plan, points, prediction, decoder_input
-            )
+        if is_corrected and prompter is not None:
+            points, prediction, more_steps = self._correct(t, prompter, plan, points, prediction, decoder_input)
             steps += more_steps
         if t != plan.processing_order[-1]:  # no later frame uses the memory of the last one
             entry = self.encode_memory(features, prediction, has_points=points is not None)
@@ -73,21 +100,10 @@ class TrainableSAM2(SAM2Adapter):
             (memory.conditioning if as_conditioning else memory.tracked)[t] = entry
         return FrameOutput(t, steps, prediction.full_size)
 
-    def _first_prompt(
-        self, t: int, ground_truth: Tensor, labeled: Tensor, plan: PromptPlan
-    ) -> tuple[Points | None, Tensor | None]:
-        """(points, masks) of a conditioning frame; one of them is None."""
-        if not plan.use_points:
-            return None, ground_truth
-        if t in plan.box_frames:
-            return sample_box(ground_truth, labeled, self.prompts.box_noise, self.prompts.box_noise_bound_px), None
-        return sample_click(ground_truth, None, labeled), None
-
     def _correct(
         self,
         t: int,
-        ground_truth: Tensor,
-        labeled: Tensor,
+        prompter: FramePrompter,
         plan: PromptPlan,
         points: Points | None,
         prediction: MaskPrediction,
@@ -95,9 +111,8 @@ class TrainableSAM2(SAM2Adapter):
     ) -> tuple[Points | None, MaskPrediction, list[PredictionStep]]:
         """Corrects a frame click by click: (all points, the last prediction, the step after each click)."""
         steps = []
-        for from_ground_truth in (plan.clicks_from_ground_truth or {}).get(t, ()):
-            predicted = None if from_ground_truth else prediction.full_size[:, 0] > 0
-            click = sample_click(ground_truth, predicted, labeled)
+        for number, from_ground_truth in enumerate((plan.clicks_from_ground_truth or {}).get(t, ())):
+            click = prompter.click(1 + number, None if from_ground_truth else prediction.full_size[:, 0] > 0)
             points = click if points is None else points.with_more(click)
             prediction, step = self.decode_next(decoder_input, t in plan.conditioning_frames, points, prediction)
             steps.append(step)
@@ -124,6 +139,15 @@ def _rest_if_frozen(module: nn.Module) -> None:
         return
     for child in module.children():
         _rest_if_frozen(child)
+
+
+def _clips_by_plan(plan: PromptPlan, clips: Sequence[ClipFacts]) -> list[tuple[PromptPlan, list[int]]]:
+    """The plan as it is possible in each clip, with the numbers of the clips that share it."""
+    found: dict[tuple[tuple[int, ...], frozenset[int]], tuple[PromptPlan, list[int]]] = {}
+    for number, clip in enumerate(clips):
+        own = plan.restricted(clip.promptable, clip.labeled_frames)
+        found.setdefault((own.conditioning_frames, own.corrected_frames), (own, []))[1].append(number)
+    return list(found.values())
 
 
 def _features_of_frame(features: ImageFeatures, batch: VideoBatch, t: int) -> ImageFeatures:
