@@ -36,9 +36,10 @@ python training/train.py -c sam2.1_training/custom_finetune scratch.resolution=5
   (quoted, because of the shell). Nothing: `null`.
 - Groups exchange several keys at once: `prompts=mask`, `prompts=clicks`, `transforms=none`.
 - An unknown key, a wrong type or an impossible value ends the run with exit code 2 before anything is touched; all
-  problems are shown together, each with the nearest valid key.
-- `--check` prints the complete configuration and stops. `--num-gpus N` is `launcher.gpus_per_node=N`,
-  `--use-cluster 0|1` is `submitit.use_cluster`.
+  problems are shown together, each with the nearest valid key. Keys of other trainers are answered by their meaning:
+  `trainer.devices` is `launcher.gpus_per_node` here.
+- `--check` prints the complete configuration, builds the network, loads its weights and stops; `--check --data` indexes
+  the videos too. `--num-gpus N` is `launcher.gpus_per_node=N`, `--use-cluster 0|1` is `submitit.use_cluster`.
 - The defaults below are what a key has when neither the recipe nor the command line names it.
 - Where two names of a key stand together, both mean the same, in recipes and on the command line; what the command
   line says counts under either name.

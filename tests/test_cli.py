@@ -79,7 +79,7 @@ def test_scripts_start_with_a_safe_search_path_and_beside_an_impostor(tmp_path: 
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('the impostor ran')\n")
     notes = seen_by_processes(tmp_path, str(SCRIPTS / "train.py"), "--help", PYTHONSAFEPATH="1")
     check_seen(notes, 1)
-    command = [sys.executable, str(SCRIPTS / "train.py"), *RECIPE, "--check"]
+    command = [sys.executable, str(SCRIPTS / "train.py"), *RECIPE, "--check", "model.checkpoint=null"]
     (tmp_path / "logging" / "__init__.py").unlink()
     (tmp_path / "logging").rmdir()  # on PYTHONPATH it would hide the standard library's from anybody
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
@@ -146,7 +146,7 @@ def test_version_and_usage(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_options_before_the_verb_are_defaults_for_verbs_that_take_them(capsys: pytest.CaptureFixture[str]) -> None:
     before = [*RECIPE, "--num-gpus", "2", "--data", "frames", "masks"]
-    assert main([*before, "train", "--check", "dataset.gt_folder=others"]) == 0
+    assert main([*before, "train", "--check", "model.checkpoint=null", "dataset.gt_folder=others"]) == 0
     shown = capsys.readouterr().out
     assert "gpus_per_node: 2" in shown
     assert "img_folder: frames" in shown

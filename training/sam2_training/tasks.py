@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -29,9 +29,13 @@ class Registration:
     config_class: type[RunConfig]
     task: str
     """Where its task is, as module:class; imported only when a run begins, since it needs torch."""
+    check: str = ""
+    """What finds all that a run would refuse before its first step, as module:function; "": nothing beside the
+    configuration. Takes the configuration, whether to open the data, and what describes the model for the engine; gives
+    lines for the terminal."""
 
 
-TASKS = {"vos": Registration(VosConfig, "sam2_training.vos.task:VosTask")}
+TASKS = {"vos": Registration(VosConfig, "sam2_training.vos.task:VosTask", "sam2_training.vos.check:check_start")}
 """{name in a recipe: kind of training}."""
 
 DEFAULT_TASK = "vos"
@@ -91,6 +95,25 @@ def registered(task: object) -> Registration:
 
 def task_class(config: RunConfig) -> TaskFactory[Any, Any, Any]:
     """The class of the task that a configuration is for; imports torch."""
-    module, _, name = registered(config.task).task.partition(":")
-    found: TaskFactory[Any, Any, Any] = getattr(import_module(module), name)
+    found: TaskFactory[Any, Any, Any] = _imported(registered(config.task).task)
     return found
+
+
+def check_start(config: RunConfig, with_data: bool) -> Iterator[str]:
+    """Lines on what a run of this configuration would start from; imports torch. Raises what the run would raise."""
+    import torch
+
+    from sam2_training.engine.optimizer import build_optimizer, describe_groups
+
+    def optimizer_lines(model: torch.nn.Module) -> list[str]:
+        return ["# optimizer", *describe_groups(build_optimizer(model, config.optimizer, torch.device("cpu")))]
+
+    check = registered(config.task).check
+    if check:
+        yield from _imported(check)(config, with_data, optimizer_lines)
+
+
+def _imported(place: str) -> Any:
+    """What module:name names."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

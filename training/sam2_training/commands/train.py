@@ -9,14 +9,19 @@ from sam2_training.commands.failures import require_writable
 from sam2_training.core.errors import EXIT_FINISHED, ConfigError
 from sam2_training.core.rank_variables import rank_numbers
 from sam2_training.engine.config import LoadedConfig, RunConfig
-from sam2_training.tasks import ConfigT, load_config
+from sam2_training.tasks import ConfigT, check_start, load_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of train, and of needs."""
     parser.add_argument("--num-nodes", type=int, metavar="N", help="machines (launcher.num_nodes)")
     parser.add_argument("--use-cluster", type=int, choices=(0, 1), help="1: submit to SLURM (submitit.use_cluster)")
-    parser.add_argument("--check", action="store_true", help="print the resolved configuration and stop")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="print the resolved configuration, build the network, load its weights, and stop; needs no GPU",
+    )
+    parser.add_argument("--data", action="store_true", help="with --check: index the videos too")
 
 
 def load(arguments: argparse.Namespace, wanted: type[ConfigT]) -> LoadedConfig[ConfigT]:
@@ -34,9 +39,10 @@ def load(arguments: argparse.Namespace, wanted: type[ConfigT]) -> LoadedConfig[C
 def run(arguments: argparse.Namespace) -> int:
     """Trains here, or in as many processes as the configuration asks for; the exit code."""
     loaded = load(arguments, RunConfig)
+    if arguments.data and not arguments.check:
+        raise ConfigError("--data goes with --check, which then indexes the videos; a run always does")
     if arguments.check:
-        print(loaded.resolved_yaml(), end="")
-        return EXIT_FINISHED
+        return check(loaded, arguments.data)
     is_rank = rank_numbers() is not None
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
     from sam2_training.commands.launch import start_ranks, train_in_this_process
@@ -55,6 +61,15 @@ def run(arguments: argparse.Namespace) -> int:
             'under "Several machines"; it starts this command with the right rank'
         )
     return start_ranks("train", arguments.argv, loaded.config, loaded.log_dir)
+
+
+def check(loaded: LoadedConfig[RunConfig], with_data: bool) -> int:
+    """Prints the configuration as YAML, and in comments below it what a run would start from; the exit code."""
+    print(loaded.resolved_yaml(), end="", flush=True)
+    for line in check_start(loaded.config, with_data):
+        heading = line.startswith("# ")
+        print(f"\n{line}" if heading else f"#   {line}".rstrip(), flush=True)
+    return EXIT_FINISHED
 
 
 COMMAND = Command(

@@ -80,19 +80,13 @@ class VosTask:
         return self._dataset
 
     def model(self) -> TrainableSAM2:
-        model = build_network(self.config.model, self.config.prompts, self.config.transforms)
-        if self._initial_weights is not None:
-            load_weights(model, self._initial_weights)
-        freeze(model, self.config.model.trainable_modules)
-        return model
+        return initial_network(self.config, self._initial_weights)
 
     def step_module(self, model: TrainableSAM2) -> ClipStep:
         return ClipStep(model, self.config.loss)
 
     def describe_model(self, model: TrainableSAM2) -> list[str]:
-        network = resolve_network(self.config.model.name)
-        weights = self._initial_weights or "random weights"
-        return [f"{network.key} at {self.config.model.image_size} px from {weights}", *trainable_table(model)]
+        return describe_network(self.config, self._initial_weights, model)
 
     def usage_snippet(self, checkpoint_path: str) -> list[str]:
         network = resolve_network(self.config.model.name)
@@ -103,3 +97,22 @@ class VosTask:
             lines.append(f'register_aliases("{network.yaml_path}")')
         lines.append(f'predictor = build_sam2_video_predictor("{network.config_name}", "{checkpoint_path}")')
         return lines
+
+
+def initial_network(config: VosConfig, weights: str | None) -> TrainableSAM2:
+    """The network with its initial weights (a file; None: random), on the CPU, frozen where the configuration says so.
+
+    Raises ConfigError and CheckpointError.
+    """
+    model = build_network(config.model, config.prompts, config.transforms)
+    if weights is not None:
+        load_weights(model, weights)
+    freeze(model, config.model.trainable_modules)
+    return model
+
+
+def describe_network(config: VosConfig, weights: str | None, model: TrainableSAM2) -> list[str]:
+    """Lines on which network it is, from which weights, and what of it learns."""
+    network = resolve_network(config.model.name)
+    source = weights or "random weights"
+    return [f"{network.key} at {config.model.image_size} px from {source}", *trainable_table(model)]
