@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from sam2_training.engine.preemption import SAME_REQUEST_SECONDS, StopRequest
+from sam2_training.engine.preemption import SAME_REQUEST_SECONDS, StopAtOnce, StopInterrupt, StopRequest
 
 from tests.places import REPOSITORY
 from tests.waiting import WAIT_SECONDS
@@ -29,6 +31,22 @@ def test_r12_a_signal_becomes_a_flag_with_its_name_and_the_old_handler_comes_bac
     assert signal.getsignal(number) == former
 
 
+def test_r12_outside_of_training_a_signal_interrupts_and_is_no_exception_that_readers_take_for_damage() -> None:
+    with StopAtOnce() as stop, pytest.raises(StopInterrupt, match="SIGTERM"), contextlib.suppress(Exception):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.has_interrupted
+
+
+def test_r12_the_outer_handlers_know_of_a_request_that_the_inner_ones_heard() -> None:
+    with StopAtOnce() as outer:
+        with StopRequest() as inner:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert inner.requested
+        os.kill(os.getpid(), signal.SIGUSR1)  # the same request, once more through torchrun
+        assert outer.signal_name == "SIGUSR1"
+        assert not outer.has_interrupted
+
+
 def test_nohup_keeps_its_meaning() -> None:
     former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -37,6 +55,31 @@ def test_nohup_keeps_its_meaning() -> None:
             assert not stop.requested
     finally:
         signal.signal(signal.SIGHUP, former)
+
+
+BLOCKED = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+sys.path.insert(0, {repository!r})
+from sam2_training.engine import preemption
+preemption.LEAVE_SECONDS = 0.5
+with preemption.StopAtOnce(), ThreadPoolExecutor(1) as pool:
+    reading = pool.submit(lambda: open({fifo!r}).read())  # nobody writes
+    print("ready", flush=True)
+    reading.result()
+"""
+
+
+def test_r12_work_that_cannot_be_interrupted_is_left(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    program = BLOCKED.format(repository=str(REPOSITORY / "training"), fifo=str(tmp_path / "fifo"))
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        _, errors = process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == 75, errors
+    assert errors == b"\nSIGTERM: stopping; a second signal leaves at once\n"
 
 
 SCRIPT = """

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from sam2_training.commands.failures import report_failure
-from sam2_training.core.errors import TrainingError, exit_code_lines
+from sam2_training.commands.failures import report_failure, report_stop
+from sam2_training.core.errors import exit_code_lines
+from sam2_training.engine.preemption import StopAtOnce, StopInterrupt
 
 SHARED_OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "config": (
@@ -69,10 +70,11 @@ def run_command(verb: str, argv: Sequence[str], prog: str | None = None) -> int:
     parse = parser.parse_intermixed_args if "overrides" in command.shared else parser.parse_args
     arguments = parse(argv)
     arguments.argv = list(argv)
-    try:
-        return command.run(arguments)
-    except (TrainingError, OSError, KeyboardInterrupt) as error:
-        return report_failure(error)
+    with StopAtOnce() as stop:
+        try:
+            return command.run(arguments)
+        except (Exception, StopInterrupt) as error:  # a library may have made another error of the interrupt
+            return report_stop() if stop.has_interrupted else report_failure(error)
 
 
 def _parser(command: Command, prog: str) -> argparse.ArgumentParser:

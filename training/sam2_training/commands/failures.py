@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from sam2_training.core.errors import EXIT_INTERRUPTED, ConfigError, TrainingError, described
+from sam2_training.core.errors import EXIT_PREEMPTED, ConfigError, TrainingError, described
 from sam2_training.core.files import why_not_writable
 
 
@@ -15,14 +15,17 @@ def report_failure(error: BaseException) -> int:
     if isinstance(error, TrainingError):
         print(described(error), file=sys.stderr)
         return error.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        print("Interrupted; the output is incomplete.", file=sys.stderr)
-        return EXIT_INTERRUPTED
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         print(f"Writing or reading failed: {error.strerror or error}{where}", file=sys.stderr)
         return TrainingError.exit_code
     raise error
+
+
+def report_stop() -> int:
+    """Prints that the command was stopped on request; returns the exit code of that."""
+    print("Stopped on request; the output is incomplete. Run the same command again.", file=sys.stderr)
+    return EXIT_PREEMPTED
 
 
 def require_writable(folder: Path, name: str, cure: str) -> None:

@@ -9,8 +9,6 @@ from typing import Literal
 
 EXIT_FINISHED = 0
 EXIT_PREEMPTED = 75
-EXIT_INTERRUPTED = 130
-"""128 + SIGINT, as a shell reports it."""
 
 EXIT_CODES = {
     EXIT_FINISHED: "finished",
@@ -21,7 +19,6 @@ EXIT_CODES = {
     5: "hang: processes lost each other",
     6: "data",
     EXIT_PREEMPTED: "stopped on request; run the same command again to continue",
-    EXIT_INTERRUPTED: "interrupted; the output is incomplete",
 }
 """What the exit code of any command means."""
 

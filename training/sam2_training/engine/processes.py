@@ -12,15 +12,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import psutil
 
 from sam2_training.core.errors import EXIT_PREEMPTED
 from sam2_training.core.files import write_text
 from sam2_training.core.places import start_words
-from sam2_training.engine.preemption import SAME_REQUEST_SECONDS, stop_signals
+from sam2_training.engine.preemption import StopHandlers, say
 
 STATUS = "run_status.json"
 """File name of the status that `write_status` leaves, in the folder of the run."""
@@ -95,7 +93,7 @@ def run_workers(script: Path, argv: list[str], num_processes: int, status_path: 
     """
     status_path.parent.mkdir(parents=True, exist_ok=True)
     status_path.unlink(missing_ok=True)
-    with _adopted_orphans(), _Forwarder() as forwarder:
+    with _adopted_orphans(), _Forwarder(num_processes) as forwarder:
         agent = subprocess.Popen(
             _command(script, argv, num_processes, status_path),
             env=_environment(num_processes),
@@ -157,15 +155,14 @@ def _adopted_orphans() -> Iterator[None]:
             _prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
-class _Forwarder:
-    """Passes stop signals on to torchrun while used as a context manager; repeats of one request are passed on once."""
+class _Forwarder(StopHandlers):
+    """Passes stop requests on to torchrun while used as a context manager; a repeated signal is passed on once."""
 
-    def __init__(self) -> None:
-        self.requested = False
-        self._last_time_s = 0.0
+    def __init__(self, num_processes: int) -> None:
+        super().__init__()
+        self._num_processes = num_processes
         self._waiting: int | None = None
         self._agent: subprocess.Popen[bytes] | None = None
-        self._former: dict[signal.Signals, Any] = {}
 
     def attach(self, agent: subprocess.Popen[bytes]) -> None:
         """Names the process to pass signals to, and passes on one that came before it was there."""
@@ -173,21 +170,14 @@ class _Forwarder:
         if self._waiting is not None:
             agent.send_signal(self._waiting)
 
-    def __enter__(self) -> _Forwarder:
-        for number in stop_signals():
-            self._former[number] = signal.signal(number, self._on_signal)
-        return self
+    def _on_first(self, number: int) -> None:
+        say(f"{self.signal_name}: asking {self._num_processes} processes to stop; a second signal leaves at once")
+        self._pass_on(number)
 
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+    def _on_another(self, number: int) -> None:
+        self._pass_on(number)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        now_s = time.monotonic()
-        if self.requested and now_s - self._last_time_s < SAME_REQUEST_SECONDS:
-            return
-        self.requested = True
-        self._last_time_s = now_s
+    def _pass_on(self, number: int) -> None:
         if self._agent is None:
             self._waiting = number
         else:

@@ -23,7 +23,7 @@ from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.logging.table import samples_column
 from sam2_training.engine.optimizer import describe_groups
-from sam2_training.engine.preemption import StopRequest
+from sam2_training.engine.preemption import StopInterrupt, StopRequest
 from sam2_training.engine.processes import STATUS, die_with_parent, is_torchrun_worker, write_status
 from sam2_training.engine.provenance import provenance, write_provenance
 from sam2_training.engine.task import BatchT, ModelT, Task
@@ -79,6 +79,9 @@ def run_as_rank(folder: Path, work: Callable[[], tuple[int, str]]) -> int:
     record = functools.partial(write_status, status_path, keep_first=several)
     try:
         exit_code, message = work()
+    except StopInterrupt as stop:
+        record(EXIT_PREEMPTED, f"stopped by {stop}")
+        raise
     except Exception as error:
         expected = error if isinstance(error, TrainingError) else _exchange_error(error)
         if expected is None:
@@ -106,7 +109,8 @@ def _exchange_error(error: Exception) -> TrainingError | None:
     text = str(error).splitlines()[0] if str(error) else ""
     if isinstance(error, torch.distributed.DistBackendError) or "timed out" in text.lower():
         return HangError(f"an exchange between the ranks timed out: {text}")
-    if "closed by peer" in text.lower() or "connection reset" in text.lower():
+    is_gone = isinstance(error, torch.distributed.DistNetworkError)
+    if is_gone or "closed by peer" in text.lower() or "connection reset" in text.lower():
         return AnotherFailedError(ANOTHER_ENDED)
     return None
 
@@ -115,10 +119,10 @@ def _train(loaded: LoadedConfig[ConfigT], open_task: TaskFactory[ConfigT, BatchT
     config = loaded.config
     ranks = ranks_from_environment(config.trainer.accelerator)
     torch.use_deterministic_algorithms(config.trainer.deterministic)
-    with StopRequest() as stop, process_group(ranks, config.trainer.collective_timeout_minutes * 60):
+    with process_group(ranks, config.trainer.collective_timeout_minutes * 60):
         task = open_task(config, ranks, loaded.log_dir, loaded.name)
         trainer = Trainer(loaded, task, ranks)
-        with contextlib.closing(_open_log(loaded, task, trainer)) as log:
+        with StopRequest() as stop, contextlib.closing(_open_log(loaded, task, trainer)) as log:
             log.banner(list(_start_summary(loaded, task, trainer)))
             try:
                 result = trainer.fit(log, stop)
