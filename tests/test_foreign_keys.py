@@ -22,8 +22,8 @@ model.proj_tpos_enc_in_obj_ptrs model.use_signed_tpos_enc_to_obj_ptrs model.mult
 model.multimask_output_for_tracking model.device prompts.prompt_types prompts.prompt_type prompts.num_of_pos_points
 prompts.num_of_neg_points prompts.include_center_point dataset.data_path data.train_path data.val_path data.img_folder
 dataset.image_size dataset.video_clip_length dataset.stride dataset.batch_size dataset.num_workers dataset.shuffle
-loss.bce_weight loss.dice_weight loss.iou_weight loss.temporal_weight loss.smooth scheduler.enabled scheduler.T_max
-scheduler.eta_min scheduler.step_size scheduler.gamma trainer.devices trainer.enable_checkpointing trainer.logger
+loss.bce_weight loss.dice_weight loss.iou_weight loss.temporal_weight loss.smooth
+trainer.devices trainer.enable_checkpointing trainer.logger
 trainer.early_stopping_patience output_dir save_dir log_level use_wandb wandb_project ckpt_path
 """
 """Keys of trainers with COCO-style video data and Lightning-like names that are not keys here."""
@@ -33,8 +33,8 @@ model.ckpt_path model.d_model model.nhead model.num_encoder_layers model.num_dec
 model.dropout_attn_head model.activation model.return_intermediate_dec model.decoder_self_attn model.norm
 model.return_embedding model.num_layers_attn_head model.embedding_meta.pos.mode model.embedding_meta.temp.emb_num
 model.encoder_cfg.model_name model.encoder_cfg.in_chans loss.neg_unmatched loss.epsilon loss.asso_weight
-optimizer.name scheduler.name scheduler.mode scheduler.factor scheduler.patience scheduler.threshold
-scheduler.threshold_mode dataset.train_dataset.dir.path dataset.val_dataset.clip_length dataset.test_dataset.dir.path
+optimizer.name scheduler.name
+dataset.train_dataset.dir.path dataset.val_dataset.clip_length dataset.test_dataset.dir.path
 dataloader.train_dataloader.shuffle dataloader.train_dataloader.num_workers dataloader.val_dataloader.num_workers
 logging.logger_type logging.name logging.project checkpointing.dirpath trainer.strategy trainer.min_epochs
 tracker.window_size tracker.overlap_thresh runner.metrics
@@ -60,7 +60,7 @@ def answer_to(key: str) -> str:
         ("dataset.stride", "dataset.frame_interval"),
         ("dataset.image_size", "scratch.resolution"),
         ("loss.dice_weight", "loss.loss_dice"),
-        ("scheduler.eta_min", "scheduler.end_factor"),
+        ("optimizer.momentum", "optimizer.options"),
         ("trainer.early_stopping_patience", "early_stopping.patience"),
         ("output_dir", "launcher.experiment_log_dir"),
         ("ckpt_path", "checkpoint.resume_from"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 _LOGGERS = "not supported in this version: metrics.csv, TensorBoard and report.html are always written, into the run's"
 _LOGGERS += " folder (launcher.experiment_log_dir)"
-_PLATEAU = "not supported in this version: scheduler.type is cosine, linear or constant, over the whole run"
 _RESUME = "here it is checkpoint.resume_from; without it a run continues from its own folder"
 _FOLDER = "here it is launcher.experiment_log_dir, the run's folder"
 _PROCESSES = "here it is launcher.gpus_per_node (--num-gpus), the number of processes"
@@ -42,19 +41,9 @@ FOREIGN_KEYS: dict[str, str] = {
     "batch_size": "here it is loader.batch_size",
     # Optimizer and schedule
     "optimizer.name": "here it is optimizer.type",
-    "optimizer.momentum": "not supported in this version: an optimizer takes optimizer.lr, betas, eps and weight_decay",
-    "scheduler.name": "here it is scheduler.type: cosine, linear or constant",
-    "scheduler.enabled": "not supported: scheduler.type=constant switches the schedule off",
-    "scheduler.T_max": "not supported: a schedule always spans the run (trainer.max_epochs or trainer.max_steps)",
-    "scheduler.eta_min": "here it is scheduler.end_factor, as a fraction of optimizer.lr",
-    "scheduler.step_size": _PLATEAU,
-    "scheduler.gamma": _PLATEAU,
-    "scheduler.mode": _PLATEAU,
-    "scheduler.factor": _PLATEAU,
-    "scheduler.patience": _PLATEAU,
-    "scheduler.threshold": _PLATEAU,
-    "scheduler.threshold_mode": _PLATEAU,
-    "scheduler.milestones": _PLATEAU,
+    "optimizer.momentum": "here it is optimizer.options: {momentum: 0.9}, with optimizer.type=SGD",
+    "scheduler.name": "here it is scheduler.type: cosine, linear, constant, or a class of torch.optim.lr_scheduler",
+    "scheduler.milestones": "here it is scheduler.options: {milestones: [10, 20]}, with scheduler.type=MultiStepLR",
     "scheduler.warmup_steps": "here it is scheduler.warmup_fraction, a fraction of the run",
     # Loading
     "dataloader.train_dataloader.num_workers": "here it is loader.num_workers",
