@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
-from sam2_training.core.files import replacing, sha256_of, why_not_writable, write_bytes, write_text
+from sam2_training.core.files import replacing, sha256_of, utf8_path, why_not_writable, write_bytes, write_text
 
 
 def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,3 +63,17 @@ def test_a_folder_below_a_file_cannot_be_written(tmp_path: Path) -> None:
     write_text(tmp_path / "file", "")
     assert why_not_writable(tmp_path / "folder") is None
     assert why_not_writable(tmp_path / "file" / "folder") == "Not a directory"
+
+
+def test_a_name_that_is_not_utf8_has_a_path_for_libraries_that_need_utf8(tmp_path: Path) -> None:
+    plain, other = tmp_path / "plain.txt", tmp_path / os.fsdecode(b"caf\xe9") / "x.txt"
+    other.parent.mkdir()
+    other.write_text("content")
+    with utf8_path(plain) as name:
+        assert name == str(plain)
+    with utf8_path(other) as name:
+        name.encode()
+        assert name.endswith(".txt")
+        assert Path(name).read_text() == "content"
+    assert not Path(name).exists()
+    assert other.exists()

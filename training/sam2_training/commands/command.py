@@ -10,6 +10,7 @@ from typing import Any
 
 from sam2_training.commands.failures import report_failure, report_stop
 from sam2_training.core.errors import exit_code_lines
+from sam2_training.core.terminal import accept_any_text
 from sam2_training.engine.preemption import StopAtOnce, StopInterrupt
 
 SHARED_OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
@@ -64,6 +65,7 @@ def run_command(verb: str, argv: Sequence[str], prog: str | None = None) -> int:
 
     prog: the name in usage lines. Wrong usage ends in SystemExit(2), --help in SystemExit(0), as always with argparse.
     """
+    accept_any_text()
     command = find_command(verb)
     parser = _parser(command, prog or f"sam2-training {verb}")
     # Settings may stand anywhere between the options.

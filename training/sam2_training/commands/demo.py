@@ -7,6 +7,7 @@ import time
 
 from sam2_training.commands.command import Command
 from sam2_training.core.errors import ConfigError
+from sam2_training.core.terminal import say
 from sam2_training.engine.config import LoadedConfig
 from sam2_training.tasks import load_config
 from sam2_training.vos.config import VosConfig
@@ -39,7 +40,7 @@ def _run(loaded: LoadedConfig[VosConfig], began: float) -> int:
     for step in steps:
         print(f"  step {step:>4}    {scores[step]:.3f}")
     print(f"  difference   {gain:+.3f}   (needed: +{REQUIRED_GAIN})")
-    print(f"Report with pictures: {loaded.log_dir / 'report.html'}")
+    say(f"Report with pictures: {loaded.log_dir / 'report.html'}")
     print(f"Took {(time.monotonic() - began) / 60:.1f} minutes.")
     if gain < REQUIRED_GAIN:
         print("The network did not learn what it should have: something is wrong with this installation or change.")

@@ -13,6 +13,7 @@ from sam2_training.commands.failures import require_writable_output
 from sam2_training.core.errors import EXIT_FINISHED
 from sam2_training.core.rank_variables import rank_numbers
 from sam2_training.core.schema import fingerprint
+from sam2_training.core.terminal import say
 from sam2_training.engine.config import LoadedConfig
 from sam2_training.engine.heartbeat import command_heartbeat, in_turn
 from sam2_training.tasks import load_config
@@ -105,11 +106,10 @@ def evaluate(asked: _Asked) -> int:
         protocol = arguments.protocol or config.evaluation.protocol
         processes = f"{ranks.world_size} processes on " if ranks.world_size > 1 else "on "
         out = ranks.choose(sys.stdout, io.StringIO())
-        print(f"Evaluating {videos.description}", file=out)
-        print(
+        say(f"Evaluating {videos.description}", out)
+        say(
             f"prompt {asked.spec}, protocol {protocol}, {processes}{ranks.device.type}, precision {precision.name}",
-            file=out,
-            flush=True,
+            out,
         )
         request = EvaluationRequest(
             config=config,
@@ -127,10 +127,10 @@ def evaluate(asked: _Asked) -> int:
         numbers = evaluated.means()
         made_by = provenance(fingerprint(config), videos.fingerprint, config.seed, ranks, PACKAGES)
         ranks.on_main(lambda: write_results(request, evaluated, asked.requirements, made_by))
-        print("\n".join(report_lines(evaluated, sys.stdout.encoding)), file=out)
-        print(f"{output}/  scores.csv  scores.json  masks/", file=out)
+        say("\n".join(report_lines(evaluated, out)), out)
+        say(f"{output}/  scores.csv  scores.json  masks/", out)
         for requirement in asked.requirements:
-            print(requirement.verdict(numbers), file=out)
+            say(requirement.verdict(numbers), out)
         ranks.barrier()  # whoever is faster waits: the main rank holds the connections
     return EXIT_FINISHED if all(one.holds(numbers) for one in asked.requirements) else EXIT_REQUIREMENT
 

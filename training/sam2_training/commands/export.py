@@ -8,6 +8,7 @@ from pathlib import Path
 from sam2_training.commands.command import Command
 from sam2_training.commands.failures import require_writable_output
 from sam2_training.core.errors import EXIT_FINISHED
+from sam2_training.core.terminal import say
 from sam2_training.engine.heartbeat import command_heartbeat
 from sam2_training.tasks import load_config
 from sam2_training.vos.config import VosConfig
@@ -30,15 +31,15 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_format(arguments.checkpoint, arguments.output, arguments.safetensors)
     require_writable_output(arguments.output.parent)
-    print("Writing, then verifying with stock sam2 on the CPU ...", flush=True)
+    say("Writing, then verifying with stock sam2 on the CPU ...")
     with command_heartbeat():
         made = export_weights(config, arguments.checkpoint, arguments.output, arguments.fp16, arguments.safetensors)
-    print(f"before    {made.bytes_before:>13,} bytes  {arguments.checkpoint}")
-    print(f"after     {made.bytes_after:>13,} bytes  {made.path}  ({made.num_tensors} tensors)")
-    print(f"sha256    {made.sha256}")
-    print("verified  loaded strictly by stock sam2; its masks equal ours on a generated clip")
+    say(f"before    {made.bytes_before:>13,} bytes  {arguments.checkpoint}")
+    say(f"after     {made.bytes_after:>13,} bytes  {made.path}  ({made.num_tensors} tensors)")
+    say(f"sha256    {made.sha256}")
+    say("verified  loaded strictly by stock sam2; its masks equal ours on a generated clip")
     if arguments.fp16:
-        print(f"fp16      mean IoU with the masks of the unrounded weights: {made.iou_with_checkpoint:.4f}")
+        say(f"fp16      mean IoU with the masks of the unrounded weights: {made.iou_with_checkpoint:.4f}")
     return EXIT_FINISHED
 
 

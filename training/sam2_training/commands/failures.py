@@ -8,16 +8,17 @@ from pathlib import Path
 
 from sam2_training.core.errors import EXIT_PREEMPTED, ConfigError, TrainingError, described
 from sam2_training.core.files import why_not_writable
+from sam2_training.core.terminal import say
 
 
 def report_failure(error: BaseException) -> int:
     """Prints on standard error what went wrong; returns its exit code. Raises `error` again if it is unexpected."""
     if isinstance(error, TrainingError):
-        print(described(error), file=sys.stderr)
+        say(described(error), sys.stderr)
         return error.exit_code
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
-        print(f"Writing or reading failed: {error.strerror or error}{where}", file=sys.stderr)
+        say(f"Writing or reading failed: {error.strerror or error}{where}", sys.stderr)
         return TrainingError.exit_code
     raise error
 

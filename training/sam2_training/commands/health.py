@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sam2_training.commands.command import Command
 from sam2_training.core.errors import EXIT_FINISHED
+from sam2_training.core.terminal import say
 from sam2_training.engine.heartbeat import commands_folder, last_beat, this_machine
 
 EXIT_SILENT = 1
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     places = {"step": arguments.results, "frame": commands_folder()}
     beats = {unit: beat for unit, folder in places.items() if (beat := last_beat(folder, machine)) is not None}
     if not beats:
-        print(
+        say(
             f"no run of this host ({socket.gethostname()}) has written a heartbeat below {arguments.results} yet, "
             "and no command"
         )

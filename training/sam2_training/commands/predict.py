@@ -8,6 +8,7 @@ from pathlib import Path
 from sam2_training.commands.command import Command
 from sam2_training.commands.failures import require_writable_output
 from sam2_training.core.errors import EXIT_FINISHED, ConfigError
+from sam2_training.core.terminal import say
 from sam2_training.engine.config import LoadedConfig
 from sam2_training.engine.heartbeat import command_heartbeat
 from sam2_training.tasks import load_config
@@ -82,13 +83,10 @@ def track(
         require_writable_output(output)
         network = build_for_inference(config)
         load_weights(network, arguments.checkpoint)
-        print(
-            f"Tracking {len(prompts)} object(s) through {video.num_frames} frames of {width}x{height}, "
-            f"on {device.type}, precision {precision.name}",
-            *video.index.remarks(),
-            sep="\n",
-            flush=True,
-        )
+        what = f"{len(prompts)} object(s) through {video.num_frames} frames of {width}x{height}"
+        say(f"Tracking {what}, on {device.type}, precision {precision.name}")
+        for remark in video.index.remarks():
+            say(remark)
         predict(
             VideoTracker(network.to(device), device, precision.autocast_dtype),
             video,
@@ -99,7 +97,7 @@ def track(
             enable_bar=config.trainer.enable_progress_bar,
             heartbeat=heartbeat,
         )
-    print(f"{output}/  masks/  contact_sheet.png{'' if arguments.no_overlay else '  overlay.mp4'}")
+    say(f"{output}/  masks/  contact_sheet.png{'' if arguments.no_overlay else '  overlay.mp4'}")
     return EXIT_FINISHED
 
 

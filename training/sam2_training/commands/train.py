@@ -8,6 +8,8 @@ from sam2_training.commands.command import Command
 from sam2_training.commands.failures import require_writable
 from sam2_training.core.errors import EXIT_FINISHED, ConfigError
 from sam2_training.core.rank_variables import rank_numbers
+from sam2_training.core.terminal import say
+from sam2_training.core.text import shown
 from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.tasks import ConfigT, check_start, load_config
 
@@ -68,7 +70,8 @@ def check(loaded: LoadedConfig[RunConfig], with_data: bool) -> int:
     print(loaded.resolved_yaml(), end="", flush=True)
     for line in check_start(loaded.config, with_data):
         heading = line.startswith("# ")
-        print(f"\n{line}" if heading else f"#   {line}".rstrip(), flush=True)
+        # A name's line end would end the comment.
+        say(f"\n{shown(line)}" if heading else f"#   {shown(line)}".rstrip())
     return EXIT_FINISHED
 
 

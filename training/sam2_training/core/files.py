@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,29 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replaces the file at `path` by text in UTF-8: see `replacing`."""
     write_bytes(path, text.encode())
+
+
+@contextlib.contextmanager
+def utf8_path(path: Path) -> Iterator[str]:
+    """A path to the same file for libraries that take UTF-8 only: its own, or, where that is other bytes, a link to it.
+
+    The link is gone at the end of the block; a file that was opened through it stays open.
+    """
+    if _is_utf8(path):
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"link{path.suffix if _is_utf8(path.suffix) else ''}"
+        link.symlink_to(path.absolute())
+        yield str(link)
+
+
+def _is_utf8(path: Path | str) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def sha256_of(path: Path, from_disk: bool = False) -> str:

@@ -6,6 +6,8 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from sam2_training.core.progress import Pace
+from sam2_training.core.terminal import say
+from sam2_training.core.text import shown
 
 
 class Progress:
@@ -35,8 +37,7 @@ class Progress:
         """`done` units of the total are done now, the last of them called `text`."""
         advanced, self.done = done - self.done, done
         if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.set_postfix_str(shown(text), refresh=False)
             self._bar.update(advanced)
         elif self._pace.reach(done):
-            text = f"{done}/{self.total} {self.unit} ({text}), {self._pace.left()} left"
-            print(text, file=self.stream, flush=True)
+            say(f"{done}/{self.total} {self.unit} ({shown(text)}), {self._pace.left()} left", self.stream)

@@ -242,7 +242,7 @@ def _cache_path(cache_dir: Path | None, source: VideoSource, file_list: str | No
     if cache_dir is None:
         return None
     what = f"{source.identity()}\0{file_list or ''}"
-    return cache_dir / f"dataset_index_{hashlib.sha256(what.encode()).hexdigest()[:8]}.npz"
+    return cache_dir / f"dataset_index_{hashlib.sha256(os.fsencode(what)).hexdigest()[:8]}.npz"
 
 
 def _scan_all(

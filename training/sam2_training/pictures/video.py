@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from sam2_training.core.errors import DataError, TrainingError
-from sam2_training.core.files import replacing, write_bytes
+from sam2_training.core.files import replacing, utf8_path, write_bytes
 from sam2_training.pictures.overlay import Frame, Masks, fitting_size, overlay, resized
 
 CODEC = "mp4v"
@@ -75,7 +75,8 @@ def write_overlay_gif(
 
 def _opened_writer(unfinished: Path, path: Path, size: tuple[int, int], frames_per_second: float) -> cv2.VideoWriter:
     even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
-    writer = cv2.VideoWriter(str(unfinished), cv2.VideoWriter.fourcc(*CODEC), frames_per_second, even)
+    with utf8_path(unfinished) as name:
+        writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*CODEC), frames_per_second, even)
     if not writer.isOpened():
         raise TrainingError(
             f"no video writer for {path} ({even[0]}x{even[1]}, {frames_per_second:g} frames/s, codec {CODEC}): "
@@ -88,7 +89,8 @@ def _opened_writer(unfinished: Path, path: Path, size: tuple[int, int], frames_p
 def _check_written(unfinished: Path, path: Path) -> None:
     """OpenCV reports no failed write (a full disk); the file tells."""
     size = unfinished.stat().st_size if unfinished.exists() else 0
-    reader = cv2.VideoCapture(str(unfinished))
+    with utf8_path(unfinished) as name:
+        reader = cv2.VideoCapture(name)
     readable = reader.isOpened() and reader.read()[0]
     reader.release()
     if not readable:

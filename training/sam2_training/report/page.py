@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from sam2_training.core.files import write_text
-from sam2_training.core.text import rounded_duration
+from sam2_training.core.text import rounded_duration, shown, shown_lines
 from sam2_training.report.axes import number_text
 from sam2_training.report.charts import chart_svg, legend_svg
 from sam2_training.report.data import PictureSection, Report, ReportPicture, ScoreRow, ScoreTable
@@ -55,6 +55,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -78,6 +79,11 @@ def _environment() -> Environment:
     return environment
 
 
+def _shown(value: object) -> object:
+    """What the template shows: names in it cannot turn the page's text around."""
+    return shown_lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def score_text(value: float | None) -> str:
     """A score with three digits, "–" for an absent one."""
     return ABSENT if value is None else f"{value:.3f}"
@@ -92,7 +98,7 @@ def change_text(value: float | None) -> str:
 
 def _breakable(text: str) -> Markup:
     """The text, escaped, with places where a line may break after / _ - and dots."""
-    return Markup(re.sub(r"([/_.-])(?=[^\s/_.-])", r"\1<wbr>", str(escape(text))))
+    return Markup(re.sub(r"([/_.-])(?=[^\s/_.-])", r"\1<wbr>", str(escape(shown(text)))))
 
 
 def _direction(value: float | None) -> str:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from sam2_training.core.errors import DataError
-from sam2_training.core.files import endless_kind
+from sam2_training.core.files import endless_kind, utf8_path
 from sam2_training.data.images import LARGEST_PIXELS
 from sam2_training.data.source import Files, Frame, Video, VideoSource, stamp_of
 
@@ -92,7 +92,8 @@ class VideoFile(VideoSource):
     def _opened(self) -> cv2.VideoCapture:
         # FFmpeg only: another backend of OpenCV would take the name for a pattern of image files.
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        with utf8_path(self._path) as name:
+            capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
         cv2.utils.logging.setLogLevel(level)
         if not capture.isOpened():
             raise DataError(

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
-from sam2_training.core.text import duration
+from sam2_training.core.terminal import can_show, say
+from sam2_training.core.text import duration, shown
 from sam2_training.engine.logging.sink import Values
 from sam2_training.engine.plan import RunPlan
 
@@ -32,7 +33,7 @@ class Console:
         try:
             if self._bar is not None:
                 self._bar.clear()
-            print(text, file=self.stream, flush=True)
+            say(text, self.stream)
             if self._bar is not None:
                 self._bar.refresh()
         except OSError:
@@ -48,7 +49,7 @@ class Console:
         self._bar = tqdm(
             total=total,
             initial=done,
-            desc=text,
+            desc=shown(text),
             file=self.stream,
             dynamic_ncols=True,
             mininterval=0.2,
@@ -60,7 +61,7 @@ class Console:
         """Moves the bar to `done` steps and puts `text` beside it; does nothing without a bar."""
         if self._bar is None or self._closed:
             return
-        self._bar.set_description_str(text, refresh=False)
+        self._bar.set_description_str(shown(text), refresh=False)
         try:
             self._bar.update(done - self._bar.n)
         except OSError:
@@ -135,15 +136,6 @@ def banner_text(lines: Sequence[str], stream: TextIO) -> list[str]:
         else:
             shown.append(f"  {line}".rstrip())
     return [*shown, dash * width]
-
-
-def can_show(stream: TextIO, text: str) -> bool:
-    """Whether the stream's encoding has these characters."""
-    try:
-        text.encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 def memory_text(mebibytes: float) -> str:

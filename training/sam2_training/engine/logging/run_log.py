@@ -18,6 +18,7 @@ from torch import Tensor
 from sam2_training.core.columns import ColumnKind
 from sam2_training.core.files import write_text
 from sam2_training.core.ranks import Ranks
+from sam2_training.core.text import shown_lines
 from sam2_training.engine.heartbeat import Heartbeat
 from sam2_training.engine.logging.console import Console, StepLines, banner_text
 from sam2_training.engine.logging.loggers import LOGGERS
@@ -225,7 +226,7 @@ class RunLog:
     def _attach_handlers(self) -> list[logging.Handler]:
         name = "train.log" if self._ranks.is_main else f"rank_{self._ranks.rank}.log"
         file_handler = _LogFile(self.folder / "logs" / name)
-        file_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        file_handler.setFormatter(_LogFormatter("%(asctime)s %(levelname)s %(message)s"))
         console_handler = _ConsoleHandler(self._console, "" if self._ranks.is_main else f"[rank {self._ranks.rank}] ")
         console_handler.setLevel(logging.INFO if self._ranks.is_main else logging.WARNING)
         self._logger.setLevel(logging.INFO)
@@ -233,6 +234,13 @@ class RunLog:
         for handler in (file_handler, console_handler):
             self._logger.addHandler(handler)
         return [file_handler, console_handler]
+
+
+class _LogFormatter(logging.Formatter):
+    """Records as text; names in them cannot command the terminal that the log is read on."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown_lines(super().format(record))
 
 
 class _LogFile(logging.FileHandler):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sam2_training.core.errors import ConfigError
+from sam2_training.core.text import shown
 from sam2_training.vos.evaluation.result import EvaluationResult, Row
 from sam2_training.vos.metrics.names import SCORE_NAMES, TITLES
 
@@ -91,12 +92,12 @@ def table_lines(result: EvaluationResult, baseline: EvaluationResult | None, das
     rows = compared_rows(result, baseline)
     mean, numbers = result.mean(), means(result, baseline)
     last = f"mean of {mean.num_objects} object(s)"
-    width = max(len("video"), len(last) - 8, *(len(str(row["video"])) for row in rows))
+    width = max(len("video"), len(last) - 8, *(len(shown(str(row["video"]))) for row in rows))
     lines = [f"{'video':{width}}  object" + "".join(f"  {title:>6}" for title in titles)]
     for row in rows:
         cells = "".join(f"  {_cell(row[name], name, dash):>6}" for name in columns)
         reason = f"  ({row['reason']})" if row["reason"] and row["j"] is None else ""
-        lines.append(f"{row['video']!s:{width}}  {row['object']!s:>6}{cells}{reason}")
+        lines.append(f"{shown(str(row['video'])):{width}}  {row['object']!s:>6}{cells}{reason}")
     cells = "".join(f"  {_cell(numbers.get(name), name, dash):>6}" for name in columns)
     left_out = f"  ({mean.num_without_score} without a score)" if mean.num_without_score else ""
     return [*lines, f"{last:{width + 8}}{cells}{left_out}"]

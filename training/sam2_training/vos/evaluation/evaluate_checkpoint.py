@@ -7,12 +7,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import torch
 
 from sam2_training.core.progress_bar import Progress
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
+from sam2_training.core.terminal import can_show
 from sam2_training.core.text import some
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip
@@ -125,9 +127,9 @@ def write_results(
     write_scores_json(request.output / SCORES_JSON, values)
 
 
-def report_lines(evaluated: Evaluated, encoding: str) -> list[str]:
-    """The table, and a warning where the checkpoint is worse than the baseline. encoding: of the output."""
-    lines = table_lines(evaluated.result, evaluated.baseline, "–" if _can_encode("–", encoding) else "-")
+def report_lines(evaluated: Evaluated, stream: TextIO) -> list[str]:
+    """The table for a stream, and a warning where the checkpoint is worse than the baseline."""
+    lines = table_lines(evaluated.result, evaluated.baseline, "–" if can_show(stream, "–") else "-")
     worse = worse_objects(evaluated.result, evaluated.baseline) if evaluated.baseline is not None else []
     if worse:
         lines.append(f"Worse than the baseline: {some(worse)}.")
@@ -170,11 +172,3 @@ def _evaluate(
         on_clip=lambda done, total, name: counter.clip(clips[name]),
         on_masks=on_masks,
     )
-
-
-def _can_encode(text: str, encoding: str) -> bool:
-    try:
-        text.encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

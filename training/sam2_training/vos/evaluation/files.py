@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sam2_training.core.files import write_text
+from sam2_training.core.text import shown
 from sam2_training.pictures.mask_png import id_map, write_id_png
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.result import Row
@@ -28,11 +29,15 @@ def remove_scores(folder: Path) -> None:
 
 
 def write_scores_csv(path: Path, rows: list[Row]) -> None:
-    """Writes one line per object; an absent number is an empty field, with its reason in the column `reason`."""
+    """Writes one line per object; an absent number is an empty field, with its reason in the column `reason`.
+
+    Names stand there as they are `shown`, so that the file is UTF-8 whatever they are; scores.json has them exactly.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow({name: shown(value) if isinstance(value, str) else value for name, value in row.items()})
     write_text(path, text.getvalue())
 
 
