@@ -23,3 +23,15 @@ def wait_for_step(run_folder: Path, process: subprocess.Popen[str], step: int) -
             pytest.fail(f"ended with {process.returncode} before step {step}:\n{process.communicate()[0]}")
         time.sleep(0.02)
     pytest.fail(f"no checkpoint of step {step} after {WAIT_SECONDS:g} s")
+
+
+def wait_for_file(path: Path, process: subprocess.Popen[str]) -> None:
+    """Returns once a file has content; fails the test when the process ends before."""
+    until = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < until:
+        if path.is_file() and path.stat().st_size:
+            return
+        if process.poll() is not None:
+            pytest.fail(f"ended with {process.returncode} before {path.name}:\n{process.communicate()[0]}")
+        time.sleep(0.02)
+    pytest.fail(f"no {path} after {WAIT_SECONDS:g} s")

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from tests.places import REPOSITORY
-from tests.waiting import wait_for_step
+from tests.waiting import wait_for_file, wait_for_step
 
 PROGRAM = """
 import sys
@@ -145,6 +145,28 @@ def test_r02_killed_and_started_again_it_ends_with_the_same_bits(whole: Path, tm
     process.communicate()
     assert state(folder)["step"] < STEPS, "it ended before it was killed"
     assert "continues at step" in go(folder)
+    assert weights_sha256(folder) == weights_sha256(whole)
+    assert curve(folder) == curve(whole)
+
+
+@pytest.mark.parametrize("step", [0, 3], ids=["at its start", "at step 3"])
+def test_r02_a_second_start_in_the_same_folder_is_refused_and_the_first_ends_as_alone(
+    whole: Path, tmp_path: Path, step: int
+) -> None:
+    folder = tmp_path / "run"
+    first = start(folder)
+    if step:
+        wait_for_step(folder, first, step)
+    else:
+        wait_for_file(folder / "run.lock", first)
+    first.send_signal(signal.SIGSTOP)  # it is still there when the second has started
+    second = start(folder, "optimizer.lr=0.1", "checkpoint.allow_config_change=true")
+    said = second.communicate()[0]
+    first.send_signal(signal.SIGCONT)
+    assert first.communicate()[1] is None
+    assert (first.returncode, second.returncode) == (0, 2), said
+    assert f"in use by process {first.pid} on host {socket.gethostname()} since" in said
+    assert "Traceback" not in said
     assert weights_sha256(folder) == weights_sha256(whole)
     assert curve(folder) == curve(whole)
 

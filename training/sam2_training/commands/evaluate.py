@@ -15,6 +15,7 @@ from sam2_training.core.rank_variables import rank_numbers
 from sam2_training.core.schema import fingerprint
 from sam2_training.core.terminal import say
 from sam2_training.engine.config import LoadedConfig
+from sam2_training.engine.folder_lock import folder_lock
 from sam2_training.engine.heartbeat import command_heartbeat, in_turn
 from sam2_training.tasks import load_config
 from sam2_training.vos.config import VosConfig
@@ -70,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     is_rank = rank_numbers() is not None
     require_writable_output(asked.output)
     if num_processes == 1:
-        return evaluate(asked)
+        with folder_lock(asked.output):
+            return evaluate(asked)
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
     from sam2_training.commands.launch import start_ranks
     from sam2_training.engine.run import run_as_rank

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sam2_training.core.places import start_words
 from sam2_training.engine.config import LoadedConfig, RunConfig
+from sam2_training.engine.folder_lock import lock_for_ranks
 from sam2_training.engine.processes import STATUS, run_workers
 from sam2_training.engine.run import check_devices, run_rank
 from sam2_training.tasks import task_class
@@ -15,11 +16,12 @@ from sam2_training.tasks import task_class
 def start_ranks(verb: str, argv: Sequence[str], config: RunConfig, folder: Path) -> int:
     """Runs a verb as launcher.gpus_per_node processes on this machine; the exit code, also in the folder's status.
 
-    Raises ConfigError when the machine lacks the devices.
+    Raises ConfigError when the machine lacks the devices, or another start works in the folder.
     """
     check_devices(config)
     script, *words = start_words(verb)
-    return run_workers(Path(script), [*words, *argv], config.launcher.gpus_per_node, folder / STATUS)
+    with lock_for_ranks(folder):
+        return run_workers(Path(script), [*words, *argv], config.launcher.gpus_per_node, folder / STATUS)
 
 
 def train_in_this_process(loaded: LoadedConfig[RunConfig]) -> int:

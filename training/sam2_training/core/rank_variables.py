@@ -20,6 +20,11 @@ class RankNumbers:
     local_rank: int = 0
     world_size: int = 1
 
+    @property
+    def is_main(self) -> bool:
+        """True on the one process that writes files and talks to the user."""
+        return self.rank == 0
+
 
 def rank_numbers(environment: Mapping[str, str] | None = None) -> RankNumbers | None:
     """What torchrun's variables say; None where it did not start this process: none of them is set.

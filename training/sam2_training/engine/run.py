@@ -20,6 +20,7 @@ from sam2_training.core.schema import fingerprint
 from sam2_training.core.shared_work import ANOTHER_ENDED, AnotherFailedError
 from sam2_training.engine.checkpoint.store import newest_checkpoint
 from sam2_training.engine.config import LoadedConfig, RunConfig
+from sam2_training.engine.folder_lock import folder_lock
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.logging.table import samples_column
 from sam2_training.engine.optimizer import describe_groups
@@ -70,10 +71,17 @@ def run_as_rank(folder: Path, work: Callable[[], tuple[int, str]]) -> int:
 
     work: returns the exit code and a message for the status. What it raises is recorded and raised again; but of
     several ranks that fail, only the first knows the reason: the others end with their code and without a message.
+    The main rank holds the folder meanwhile: see `folder_lock`. What another start holds is not touched.
     """
     if is_torchrun_worker():
         die_with_parent()
-    several = (rank_numbers() or RankNumbers()).world_size > 1
+    numbers = rank_numbers() or RankNumbers()
+    with folder_lock(folder) if numbers.is_main else contextlib.nullcontext():
+        return _run_recorded(folder, work, several=numbers.world_size > 1)
+
+
+def _run_recorded(folder: Path, work: Callable[[], tuple[int, str]], several: bool) -> int:
+    """`run_as_rank` in a folder that this start holds."""
     status_path = folder / STATUS
     _remove_former(status_path)
     record = functools.partial(write_status, status_path, keep_first=several)
