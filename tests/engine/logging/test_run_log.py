@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import resource
@@ -13,6 +14,7 @@ import pytest
 import torch
 from sam2_training.core.columns import ColumnKind
 from sam2_training.core.errors import DataError
+from sam2_training.core.files import write_text
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine.config import RunConfig, TrainerConfig
 from sam2_training.engine.logging.console import banner_text, memory_text
@@ -209,8 +211,9 @@ def test_a_terminal_that_went_away_does_not_end_the_run(tmp_path):
 
 def test_write_once_replaces_whole_files_and_leaves_no_other(tmp_path):
     log = run(tmp_path, 0, 0)
+    path = tmp_path / "new" / "config.yaml"
     for text in ("first", "second"):
-        log.write_once(tmp_path / "new" / "config.yaml", text)
+        log.write_once(path, functools.partial(write_text, path, text))
     log.close()
     assert [(path.name, path.read_text()) for path in (tmp_path / "new").iterdir()] == [("config.yaml", "second")]
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CHUNK_BYTES = 1 << 22
+PROBE_BYTES = 1 << 16
 
 _ENDLESS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
@@ -93,12 +94,21 @@ def endless_kind(path: str | Path) -> str | None:
 
 
 def why_not_writable(folder: Path) -> str | None:
-    """Makes the folder if need be; why this user cannot write there, such as "no permission", or None."""
+    """Makes the folder if need be; why this user cannot write there, such as "no permission" or a full disk, or None.
+
+    Writes `PROBE_BYTES` to a file without a name: what a command's small files take at least.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return "no permission"
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         return error.strerror or str(error)
-    return None if os.access(folder, os.W_OK | os.X_OK) else "no permission"
+    return None
 
 
 def _sync(path: Path) -> None:

@@ -173,7 +173,10 @@ def build_index(
     cache_path = _cache_path(cache_dir, source, file_list)
     table, stamps, failures = _scan_all(source, names, cache_path, heartbeat)
     if cache_path is not None and stamps is not None:
-        save_table(cache_path, table, stamps)
+        try:
+            save_table(cache_path, table, stamps)
+        except OSError as error:  # a full disk: the next start reads the masks again
+            _logger.warning("the index cannot be kept in %s: %s", cache_path, error)
     skipped = _tolerate(failures, len(names), max_bad_fraction)
     beside = () if file_list is not None else tuple(source.beside(names))
     return VideoIndex(source, table, skipped, str(cache_path or ""), beside)

@@ -34,19 +34,22 @@ def write_status(
 
     keep_first: leave a status alone that is already there. When one rank fails, the others fail because of it, later:
     the first to write is the one with the reason. is_consequence: these words say only that another rank is gone;
-    whoever knows why replaces them.
+    whoever knows why replaces them. Where it cannot be written (disk full), it is printed: it decides no exit code.
     """
     status = {"exit_code": exit_code, "message": message, **({"is_consequence": True} if is_consequence else {})}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if keep_first:
-        try:
-            with path.open("x") as file:
-                file.write(json.dumps(status))
-            return True
-        except FileExistsError:
-            if is_consequence or not _is_consequence(path):
-                return False
-    write_text(path, json.dumps(status))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if keep_first:
+            try:
+                with path.open("x") as file:
+                    file.write(json.dumps(status))
+                return True
+            except FileExistsError:
+                if is_consequence or not _is_consequence(path):
+                    return False
+        write_text(path, json.dumps(status))
+    except OSError as error:
+        print(f"{path} cannot be written ({error.strerror}): exit code {exit_code}, {message}", file=sys.stderr)
     return True
 
 

@@ -31,25 +31,29 @@ class Reporter(Generic[BatchT, ModelT]):
         self._path: Path | None = None
 
     def write(self, log: RunLog, status: RunStatus, step: int, note: str = "") -> None:
-        """Writes the report, and during the run its pictures into the log. If the disk is full, training continues."""
+        """Writes the report, and during the run its pictures into the log. No failure of it decides anything."""
         if not self.ranks.is_main:
             return
         try:
             report = self.task.write_report(self._summary(status, step, note))
-        except OSError as error:
-            log.warning(f"the report cannot be written: {error}. Training continues.")
+        except Exception as error:
+            log.failure("the report cannot be written", error)
             return
         self._path = report.path
         if status == "running":
             for name, picture in report.pictures.items():
                 log.picture(name, picture, step)
 
-    def end_summary(self, status: RunStatus, step: int) -> list[str]:
+    def end_summary(self, log: RunLog, status: RunStatus, step: int) -> list[str]:
         """Lines for the end banner: the best weights beside those that the run started from; the report."""
         lines = [f"report      {self._path}"] if self._path is not None else []
         if self.validator is None or not self.validator.history or status != "finished":
             return lines
-        return [*self.validator.validation.comparison_lines(self._summary(status, step, "")), *lines]
+        try:
+            return [*self.validator.validation.comparison_lines(self._summary(status, step, "")), *lines]
+        except Exception as error:
+            log.failure("the scores before and after cannot be shown", error)
+            return lines
 
     def _summary(self, status: RunStatus, step: int, note: str) -> RunSummary:
         provenance_path = self.log_dir / "provenance.json"

@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from sam2_training.core.errors import EXIT_PREEMPTED, ConfigError, HangError, TrainingError
+from sam2_training.core.files import write_text
 from sam2_training.core.rank_variables import RankNumbers, rank_numbers
 from sam2_training.core.ranks import Ranks, process_group, ranks_from_environment
 from sam2_training.core.schema import fingerprint
@@ -148,11 +149,12 @@ def _open_log(loaded: LoadedConfig[ConfigT], task: Task[BatchT, ModelT], trainer
     """The run's log, with the configuration and the provenance written beside it."""
     config, ranks, folder = loaded.config, trainer.ranks, loaded.log_dir
     log = RunLog(folder, ranks, trainer.plan, samples_column(task.sample_noun), task.columns())
-    log.write_once(folder / "config.yaml", loaded.composed_yaml)
-    log.write_once(folder / "config_resolved.yaml", loaded.resolved_yaml())
+    composed, resolved = folder / "config.yaml", folder / "config_resolved.yaml"
+    log.write_once(composed, lambda: write_text(composed, loaded.composed_yaml))
+    log.write_once(resolved, lambda: write_text(resolved, loaded.resolved_yaml()))
     made_by = provenance(fingerprint(config), task.data_fingerprint(), config.seed, ranks, task.packages)
-    if ranks.is_main:
-        write_provenance(folder / "provenance.json", made_by)
+    made_path = folder / "provenance.json"
+    log.write_once(made_path, lambda: write_provenance(made_path, made_by))
     return log
 
 
@@ -183,7 +185,8 @@ def _start_summary(
 def _end_summary(loaded: LoadedConfig[ConfigT], task: Task[BatchT, ModelT], result: RunResult) -> Iterator[str]:
     """The lines of the end banner."""
     if result.exit_code == EXIT_PREEMPTED:
-        yield f"Stopped on request after step {result.step}; everything is saved. The same command continues."
+        saved = "everything is saved" if result.step else "there is nothing to save yet"
+        yield f"Stopped on request after step {result.step}; {saved}. The same command continues."
     else:
         yield f"Finished after step {result.step}{': ' + result.reason if result.reason else ''}."
     checkpoint_path = str(newest_checkpoint(loaded.log_dir))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from sam2_training.core.files import write_text
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.text import count
 from sam2_training.engine.precision import GuardedStep
+
+log = logging.getLogger(__name__)
 
 
 def check_left_out(num_left_out: int, num_samples: int, allowed_fraction: float, epoch: int, noun: str) -> None:
@@ -22,6 +25,13 @@ def check_left_out(num_left_out: int, num_samples: int, allowed_fraction: float,
             f"{allowed_fraction} allows ({allowed:g} of {num_samples}). The warnings above name the files; repair them "
             "or raise the fraction."
         )
+
+
+def _write_listing(path: Path, step: int, sources: list[list[str]]) -> None:
+    try:
+        write_text(path, json.dumps({"step": step, "sources_by_rank": sources}, indent=1))
+    except OSError as error:
+        log.warning("%s cannot be written: %s", path, error)
 
 
 class FiniteCheck:
@@ -54,7 +64,7 @@ class FiniteCheck:
         sources = self.ranks.gather(own)
         listing = self.log_dir / f"nonfinite_step_{bad_step:08d}.json"
         if self.ranks.is_main:
-            write_text(listing, json.dumps({"step": bad_step, "sources_by_rank": sources}, indent=1))
+            _write_listing(listing, bad_step, sources)
         raise NonFiniteError(
             f"loss or gradient is not finite at step {bad_step}; no optimizer step was taken with it.\n"
             f"  {self.noun}s  {'; '.join(line for lines in sources for line in lines[:4])}\n"

@@ -87,8 +87,16 @@ class Trainer(Generic[BatchT, ModelT]):
     def fit(self, log: RunLog, stop: StopRequest) -> RunResult:
         """Trains until the last step or a stop request.
 
-        Raises NonFiniteError, DataError or CheckpointError, each on all ranks at the same step.
+        Raises NonFiniteError, DataError or CheckpointError, each on all ranks at the same step; CheckpointError also
+        when the state that it ends with cannot be saved.
         """
+        result = self._train(log, stop)
+        if self.checkpointer.failed_in_a_row:
+            self._save(is_last=True)
+        return result
+
+    def _train(self, log: RunLog, stop: StopRequest) -> RunResult:
+        """`fit`, without a last look at what is saved."""
         self.step.module.train()
         ended = self._begin(log, stop)
         if ended is not None:
@@ -122,7 +130,7 @@ class Trainer(Generic[BatchT, ModelT]):
                     self._picture(batches[0], log)
                 if saving:
                     log.flush()  # what the checkpoint covers must be in the metrics before it
-                    self._save()
+                    self._save(is_last=stopping or number == self.plan.total_steps)
                     if self.validator is None:
                         self.reporter.write(log, "running", number)
                 if stopping and (number < self.plan.total_steps or validating):
@@ -137,7 +145,7 @@ class Trainer(Generic[BatchT, ModelT]):
         """Writes the last report; lines for the end banner: before and after, where the report is."""
         status: RunStatus = "finished" if result.exit_code == EXIT_FINISHED else "stopped"
         self.reporter.write(log, status, result.step, result.reason)
-        return self.reporter.end_summary(status, result.step)
+        return self.reporter.end_summary(log, status, result.step)
 
     def close_failed(self, error: TrainingError, log: RunLog) -> None:
         """Writes the last report of a run that ends with an error."""
@@ -188,20 +196,25 @@ class Trainer(Generic[BatchT, ModelT]):
             return RunResult(EXIT_PREEMPTED, step)
         if step > 0:  # before the first step there is nothing to lose
             self.schedule.after_validation(validator.history[-1])
-            self._save()
+            self._save(is_last=step == self.plan.total_steps)
         self.reporter.write(log, "running", step)
         reason = validator.reason_to_stop()
         if reason is not None:
             log.message(f"stopping early: {reason}")
         return None if reason is None else RunResult(EXIT_FINISHED, step, reason)
 
-    def _save(self) -> None:
-        is_last = self.state.step == self.plan.total_steps
+    def _save(self, is_last: bool) -> None:
         self.checkpointer.save(self.state, self.model, self.parts, is_last)
 
     def _picture(self, batch: BatchT, log: RunLog) -> None:
         """Logs what the network makes of a training sample."""
         on_device = batch.to(self.ranks.device)
-        picture = self.task.training_picture(self.model, on_device) if self.ranks.is_main else None
+        if not self.ranks.is_main:
+            return
+        try:
+            picture = self.task.training_picture(self.model, on_device)
+        except Exception as error:
+            log.failure("a picture of a training sample cannot be made", error)
+            return
         if picture is not None:
             log.picture("training", picture, self.state.step)

@@ -41,6 +41,8 @@ class Checkpointer:
             checkpoint_folder(loaded.log_dir), config.checkpoint.keep_last, ranks, config.checkpoint.save_last
         )
         self.failed_in_a_row = 0
+        self._newest: tuple[int, str] | None = None
+        """(step, file) of the newest state that is saved, as far as this start knows."""
         self._last_save_seconds = time.monotonic()
         self._found: dict[str, Any] | None = None
         """The checkpoint this start continues from, until its tensors have been taken."""
@@ -74,6 +76,7 @@ class Checkpointer:
                 f"global batch stays {state.global_batch}, as the run began (this start alone: {own_batch})"
             )
         state.notes.insert(0, f"continues at step {state.step} from {origin}")
+        self._newest = state.step, origin
         self._found = saved
         return state
 
@@ -108,11 +111,11 @@ class Checkpointer:
         self._last_save_seconds = time.monotonic()
         content = state.to_save() | {name: part.state_dict() for name, part in parts.items()}
         try:
-            self.store.save(state.step, model.state_dict(), content)
+            path = self.store.save(state.step, model.state_dict(), content)
         except SaveFailed as error:  # on every rank together
             self._count_failure(state.step, error, is_last)
         else:
-            self.failed_in_a_row = 0
+            self.failed_in_a_row, self._newest = 0, (state.step, str(path))
 
     def _choose(self) -> tuple[str, dict[str, Any]] | None:
         """(origin, content) of the checkpoint to continue from, None for a fresh start.
@@ -131,7 +134,12 @@ class Checkpointer:
         self.failed_in_a_row += 1
         log.warning("step %d could not be saved (%d in a row): %s", step, self.failed_in_a_row, failure)
         if self.failed_in_a_row >= self.config.checkpoint.max_failed_saves or is_last:
+            if self._newest is None:
+                saved = "Nothing of this run is saved: the same command starts again at step 0."
+            else:
+                saved = f"The newest saved state is of step {self._newest[0]} ({self._newest[1]}): the same command "
+                saved += "continues there."
             raise CheckpointError(
-                f"{self.failed_in_a_row} save(s) in a row failed, the last one: {failure}. Older checkpoints are "
-                "untouched; free some space and start again, the run continues from the newest one."
+                f"{self.failed_in_a_row} save(s) in a row failed, the last one: {failure} Free some space first. "
+                f"{saved}"
             )

@@ -6,7 +6,8 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,7 +17,6 @@ from iopath.common.file_io import g_pathmgr
 from torch import Tensor
 
 from sam2_training.core.columns import ColumnKind
-from sam2_training.core.files import write_text
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.text import shown_lines
 from sam2_training.engine.heartbeat import Heartbeat
@@ -103,10 +103,16 @@ class RunLog:
         """Shows and keeps a warning, from whichever rank."""
         self._logger.warning("%s", text)
 
-    def write_once(self, path: Path, text: str) -> None:
-        """Writes a text file of the run, whole or not at all, from one rank only."""
+    def failure(self, what: str, error: Exception) -> None:
+        """Warns of a failure that does not matter to the training; its traceback is only in the log file."""
+        self.warning(f"{what}: {error or type(error).__name__}. Training continues.")
+        self._logger.info("%s", "".join(traceback.format_exception(error)), extra={"only_in_file": True})
+
+    def write_once(self, path: Path, write: Callable[[], object]) -> None:
+        """Has a small file of the run written, from one rank only."""
         if self._ranks.is_main:
-            write_text(path, text)
+            with self._failure_reported(path.name):
+                write()
 
     def step(
         self,
@@ -189,7 +195,8 @@ class RunLog:
         self._loggers = {}
         for handler in self._handlers:
             self._logger.removeHandler(handler)
-            handler.close()
+            with self._failure_reported("the log file"):
+                handler.close()
         self._handlers = []
 
     def _row(self, step: _Step, losses: Sequence[float], memory: float) -> dict[str, float]:
@@ -215,10 +222,10 @@ class RunLog:
 
     @contextlib.contextmanager
     def _failure_reported(self, what: str) -> Iterator[None]:
-        """For writing to one of the logs: its failure is reported once, and training continues."""
+        """For writing to one of the logs: its failure, whatever it is, is reported once, and training continues."""
         try:
             yield
-        except OSError as error:
+        except Exception as error:
             if what not in self._warned:
                 self._warned.add(what)
                 self._console.line(f"WARNING: {what} of {self.folder} cannot be written: {error}. Training continues.")
@@ -264,7 +271,8 @@ class _ConsoleHandler(logging.Handler):
         self._console, self._prefix = console, prefix
 
     def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, "in_bar", False) and self._console.shows_bar:
+        in_bar = getattr(record, "in_bar", False) and self._console.shows_bar
+        if in_bar or getattr(record, "only_in_file", False):
             return
         level = f"{record.levelname}: " if record.levelno >= logging.WARNING else ""
         self._console.line(f"{self._prefix}{level}{record.getMessage()}")

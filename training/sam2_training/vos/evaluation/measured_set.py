@@ -91,13 +91,13 @@ class MeasuredSet:
         newest, best = self.folder / "masks" / NEWEST, self.folder / "masks" / BEST
         if newest.is_dir():
             shutil.rmtree(best, ignore_errors=True)
-            newest.rename(best)
+            self._try(lambda: newest.rename(best))
 
     def masks_folder(self, which: str) -> Path:
         """Where the predicted masks of the initial, best or newest weights are."""
         return self.folder / "masks" / which
 
-    def _try(self, write: Callable[[], None]) -> None:
+    def _try(self, write: Callable[[], object]) -> None:
         """Writes a file. A full disk is logged once; training continues."""
         try:
             write()
