@@ -26,6 +26,8 @@ def opened(root: Path, **changes: str) -> VideoIndex:
         ("object_folder_without_png", r"without a mask PNG: .*masks/v/2 \(it holds files like 00000\.jpg\)"),
         ("object_folder_link_broken", r"leads nowhere: .*masks/v/2 -> nowhere"),
         ("second_copies", r"two pictures of one frame, 00000\.jpg and 00000 \(1\)\.jpg"),
+        ("last_mask_half_size", r"the mask is 36x48, its image 72x96 (?s:.*)masks/v5/00005\.png"),
+        ("turned_upside_down", r"6 frames of video v with an EXIF orientation, such as .*00000\.jpg \(3\)"),
         ("some_frames_are_tif", r"4 frames of a kind that is not read beside 2 frames that are: 00002\.tif"),
     ],
 )
@@ -63,3 +65,22 @@ def test_a_folder_of_frames_and_masks_is_refused_by_predict_too(tmp_path: Path) 
     message = re.escape(f"clip_0000.jpg and clip_0000_mask.png, and 5 more pairs like it, in {folder}")
     with pytest.raises(DataError, match=message):
         FrameFolder(folder)
+
+
+@pytest.mark.parametrize("orientation", ["stored", "shown"])
+def test_frames_are_turned_where_masks_lie_on_what_viewers_show(orientation: str, tmp_path: Path) -> None:
+    index = opened(make_case("turned_upside_down", tmp_path), orientation=orientation)
+    video = index.video(0)
+    (mask,) = index.masks(video, 0, [1], (72, 96))
+    red = index.frame(video, 0)[mask].mean(axis=0)
+    on_the_disc = red[0] > 180 and red[1] < 100
+    assert on_the_disc == (orientation == "shown")
+
+
+def test_turned_frames_are_refused_by_predict_too(tmp_path: Path) -> None:
+    folder = make_case("turned_upside_down", tmp_path) / "images" / "v"
+    with pytest.raises(DataError, match="6 frames of video v with an EXIF orientation"):
+        FrameFolder(folder)
+    stored, shown = (FrameFolder(folder, orientation) for orientation in ("stored", "shown"))
+    video = stored.facts("v")
+    assert (stored.frame(video, 0)[::-1, ::-1] == shown.frame(video, 0)).all()

@@ -232,44 +232,80 @@ def test_what_never_ends_is_refused_instead_of_read(tmp_path, monkeypatch, read,
             read("f.png")
 
 
-def clip_error(folders, **changes) -> str:
-    config = folders.train_config(**changes)
-    index = clip_index(config.dataset, config.dataset.num_frames)
-    dataset = ClipDataset(config, index)
+def index_error(folders, **changes) -> str:
     with pytest.raises(DataError) as caught:
-        dataset[SampleKey(0, 0, 0)]
+        clip_index(folders.config(**changes), 2)
     return str(caught.value)
 
 
-def test_r16_mask_of_another_size_names_both_files_and_sizes(folders, make_squares):
+def test_r16_mask_of_another_size_names_both_files_and_sizes_before_any_clip_is_read(folders, make_squares):
     folders.video("v", [[1], [1]])
     path = folders.mask("v", "00001.png", make_squares([1], 30, 40))
-    message = clip_error(folders)
+    message = index_error(folders)
     assert message.startswith("the mask is 30x40, its image 24x32")
     assert str(path) in message
     assert str(folders.images / "v" / "00001.png") in message
     assert "dataset.on_bad_sample=skip" in message
 
 
-def test_r16_exif_rotation_is_named_when_it_explains_the_size(folders, make_squares):
+@pytest.mark.parametrize(("height", "width"), [(24, 32), (32, 24)])
+def test_an_exif_orientation_is_refused_until_it_is_said_what_masks_lie_on(folders, make_squares, height, width):
     exif = Image.Exif()
     exif[0x0112] = 6
     folder = Path(folders.images / "v")
     folder.mkdir()
     for t in range(2):
         Image.fromarray(smooth()).save(folder / f"{t}.jpg", exif=exif)
-        folders.mask("v", f"{t}.png", make_squares([1], 32, 24))
-    message = clip_error(folders)
-    assert "EXIF orientation (6)" in message
-    assert "as stored" in message
+        folders.mask("v", f"{t}.png", make_squares([1], height, width))
+    message = index_error(folders)
+    assert f"2 frames of video v with an EXIF orientation, such as {folder / '0.jpg'} (6)" in message
+    assert "dataset.orientation=stored if" in message
+    right, wrong = ("stored", "shown") if height == 24 else ("shown", "stored")
+    assert "EXIF orientation (6) explains the difference: change dataset.orientation" in index_error(
+        folders, orientation=wrong
+    )
+    index = clip_index(folders.config(orientation=right), 2)
+    video = index.video(0)
+    frame = index.frame(video, 0)
+    assert frame.shape == (*video.size, 3) == (height, width, 3)
+    assert index.masks(video, 0, [1], video.size).sum() == 36
+    expected = smooth() if right == "stored" else np.rot90(smooth(), -1)
+    assert np.abs(frame.astype(int) - expected).mean() < 4
+
+
+def test_an_index_of_frames_as_stored_is_not_used_for_frames_as_shown(folders, tmp_path):
+    folders.video("v", [[1], [1]])
+    used = {clip_index(folders.config(orientation=o), 2, tmp_path).cache_path for o in (None, "stored", "shown")}
+    assert len(used) == 3
 
 
 def test_r16_frames_of_two_sizes_in_one_video_are_named(folders, make_squares):
-    folders.video("v", [[1], None])
-    folders.image("v", "00001.png", height=20)
-    message = clip_error(folders)
-    assert "24x32" in message
-    assert "20x32" in message
+    folders.video("v", [[1], None, None])
+    for name in ("00001.png", "00002.png"):
+        folders.image("v", name, height=20)
+    message = index_error(folders)
+    assert message.startswith("2 frames of video v with another size than its first (height x width)\n")
+    assert f"24x32 {folders.images / 'v' / '00000.png'}\n  20x32 {folders.images / 'v' / '00001.png'}\n" in message
+
+
+@pytest.mark.parametrize("kind", ["CMYK", "16 bits", "text"])
+def test_r16_frames_that_cannot_be_read_are_named_by_their_header(folders, kind):
+    for name in ("v", "w"):
+        folders.video(name, [[1], None, None], suffix=".jpg")
+    for t in (1, 2):
+        path = folders.images / "w" / f"{t:05d}.jpg"
+        if kind == "CMYK":
+            Image.fromarray(smooth()).convert("CMYK").save(path)
+        elif kind == "text":
+            path.write_text("hello")
+        else:
+            path.write_bytes(cv2.imencode(".png", smooth().astype(np.uint16) * 257)[1].tobytes())
+    message = index_error(folders)
+    assert str(folders.images / "w" / "00001.jpg") in message
+    assert "This and 1 more frame of video w cannot be read." in message
+    index = clip_index(folders.config(on_bad_sample="skip", max_bad_fraction=0.5), 2)
+    assert list(index.names) == ["v"]
+    assert "left out: 1 video with files that cannot be used: w" in index.describe()
 
 
 def test_mask_overwritten_after_indexing_is_noticed(folders, make_squares, tmp_path):

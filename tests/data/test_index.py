@@ -216,6 +216,15 @@ def test_every_problem_is_listed_at_once(folders):
     assert "and 4 more" in message
 
 
+def test_a_cure_that_several_problems_share_is_said_once(folders):
+    for name in ("a", "b", "c"):
+        folders.video(name, [[1], None])
+        folders.image(name, "00001.png", height=20)
+    message = refusal(folders)
+    assert message.count("another size than its first") == 3
+    assert message.count("\nResize them") == 1
+
+
 def test_unreadable_masks_are_left_out_and_counted_within_the_bound(folders):
     for n in range(4):
         folders.video(f"v{n}", [[1]])
@@ -223,5 +232,5 @@ def test_unreadable_masks_are_left_out_and_counted_within_the_bound(folders):
     changes = {"on_bad_sample": "skip", "max_bad_fraction": 0.25}
     index = open_index(folders.config(**changes))
     assert names(index) == ["v0", "v1", "v3"]
-    assert "left out: 1 video with unreadable masks: v2" in index.describe()
+    assert "left out: 1 video with files that cannot be used: v2" in index.describe()
     assert "max_bad_fraction=0.2 of 4 videos" in refusal(folders, on_bad_sample="skip", max_bad_fraction=0.2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import cv2
@@ -51,6 +52,34 @@ def test_colors_are_rgb(tmp_path: Path) -> None:
     frame = source.frame(video, 0)
     assert frame[..., 0].min() > 150
     assert frame[..., 2].max() < 50
+
+
+@pytest.mark.parametrize(
+    ("degrees", "matrix", "corner"),
+    [
+        (90, (0, 1, 0, -1, 0, 0, 48, 0), (0, -1)),
+        (180, (-1, 0, 0, 0, -1, 0, 64, 48), (-1, -1)),
+        (270, (0, -1, 0, 1, 0, 0, 0, 64), (-1, 0)),
+    ],
+)
+def test_an_mp4_is_turned_as_players_show_it(
+    tmp_path: Path, degrees: int, matrix: tuple[int, ...], corner: tuple[int, int]
+) -> None:
+    """The track's matrix turns the picture clockwise; its red upper left corner goes where players show it."""
+    stored = np.zeros((48, 64, 3), np.uint8)
+    stored[:24, :32, 0] = 220
+    write_mp4(tmp_path / "turned.mp4", [stored] * 3, 10)
+    content = bytearray((tmp_path / "turned.mp4").read_bytes())
+    at = content.index(b"tkhd") + 44  # ISO/IEC 14496-12, 8.3.2, version 0
+    content[at : at + 36] = struct.pack(">9i", *(value << 16 for value in matrix), 1 << 30)
+    (tmp_path / "turned.mp4").write_bytes(content)
+    source, video = opened(VideoFile(tmp_path / "turned.mp4"))
+    for t in (0, 2, 1):  # the last one opens the file again
+        frame = source.frame(video, t)
+        assert frame.shape == ((64, 48, 3) if degrees % 180 else (48, 64, 3))
+        y, x = (5 if place == 0 else -5 for place in corner)
+        assert frame[y, x, 0] > 150
+        assert frame[-y, -x, 0] < 50
 
 
 def test_a_video_that_ends_before_its_header_says_is_refused(tmp_path: Path) -> None:

@@ -186,7 +186,9 @@ def test_r16_bad_clip_stops_with_its_sentence_even_from_a_worker(folders, num_wo
     dataset = broken(folders)
     with pytest.raises(DataError) as caught:
         batches(dataset, [SampleKey(0, 0, 1)], num_workers)
-    assert str(caught.value).startswith(f"the image cannot be decoded: {folders.images / 'b'}")
+    assert str(caught.value).startswith(
+        f"the image cannot be decoded, it is not a JPEG, PNG or WebP file: {folders.images / 'b'}"
+    )
     assert "Traceback" not in str(caught.value)
     assert caught.value.exit_code == 6
 

@@ -20,7 +20,12 @@ DEFAULT_FRAMES_PER_SECOND = 24.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of predict."""
-    parser.add_argument("input", metavar="INPUT", help="a folder of frames, or an mp4")
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        help="a folder of frames, or an mp4; how frames with an EXIF orientation are read: dataset.orientation="
+        "stored|shown",
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--mask", type=Path, metavar="FILE.png", help="mask of the first frame, pixel value = object id"
@@ -77,7 +82,7 @@ def track(
     config, output = loaded.config, arguments.output
     device = choose_device(config.trainer.accelerator, 0)
     precision = Precision(config.trainer.precision, device)
-    with command_heartbeat() as heartbeat, open_video(video_path) as video:
+    with command_heartbeat() as heartbeat, open_video(video_path, config.dataset.orientation) as video:
         height, width = video.read_frame(0).shape[:2]
         prompts = given.prompts(video.frame_names[0], (height, width))
         require_writable_output(output)

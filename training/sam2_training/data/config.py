@@ -14,6 +14,9 @@ _NO_JSON = "annotation JSON is not read in this version: write masks as PNGs, on
 ANNOTATION_JSON = dict.fromkeys(("coco", "coco_video", "ytvis", "youtube_vis", "json"), _NO_JSON)
 """{format that is not read: what to do}."""
 
+Orientation = Literal["stored", "shown"]
+"""Pixels of a frame as they are stored, or turned as its EXIF orientation says and viewers show them."""
+
 
 @dataclass(frozen=True)
 class SyntheticConfig:
@@ -44,6 +47,10 @@ class DatasetConfig:
     file_list_txt: str | None = setting(None, free=True)
     """Text file with one video name a line: only these are used. Empty lines and lines that start
     with # are skipped."""
+    orientation: Orientation | None = None
+    """What masks and prompts lie on where frames have an EXIF orientation: the pixels as they are stored, or the
+    picture as viewers show it (frames are then turned when they are read). null: such frames are an error. Frames of
+    an mp4 are always read as players show them."""
     on_bad_sample: Literal["error", "skip"] = "error"
     """A clip whose files turn out damaged while training: stop, or leave it out of its batch and count it."""
     max_bad_fraction: float = setting(0.01, at_least=0, at_most=1)

@@ -235,8 +235,8 @@ def size_mismatch(
     cure = "Resize one of them, or set dataset.on_bad_sample=skip to leave this clip out."
     if orientation >= 5 and mask_size == image_size[::-1]:
         cure = (
-            f"The image's EXIF orientation ({orientation}) turns it to the mask's size, but pixels are read as stored: "
-            "save the image turned, or turn the mask."
+            f"The image's EXIF orientation ({orientation}) explains the difference: change dataset.orientation, which "
+            "says whether masks lie on the stored pixels or on the picture as viewers show it."
         )
     return UnreadableFileError(
         f"the mask is {mask_size[0]}x{mask_size[1]}, its image {image_size[0]}x{image_size[1]} (height x width)\n"

@@ -312,8 +312,9 @@ def _tolerate(
         return ()
     tolerable = max_bad_fraction is not None and all(isinstance(e, UnreadableFileError) for _, e in failures)
     if tolerable and len(failures) <= (max_bad_fraction or 0) * num_videos:
-        return (f"{count(len(failures), 'video')} with unreadable masks: {some([name for name, _ in failures])}",)
-    text = "\n".join(str(error) for _, error in failures[:LISTED_AT_MOST])
+        names = some([name for name, _ in failures])
+        return (f"{count(len(failures), 'video')} with files that cannot be used: {names}",)
+    text = _together([str(error) for _, error in failures[:LISTED_AT_MOST]])
     more = f"\n... and {len(failures) - LISTED_AT_MOST} more" if len(failures) > LISTED_AT_MOST else ""
     limit = (
         f"\nThese are more than dataset.max_bad_fraction={max_bad_fraction:g} of {num_videos} videos."
@@ -321,3 +322,14 @@ def _tolerate(
         else ""
     )
     raise DataError(text + more + limit)
+
+
+def _together(messages: Sequence[str]) -> str:
+    """Messages one after the other; a last line, the cure, that several in a row share is said once."""
+    lines: list[str] = []
+    for message in messages:
+        found, _, cure = message.rpartition("\n")
+        if found and lines and lines[-1] == cure:
+            lines.pop()
+        lines += [*found.splitlines(), cure]
+    return "\n".join(lines)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from sam2_training.data.images import IdMask, StoredMask, id_areas
+from sam2_training.data.images import IdMask, StoredMask, id_areas, size_mismatch
 from sam2_training.data.labels import Bool, ColorIds, LabelRules, pack
 from sam2_training.data.source import UNLABELED
 
@@ -87,22 +87,29 @@ class VideoLabels:
 class LabelScan:
     """Reads the mask files of one video in order, and gathers their facts."""
 
-    def __init__(self, rules: LabelRules, per_object: bool) -> None:
-        self.rules, self.colors = rules, ColorIds.of_rules(rules)
+    def __init__(self, rules: LabelRules, per_object: bool, size: tuple[int, int]) -> None:
+        """size: (H, W) of the video's frames."""
+        self.rules, self.colors, self.size = rules, ColorIds.of_rules(rules), size
         self._facts = VideoLabels(per_object)
         self._values: dict[int, ValueFacts] = {}
         self._contents: dict[str, hashlib.blake2b] = {}
 
-    def areas(self, path: str, file: str) -> npt.NDArray[np.int64] | None:
-        """`id_areas` of a file with all objects; None if all of it is to be ignored. file: its name in the facts."""
-        values, stored, areas = self._read(path, file)
+    def areas(self, path: str, file: str, image: str) -> npt.NDArray[np.int64] | None:
+        """`id_areas` of a file with all objects; None if all of it is to be ignored.
+
+        file: its name in the facts. image: its frame's path. Raises DataError, also if it is not of the frames' size.
+        """
+        values, stored, areas = self._read(path, file, image)
         if self.rules == LabelRules():
             return areas
         return id_areas(self.rules.ids(values, stored, path)) if self._takes_part(values) else None
 
-    def object_area(self, path: str, folder: str, file: str) -> int:
-        """Pixels of the object in a file of its folder; UNLABELED if all of the file is to be ignored."""
-        values, stored, _ = self._read(path, f"{folder}/{file}")
+    def object_area(self, path: str, folder: str, file: str, image: str) -> int:
+        """Pixels of the object in a file of its folder; UNLABELED if all of the file is to be ignored.
+
+        image, and what raises DataError: see `areas`.
+        """
+        values, stored, _ = self._read(path, f"{folder}/{file}", image)
         mask = self.rules.foreground(values, stored, path)
         area = int(np.count_nonzero(mask))
         if area:
@@ -128,9 +135,11 @@ class LabelScan:
         ignored = self.rules.ignored(values)
         return ignored is None or not ignored.all()
 
-    def _read(self, path: str, file: str) -> tuple[IdMask, StoredMask, npt.NDArray[np.int64]]:
+    def _read(self, path: str, file: str, image: str) -> tuple[IdMask, StoredMask, npt.NDArray[np.int64]]:
         """(values [H, W], the file, `id_areas` of the values)."""
         values, stored = self.rules.read(path, self.colors)
+        if values.shape != self.size:
+            raise size_mismatch(path, (values.shape[0], values.shape[1]), image, self.size)
         found = self._facts
         areas = id_areas(values)
         used = np.flatnonzero(areas)

@@ -53,6 +53,8 @@ class Video:
     """The folder of its masks; "" if it is named like the video."""
     labels: str = ""
     """What its mask files hold, as `label_facts.VideoLabels` writes it; "" for formats without mask files."""
+    size: tuple[int, int] | None = None
+    """(H, W) of its frames as they are read; None if that is not known without decoding one."""
     left_out: tuple[LeftOut, ...] = ()
     """Files beside its frames and masks that are not used, and why."""
 

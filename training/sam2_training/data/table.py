@@ -81,6 +81,8 @@ class VideoTable(Sequence[Video]):
     area_ends: npt.NDArray[np.int64]
     areas: npt.NDArray[np.int32]
     mask_folders: StringColumn
+    sizes: npt.NDArray[np.int32]
+    """[V, 2]: `Video.size`; 0 where it is not known."""
     left_out: StringColumn
     left_out_reasons: npt.NDArray[np.uint8]
     """Places in `pairing.REASONS`, one for each name in left_out."""
@@ -108,6 +110,7 @@ class VideoTable(Sequence[Video]):
             area_ends=ends([len(part) for part in areas]),
             areas=np.concatenate([np.zeros(0, np.int32), *areas]),
             mask_folders=StringColumn.of([video.mask_folder for video in videos]),
+            sizes=np.array([video.size or (0, 0) for video in videos], np.int32).reshape(-1, 2),
             left_out=StringColumn.of([one.name for video in videos for one in video.left_out]),
             left_out_reasons=np.array([REASONS.index(o.reason) for video in videos for o in video.left_out], np.uint8),
             left_out_ends=ends([len(video.left_out) for video in videos]),
@@ -128,9 +131,15 @@ class VideoTable(Sequence[Video]):
             object_folders=self.object_folders.between(*objects),
             areas=areas.reshape(frames[1] - frames[0], objects[1] - objects[0]),
             mask_folder=self.mask_folders[index],
+            size=self.size_of(index),
             left_out=self._left_out_of(index),
             labels=self.labels[index],
         )
+
+    def size_of(self, index: int) -> tuple[int, int] | None:
+        """`Video.size` of one video."""
+        height, width = self.sizes[index].tolist()
+        return (height, width) if height else None
 
     def _left_out_of(self, index: int) -> tuple[LeftOut, ...]:
         first, last = _span(self.left_out_ends, index)

@@ -95,6 +95,7 @@ class VideoFile(VideoSource):
         with utf8_path(self._path) as name:
             capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
         cv2.utils.logging.setLogLevel(level)
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # the default of today's OpenCV
         if not capture.isOpened():
             raise DataError(
                 f"this is neither a folder of frames nor a video that can be decoded: {self._path}\n"

@@ -63,6 +63,8 @@ class EvaluationClip:
 
     @cached_property
     def _size(self) -> tuple[int, int]:
+        if self.video.size is not None:
+            return self.video.size
         height, width = self.read_frame(0).shape[:2]
         return height, width
 

@@ -77,7 +77,7 @@ def comparison_clip() -> Iterator[ComparisonClip]:
             Image.fromarray(frame).save(folder / f"{t:05d}.jpg", quality=95)
         specs = (PromptSpec("mask"), PromptSpec("box"))
         prompts = [prompt_from_ground_truth(spec, n + 1, 0, masks[0, n]) for n, spec in enumerate(specs)]
-        yield ComparisonClip(folder, EvaluationClip(build_index(FrameFolder(folder)), 0), prompts)
+        yield ComparisonClip(folder, EvaluationClip(build_index(FrameFolder(folder, "stored")), 0), prompts)
 
 
 def track_with_ours(model: TrainableSAM2, clip: ComparisonClip) -> Tracked:

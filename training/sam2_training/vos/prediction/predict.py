@@ -13,6 +13,7 @@ from sam2_training.core.errors import DataError
 from sam2_training.core.files import write_bytes
 from sam2_training.core.progress_bar import Progress
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
+from sam2_training.data.config import Orientation
 from sam2_training.data.formats.frame_folder import FrameFolder
 from sam2_training.data.formats.video_file import VideoFile
 from sam2_training.data.index import build_index
@@ -32,11 +33,14 @@ SHEET_FRAMES = 20
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[EvaluationClip]:
-    """The frames of a folder, or of a video file. Raises DataError if it is neither."""
+def open_video(path: Path, orientation: Orientation | None = None) -> Iterator[EvaluationClip]:
+    """The frames of a folder, or of a video file. Raises DataError if it is neither.
+
+    orientation: of frames in a folder, see `size_of_frames`; a video file's are turned as players show them.
+    """
     if not path.exists():
         raise DataError(f"the input does not exist: {path}\nGive a folder of frames, or an mp4.")
-    source: VideoSource = FrameFolder(path) if path.is_dir() else VideoFile(path)
+    source: VideoSource = FrameFolder(path, orientation) if path.is_dir() else VideoFile(path)
     with closing(source):
         yield EvaluationClip(build_index(source), 0)
 

@@ -8,8 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from iopath.common.file_io import g_pathmgr
-from PIL import Image
 
 from sam2_training.data.index import VideoIndex
 from sam2_training.report.data import DatasetSummary, Histogram
@@ -106,15 +104,11 @@ def describe_datasets(training_index: VideoIndex, sets: Mapping[str, MeasuredSet
 
 
 def _num_pixels(index: VideoIndex, number: int) -> int:
-    """Width times height of a video's first frame: from its header, where the frame is an image file."""
+    """Width times height of a video's frames."""
     video = index.video(number)
-    path = index.source.where(video, 0).image
-    try:
-        with g_pathmgr.open(path, "rb") as file, Image.open(file) as image:
-            width, height = image.size
-    except OSError:  # not an image file
-        height, width = index.frame(video, 0).shape[:2]
-    return int(width * height)
+    if video.size is not None:
+        return video.size[0] * video.size[1]
+    return int(np.prod(index.frame(video, 0).shape[:2]))
 
 
 def _summary(name: str, areas: Sequence[npt.NDArray[np.integer]], num_pixels: Mapping[int, int]) -> DatasetSummary:
