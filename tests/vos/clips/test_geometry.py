@@ -60,7 +60,7 @@ def test_warp_equals_torchvisions_flip_affine_and_resize(seed):
 
     matrix = warp_matrix(width, height, resolution, flip, affine)
     ours = warp_frame(np.asarray(image), matrix, np.empty((resolution, resolution, 3), np.uint8), fill=True)
-    our_mask = warp_planes(pack_planes(mask[None]), matrix, resolution)[0] == 1
+    our_mask = warp_planes(pack_planes(mask[None]), matrix, resolution, 1)[0] == 1
 
     expected, expected_mask = image, torch.from_numpy(mask.astype(np.uint8))[None]
     if flip:
@@ -84,7 +84,7 @@ def test_image_and_masks_stay_aligned_under_random_warps(seed, resolution):
     affine = draw_affine(AffineConfig(degrees=180, shear=30, translate=(0.1, 0.1)), 230, 150, rng)
     matrix = warp_matrix(230, 150, resolution, bool(seed % 2), affine)
     warped = warp_frame(image, matrix, np.empty((resolution, resolution, 3), np.uint8), fill=False)[..., 0] > 127
-    planes = warp_planes(pack_planes(mask[None]), matrix, resolution)[0] == 1
+    planes = warp_planes(pack_planes(mask[None]), matrix, resolution, 1)[0] == 1
     assert iou(warped, planes) > (0.95 if resolution == 64 else 0.985)
     shift = np.mean(np.nonzero(warped), axis=1) - np.mean(np.nonzero(planes), axis=1)
     assert np.abs(shift).max() < 0.15  # pixels: no half-pixel offset between the two interpolations
@@ -100,7 +100,7 @@ def test_flip_without_resize_is_exact():
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     matrix = warp_matrix(64, 64, 64, True, None)
     assert (warp_frame(image, matrix, np.empty_like(image), fill=False) == image[:, ::-1]).all()
-    assert (warp_planes(image[None, ..., 0], matrix, 64)[0] == image[:, ::-1, 0]).all()
+    assert (warp_planes(image[None, ..., 0], matrix, 64, 8)[0] == image[:, ::-1, 0]).all()
 
 
 def test_strong_reduction_averages_instead_of_skipping_pixels():
@@ -115,16 +115,46 @@ def test_outside_is_filled_with_the_mean_color_and_no_object():
     matrix = warp_matrix(80, 50, 64, False, Affine(45.0, (0, 0), 1.0, 0.0))
     out = warp_frame(white, matrix, np.empty((64, 64, 3), np.uint8), fill=True)
     assert tuple(out[0, 0]) == FILL_RGB
-    assert warp_planes(np.full((1, 50, 80), 255, np.uint8), matrix, 64)[0, 0, 0] == 0
+    assert warp_planes(np.full((1, 50, 80), 255, np.uint8), matrix, 64, 8)[0, 0, 0] == 0
 
 
 def test_ten_overlapping_objects_survive_a_warp_on_two_planes():
     masks = np.stack([disc(80, 80, 20 + 4 * n, 40, 12) for n in range(10)])
     matrix = warp_matrix(80, 80, 64, True, Affine(20.0, (0, 0), 1.0, 10.0))
-    together = unpack_planes(warp_planes(pack_planes(masks), matrix, 64), 10)
+    together = unpack_planes(warp_planes(pack_planes(masks), matrix, 64, 10), 10)
     for n in range(10):
-        alone = warp_planes(pack_planes(masks[n : n + 1]), matrix, 64)[0] == 1
+        alone = warp_planes(pack_planes(masks[n : n + 1]), matrix, 64, 1)[0] == 1
         assert (together[n] == alone).all()
+
+
+def test_small_objects_survive_the_resize_where_they_are_and_others_keep_their_bits():
+    """20 objects of 3x3 pixels in 4K at 1024: nearest neighbor steps over 8 of them."""
+    height, width, resolution = 2160, 3840, 1024
+    rng = np.random.default_rng(0)
+    masks = np.zeros((21, height, width), np.bool_)
+    corners = rng.integers(0, (height - 3, width - 3), (20, 2))
+    for mask, (row, column) in zip(masks, corners.tolist(), strict=False):
+        mask[row : row + 3, column : column + 3] = True
+    masks[20, 1001] = True  # a line of one pixel
+    matrix = warp_matrix(width, height, resolution, False, None)
+    planes = pack_planes(masks)
+    plain = unpack_planes(warp_planes(planes, matrix, resolution, num_objects=0), 21)  # nearest neighbor alone
+    warped = unpack_planes(warp_planes(planes, matrix, resolution, num_objects=21), 21)
+    lost = ~plain.any(axis=(1, 2))
+    assert lost[:20].any()
+    assert lost[20]
+    assert (warped[~lost] == plain[~lost]).all()
+    for mask, (row, column) in zip(warped, corners.tolist(), strict=False):
+        center = np.argwhere(mask).mean(axis=0) + 0.5
+        assert np.abs(center - np.array([row + 1.5, column + 1.5]) * resolution / [height, width]).max() < 1
+    assert warped[20].any(axis=0).all(), "a thin line stays a line"
+
+
+def test_an_object_that_is_moved_out_of_the_picture_is_gone():
+    mask = np.zeros((1, 60, 60), np.bool_)
+    mask[0, 30, 58] = True
+    matrix = warp_matrix(60, 60, 30, False, Affine(0.0, (5, 0), 1.0, 0.0))
+    assert not warp_planes(pack_planes(mask), matrix, 30, 1).any()
 
 
 def test_affine_that_loses_an_object_of_the_first_frame_is_dropped_for_the_whole_clip(resize_only):

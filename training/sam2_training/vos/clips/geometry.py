@@ -88,11 +88,32 @@ def warp_frame(
     return out
 
 
-def warp_planes(planes: npt.NDArray[np.uint8], matrix: Matrix, resolution: int) -> npt.NDArray[np.uint8]:
-    """Warped bit planes [P, R, R] of planes [P, H, W]: nearest neighbor, no object outside the frame."""
+def warp_planes(
+    planes: npt.NDArray[np.uint8], matrix: Matrix, resolution: int, num_objects: int
+) -> npt.NDArray[np.uint8]:
+    """Warped bit planes [P, R, R] of planes [P, H, W]: nearest neighbor, no object outside the frame.
+
+    Nearest neighbor takes one source pixel for each of the output, so it can step over an object of a few pixels. Such
+    an object keeps the output pixels that its own pixels fall into most. Without any inside the output it is gone.
+    """
     size = (resolution, resolution)
-    warped = [cv2.warpAffine(plane, _opencv(matrix), size, flags=cv2.INTER_NEAREST) for plane in planes]
-    return _array(np.stack(warped))
+    warped = _array(
+        np.stack([cv2.warpAffine(plane, _opencv(matrix), size, flags=cv2.INTER_NEAREST) for plane in planes])
+    )
+    lost = set(range(num_objects)) - present(warped, num_objects)
+    for n in sorted(lost & present(planes, num_objects) if lost else lost):
+        plane, bit = divmod(n, OBJECTS_PER_PLANE)
+        warped[plane] |= _most_covered((planes[plane] >> bit) & 1, matrix, resolution) << np.uint8(bit)
+    return warped
+
+
+def _most_covered(mask: npt.NDArray[np.uint8], matrix: Matrix, resolution: int) -> npt.NDArray[np.uint8]:
+    """0 or 1, [R, R]: the output pixels that at least half as many pixels of a mask [H, W] fall into as into any."""
+    rows, columns = np.nonzero(mask)
+    x, y = np.floor(matrix[:2, :2] @ (np.stack([columns, rows]) + 0.5) + matrix[:2, 2:]).astype(np.int64)
+    inside = (x >= 0) & (x < resolution) & (y >= 0) & (y < resolution)
+    hits = np.bincount(y[inside] * resolution + x[inside], minlength=resolution**2).reshape(resolution, resolution)
+    return _array((hits > 0) & (2 * hits >= hits.max()))
 
 
 def present(planes: npt.NDArray[np.uint8], num_objects: int) -> set[int]:

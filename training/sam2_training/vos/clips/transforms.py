@@ -20,7 +20,8 @@ def apply_transforms(
     In this order: horizontal flip, affine map, resize (these three as one warp, the same for all frames and masks),
     color jitter and grayscale of the clip, color jitter of every frame (these as one pass per frame). If the affine
     map would move an object wholly out of the first frame, the clip goes without it, because an object is prompted
-    there. An object of a pixel or two may still be lost in the first frame by the resize itself.
+    there. In a later frame such an object counts as absent, as the picture shows it. No object is lost by the resize:
+    see `warp_planes`.
     """
     height, width = sample.frames[0].shape[:2]
     flip = bool(rng.random() < config.horizontal_flip_prob)
@@ -30,15 +31,15 @@ def apply_transforms(
         clip_color = (*clip_color, ColorOperation("grayscale"))
 
     matrix = warp_matrix(width, height, resolution, flip, affine)
-    first = warp_planes(sample.mask_planes[0], matrix, resolution)
+    first = warp_planes(sample.mask_planes[0], matrix, resolution, sample.num_objects)
     dropped = affine is not None and bool(
         present(sample.mask_planes[0], sample.num_objects) - present(first, sample.num_objects)
     )
     if dropped:
         affine = None
         matrix = warp_matrix(width, height, resolution, flip, None)
-        first = warp_planes(sample.mask_planes[0], matrix, resolution)
-    planes = [first, *(warp_planes(plane, matrix, resolution) for plane in sample.mask_planes[1:])]
+        first = warp_planes(sample.mask_planes[0], matrix, resolution, sample.num_objects)
+    planes = [first, *(warp_planes(plane, matrix, resolution, sample.num_objects) for plane in sample.mask_planes[1:])]
 
     frames = np.empty((sample.num_frames, resolution, resolution, 3), np.uint8)
     frame_colors = [draw_jitter(config.frame_jitter, rng) for _ in sample.frames]
