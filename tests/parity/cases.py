@@ -23,10 +23,23 @@ class Case:
     """Of the generator that decides the prompts' structure; stock's own is 42."""
     presence: float = 1.0
     """Bias of the presence score: the untrained network takes nearly all objects for present, or below 0 for absent."""
+    object_scores: bool = True
+    """Whether the network predicts presence at all; SAM 2.1's networks do."""
 
     @property
     def name(self) -> str:
-        return f"{self.prompt}-T{self.num_frames}-{'+'.join(map(str, self.objects_per_clip))}objects"
+        scores = "" if self.object_scores else "-no-scores"
+        return f"{self.prompt}-T{self.num_frames}-{'+'.join(map(str, self.objects_per_clip))}objects{scores}"
+
+    @property
+    def architecture(self) -> str:
+        """Name of the architecture's file."""
+        return "architecture.yaml" if self.object_scores else "architecture_no_scores.yaml"
+
+    @property
+    def weights(self) -> str:
+        """Name of the file with its weights."""
+        return "weights.pt" if self.object_scores else "weights_no_scores.pt"
 
     @property
     def settings(self) -> dict[str, float | int | bool]:
@@ -56,6 +69,8 @@ CASES = (
     Case("box", 1, (1,), seed=1),  # 0 | 0
     Case("box", 2, (1, 2), seed=0),  # 0, 1 | 0, 1
     Case("box", 4, (2,), seed=4),  # 0, 2 | 0, 2
+    Case("mask", 4, (3,), seed=4, object_scores=False),  # 0, 2: the last object leaves
+    Case("click", 2, (2, 1), seed=5, object_scores=False),  # 0 | 0, 1
 )
 
 
@@ -132,6 +147,8 @@ def silence_dropout(model: torch.nn.Module) -> None:
 
 
 def set_presence(model: torch.nn.Module, case: Case) -> None:
+    if not case.object_scores:
+        return
     with torch.no_grad():
         model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(case.presence)
 

@@ -69,8 +69,8 @@ def run_case(case: cases.Case, folder: Path, recorded: list[tuple[torch.Tensor, 
     prompts.sample_click = click
     prompts.sample_box = lambda truth, *_: Points(*cases.pick_box(truth))
     settings = PromptsConfig(**case.settings)
-    model = build_network(ModelConfig(name=str(folder / "architecture.yaml"), image_size=cases.RESOLUTION), settings)
-    load_weights(model, str(folder / "weights.pt"))
+    model = build_network(ModelConfig(name=str(folder / case.architecture), image_size=cases.RESOLUTION), settings)
+    load_weights(model, str(folder / case.weights))
     cases.silence_dropout(model)
     cases.set_presence(model, case)
     step = ClipStep(model, LossConfig()).train()

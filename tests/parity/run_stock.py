@@ -32,7 +32,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def build_model(case: cases.Case) -> torch.nn.Module:
     """Stock's SAM2Train with the published training arguments and a small trunk."""
-    arguments = published_arguments()
+    arguments = published_arguments(case.object_scores)
     settings = case.settings
     for name in ("prob_to_use_pt_input", "prob_to_use_box_input", "prob_to_sample_from_gt", "num_frames_to_correct"):
         arguments[f"{name}_for_train"] = settings[name]
@@ -56,7 +56,7 @@ class NeverBelow:
         return getattr(self.rng, name)
 
 
-def published_arguments() -> DictConfig:
+def published_arguments(object_scores: bool) -> DictConfig:
     """SAM2Train's arguments in the published recipe, at the resolution of the cases and with a small trunk."""
     recipe = OmegaConf.load(RECIPE)
     recipe.scratch.resolution = cases.RESOLUTION
@@ -64,23 +64,25 @@ def published_arguments() -> DictConfig:
     encoder = arguments.image_encoder
     encoder.trunk.update(embed_dim=48, num_heads=1, stages=[1, 2, 3, 1], global_att_blocks=[4])
     encoder.neck.backbone_channel_list = [384, 192, 96, 48]
+    if not object_scores:
+        arguments.update(pred_obj_scores=False, pred_obj_scores_mlp=False, fixed_no_obj_ptr=False)
     extent = cases.RESOLUTION // 16
     for attention in ("self_attention", "cross_attention"):
         arguments.memory_attention.layer[attention].feat_sizes = [extent, extent]
     return arguments
 
 
-def save_architecture(path: Path) -> None:
+def save_architecture(path: Path, object_scores: bool) -> None:
     """Writes the same network as an architecture YAML: SAM2Base with the arguments that are its own."""
-    arguments = published_arguments()
+    arguments = published_arguments(object_scores)
     OmegaConf.resolve(arguments)
     own = inspect.signature(SAM2Base.__init__).parameters
     model = {name: value for name, value in arguments.items() if name in own}
     OmegaConf.save(OmegaConf.create({"model": {"_target_": "sam2.modeling.sam2_base.SAM2Base", **model}}), path)
 
 
-def build_loss() -> torch.nn.Module:
-    return instantiate(OmegaConf.load(RECIPE).trainer.loss.all)
+def build_loss(case: cases.Case) -> torch.nn.Module:
+    return instantiate(OmegaConf.load(RECIPE).trainer.loss.all, pred_obj_scores=case.object_scores)
 
 
 def datapoint(case: cases.Case) -> BatchedVideoDatapoint:
@@ -115,11 +117,11 @@ def run_case(case: cases.Case, weights: dict[str, torch.Tensor]) -> dict[str, ob
     stock_model.get_next_point = next_point
     stock_model.sample_box_points = lambda masks: cases.pick_box(masks[:, 0])
     model = build_model(case)
-    model.load_state_dict(weights)
+    model.load_state_dict({name: weights[name] for name in model.state_dict()})
     cases.silence_dropout(model)
     cases.set_presence(model, case)
     batch = datapoint(case)
-    losses = dict(build_loss()(model(batch), batch.masks))
+    losses = dict(build_loss(case)(model(batch), batch.masks))
     losses["total"] = losses.pop("core_loss")
     if losses["total"].requires_grad:
         losses["total"].backward()
@@ -140,8 +142,10 @@ def main() -> None:
     torch.set_num_threads(1)
     folder = Path(sys.argv[2])
     weights = make_weights()
-    save_architecture(folder / "architecture.yaml")
-    torch.save({"model": weights}, folder / "weights.pt")
+    for case in cases.CASES:
+        names = build_model(case).state_dict()
+        save_architecture(folder / case.architecture, case.object_scores)
+        torch.save({"model": {name: weights[name] for name in names}}, folder / case.weights)
     results = {"float32": {case.name: run_case(case, weights) for case in cases.CASES}}
     cases.double_precision()
     weights = {name: tensor.double() for name, tensor in weights.items()}

@@ -114,8 +114,8 @@ class PredictionStep:
     """Logits of the M candidates, [O, M, H/4, W/4]."""
     ious: Tensor
     """Predicted IoU of each candidate, [O, M]."""
-    object_score_logits: Tensor
-    """Logit of "the object is in this frame", [O, 1]."""
+    object_score_logits: Tensor | None
+    """Logit of "the object is in this frame", [O, 1]; None if the network predicts none (pred_obj_scores: false)."""
     high_res_masks: Tensor | None = None
     """Logits of the candidates at full size, [O, M, H, W], where the network computes them anyway (for a mask
     prompt); otherwise None, and the loss upsamples `low_res_masks`."""

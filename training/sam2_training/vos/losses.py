@@ -52,7 +52,8 @@ def clip_loss(
 
     Only "total" is to be differentiated. Sums over frames, prediction steps and objects,
     divided by `normalizer` (number of objects: mean over ranks). Mask, Dice and IoU terms count where the
-    object is present, the class term where it is labeled; an object that is unlabeled in a frame counts nowhere
+    object is present, the class term where it is labeled. A network without presence scores has no class term, and its
+    mask, Dice and IoU terms count wherever the object is labeled. An object that is unlabeled in a frame counts nowhere
     there. Equal to the loss of SAM 2's published training.
     """
     zero = torch.zeros((), device=batch.labeled.device)
@@ -75,13 +76,17 @@ def _step_loss(
     """Sums over objects of one prediction step. ground_truth: bool [O, H, W]; areas: its pixels, [O]; labeled: [O]."""
     logits = step.low_res_masks if step.high_res_masks is None else step.high_res_masks
     terms = mask_terms(logits, ground_truth, areas, config)
-    visible = (areas > 0).to(terms.focal.dtype)
     labeled_float = labeled.to(terms.focal.dtype)
-    present = visible * labeled_float
+    if step.object_score_logits is None:
+        # As in stock: such a network says "absent" with an empty mask, so absent objects teach it masks.
+        present, presence_sum = labeled_float, torch.zeros((), device=labeled.device)
+    else:
+        visible = (areas > 0).to(terms.focal.dtype)
+        present = visible * labeled_float
+        scores = step.object_score_logits.to(terms.focal.dtype)
+        presence = focal_loss(scores, visible[:, None], config.focal_alpha_obj_score, config.focal_gamma_obj_score)
+        presence_sum = (presence.mean(1) * labeled_float).sum()
     iou = (iou_error(step.ious, terms, config) * present).sum()
-    scores = step.object_score_logits.to(terms.focal.dtype)
-    presence = focal_loss(scores, visible[:, None], config.focal_alpha_obj_score, config.focal_gamma_obj_score)
-    presence_sum = (presence.mean(1) * labeled_float).sum()
     mask_and_dice = (terms.weighted * present).sum()
     return {
         "loss_mask": (terms.focal * present).sum(),

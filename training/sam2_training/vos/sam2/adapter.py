@@ -169,7 +169,7 @@ class SAM2Adapter(SAM2Base):  # type: ignore[misc]
             track_in_reverse=False,
             prev_sam_mask_logits=None,
         )
-        return *_unpacked(outputs), DecoderInput(pixels, high_res_features)
+        return *self._unpacked(outputs), DecoderInput(pixels, high_res_features)
 
     def decode_next(
         self, given: DecoderInput, is_conditioning: bool, points: Points, last: MaskPrediction
@@ -183,7 +183,7 @@ class SAM2Adapter(SAM2Base):  # type: ignore[misc]
             high_res_features=given.high_res_features,
             multimask_output=self._use_multimask(is_conditioning, point_inputs),
         )
-        return _unpacked(outputs)
+        return self._unpacked(outputs)
 
     def encode_memory(self, features: ImageFeatures, prediction: MaskPrediction, has_points: bool) -> MemoryEntry:
         """The memory of a frame with its final prediction."""
@@ -260,11 +260,10 @@ class SAM2Adapter(SAM2Base):  # type: ignore[misc]
         no_object: Tensor = self.no_obj_ptr
         return pointer + (1 - presence) * no_object
 
-
-def _unpacked(outputs: DecoderOutputs) -> tuple[MaskPrediction, PredictionStep]:
-    """The chosen mask, and the candidates as the loss takes them."""
-    candidates, full_size_candidates, ious, low_res, high_res, pointer, scores = outputs
-    return (
-        MaskPrediction(low_res, scores, pointer, high_res),
-        PredictionStep(candidates, ious, scores, full_size_candidates),
-    )
+    def _unpacked(self, outputs: DecoderOutputs) -> tuple[MaskPrediction, PredictionStep]:
+        """The chosen mask, and the candidates as the loss takes them."""
+        candidates, full_size_candidates, ious, low_res, high_res, pointer, scores = outputs
+        return (
+            MaskPrediction(low_res, scores, pointer, high_res),
+            PredictionStep(candidates, ious, scores if self.pred_obj_scores else None, full_size_candidates),
+        )
