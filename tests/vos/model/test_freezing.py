@@ -6,9 +6,9 @@ import pytest
 import torch
 from sam2_training.core.errors import ConfigError
 from sam2_training.engine.task import StepContext
-from sam2_training.vos.config import LossConfig, ModelConfig
+from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig
 from sam2_training.vos.model.build import build_network
-from sam2_training.vos.model.freezing import OWN_PARAMETERS, freeze, trainable_table
+from sam2_training.vos.model.freezing import MEMORY_PARTS, OWN_PARAMETERS, freeze, memory_remark, trainable_table
 from sam2_training.vos.model.step import ClipStep
 from sam2_training.vos.model.tracker import TrainableSAM2
 
@@ -106,3 +106,22 @@ def test_the_table_adds_up(network: TrainableSAM2) -> None:
     assert numbers["image_encoder"][1] == sum(p.numel() for p in network.image_encoder.neck.parameters())
     assert numbers[OWN_PARAMETERS][1] == network.no_obj_ptr.numel()
     assert rows[-1][-1] == f"{total[1] / total[0]:.0%}"
+
+
+def test_clips_of_one_frame_are_said_to_teach_memory_nothing(network: TrainableSAM2) -> None:
+    """The parts that the line names are those whose parameters get no gradient, under any prompt."""
+    reached = set()
+    for prob_to_use_points, box in ((1.0, 0.0), (1.0, 1.0), (0.0, 0.0)):
+        network.prompts = PromptsConfig(prob_to_use_points, box, num_correction_pt_per_frame=1)
+        network.zero_grad()
+        ClipStep(network, LossConfig()).train()(make_batch(1), 2.0, StepContext(3, 0))["total"].backward()
+        reached |= {n for n, p in network.named_parameters() if p.grad is not None and p.grad.any()}
+    parts = {name.split(".")[0] for name, _ in network.named_parameters()}
+    idle = parts - {name.split(".")[0] for name in reached}
+    assert idle == parts & set(MEMORY_PARTS)
+    (line,) = memory_remark(network, 1)
+    assert "memory does not learn" in line
+    assert all(part in line for part in idle)
+    assert memory_remark(network, 2) == []
+    freeze(network, ("sam_mask_decoder",))
+    assert memory_remark(network, 1) == []

@@ -14,7 +14,7 @@ from sam2_training.vos.clips.dataset import ClipDataset, training_index
 from sam2_training.vos.columns import column_kinds
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.model.build import build_network
-from sam2_training.vos.model.freezing import freeze, trainable_table
+from sam2_training.vos.model.freezing import freeze, memory_remark, trainable_table
 from sam2_training.vos.model.names import resolve_network
 from sam2_training.vos.model.published import initial_checkpoint
 from sam2_training.vos.model.step import ClipStep
@@ -115,4 +115,5 @@ def describe_network(config: VosConfig, weights: str | None, model: TrainableSAM
     """Lines on which network it is, from which weights, and what of it learns."""
     network = resolve_network(config.model.name)
     source = weights or "random weights"
-    return [f"{network.key} at {config.model.image_size} px from {source}", *trainable_table(model)]
+    remark = memory_remark(model, config.dataset.num_frames)
+    return [f"{network.key} at {config.model.image_size} px from {source}", *trainable_table(model), *remark]

@@ -11,6 +11,11 @@ from sam2_training.core.errors import ConfigError
 
 OWN_PARAMETERS = "(embeddings)"
 """Row of the table for parameters that belong to no part, such as no_obj_ptr."""
+MEMORY_PARTS = (
+    *("memory_attention", "memory_encoder", "maskmem_tpos_enc", "obj_ptr_proj", "obj_ptr_tpos_proj"),
+    *("mask_downsample", "no_mem_pos_enc", "no_obj_ptr", "no_obj_embed_spatial"),
+)
+"""Parts of SAM2Base that only frames after a clip's first one use."""
 
 
 def freeze(model: nn.Module, trainable_modules: tuple[str, ...] | None) -> None:
@@ -47,6 +52,19 @@ def _no_match(pattern: str, parameter_names: list[str]) -> str:
     parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in parameter_names))
     hint = f"did you mean {close[0]}? " if close else ""
     return f"model.trainable_modules: {pattern!r} matches no parameter; {hint}Parts: {parts}"
+
+
+def memory_remark(model: nn.Module, num_frames: int) -> list[str]:
+    """A line for the start banner if trainable parameters have no gradient because clips have one frame only."""
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    idle = [name for name in names if name.split(".")[0] in MEMORY_PARTS]
+    if num_frames > 1 or not idle:
+        return []
+    parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in idle))
+    return [
+        "WARNING: memory does not learn: a clip of one frame (dataset.num_frames=1) has no earlier frame to remember. "
+        f"{len(idle)} of {len(names)} trainable tensors get no gradient ({parts}). For videos, use longer clips."
+    ]
 
 
 def trainable_table(model: nn.Module) -> list[str]:
