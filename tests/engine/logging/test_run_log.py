@@ -96,6 +96,24 @@ def test_a_run_that_starts_over_does_not_keep_an_older_curve(tmp_path):
     assert list(read_metrics(tmp_path)["step"]) == [1, 2, 3]
 
 
+def test_steps_with_a_gradient_of_zero_are_counted_and_said_also_across_a_resume(tmp_path):
+    def steps(first: int, last: int) -> str:
+        stream = io.StringIO()
+        log = RunLog(tmp_path, Ranks(), RunPlan(CONFIG, ORDER, first), "clips", COLUMNS, stream)
+        for step in range(first + 1, last + 1):
+            log.step(step, losses_of(step), torch.tensor(0.0 if step % 2 else 1e-30), 1e-5, 2, 0.001)
+        log.end_banner([])
+        log.close()
+        return stream.getvalue()
+
+    assert "the gradient of step 1 is exactly 0: nothing was to be learned from its clips (1 of 1 step" in steps(0, 1)
+    resumed = steps(1, 10)
+    assert "5 of 10 steps had a gradient of exactly 0" in resumed
+    said = [line for line in resumed.splitlines() if "is exactly 0:" in line]
+    assert ["step 3" in said[0], "step 7" in said[1]] == [True, True], "the second and the fourth"
+    assert (read_metrics(tmp_path)["grad_norm"] == 0).sum() == 5
+
+
 def test_a_curve_with_other_columns_is_set_aside_not_mixed(tmp_path):
     MetricsTable(tmp_path / "metrics.csv", 0, {"a": "loss"}).log(1, {"a": 0.5})
     MetricsTable(tmp_path / "metrics.csv", 1, {"b": "loss"}).log(2, {"b": 0.25})

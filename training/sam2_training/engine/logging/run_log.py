@@ -23,7 +23,8 @@ from sam2_training.engine.heartbeat import Heartbeat
 from sam2_training.engine.logging.console import Console, StepLines, banner_text
 from sam2_training.engine.logging.loggers import LOGGERS
 from sam2_training.engine.logging.sink import Logger, Values, step_scalars, validation_scalars
-from sam2_training.engine.logging.table import FILE_NAME, MetricsTable, run_columns
+from sam2_training.engine.logging.table import FILE_NAME, MetricsTable, metric_rows, run_columns
+from sam2_training.engine.logging.zero_gradients import ZeroGradients
 from sam2_training.engine.plan import RunPlan
 from sam2_training.engine.task import Picture
 
@@ -77,7 +78,10 @@ class RunLog:
         if ranks.is_main:
             self._table = MetricsTable(log_dir / FILE_NAME, plan.start_step, self._columns)
             self._loggers = {name: open_logger(log_dir, plan.start_step) for name, open_logger in LOGGERS.items()}
+        rows = metric_rows(log_dir) if self._table is not None else []  # as cut to the steps before this start
+        self._zero_gradients = ZeroGradients(samples, rows)
         self._warned: set[str] = set()
+        self._last_step = plan.start_step
         self._names: list[str] = []
         self._pending: list[_Step] = []
         self._clock = time.perf_counter()
@@ -90,9 +94,9 @@ class RunLog:
         self._clock = time.perf_counter()
 
     def end_banner(self, lines: Sequence[str]) -> None:
-        """Shows the end banner, below the bar."""
+        """Shows the end banner, below the bar; with the number of steps without a gradient, if there were any."""
         self._console.close()
-        for line in banner_text(lines, self._console.stream):
+        for line in banner_text([*lines, *self._zero_gradients.summary(self._last_step)], self._console.stream):
             self.message(line)
 
     def message(self, text: str) -> None:
@@ -140,6 +144,7 @@ class RunLog:
         self._pending.append(_Step(step, values, lr, everywhere, seconds, data_wait_seconds))
         if self.reading_due(step):
             self.flush()
+        self._last_step = step
         self._lines.advance(step)
         self.beat(step)
 
@@ -182,6 +187,8 @@ class RunLog:
         for step, losses in zip(steps, means.tolist(), strict=True):
             values = self._row(step, losses, memory)
             self._lines.log(step.step, values)
+            if warning := self._zero_gradients.warning(step.step, values["grad_norm"]):
+                self.warning(warning)
             with self._failure_reported(FILE_NAME):
                 table.log(step.step, values)
             self._log_scalars(step.step, step_scalars(values, self._columns))
