@@ -14,7 +14,7 @@ from sam2_training.engine.precision import Precision
 from sam2_training.tasks import load_config
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation import measured_set
-from sam2_training.vos.evaluation.measured_set import LossBatches, MeasuredSet, loss_batches
+from sam2_training.vos.evaluation.measured_set import LossBatches, MeasuredSet, kept_results, loss_batches
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.tracker import TrainableSAM2
@@ -106,3 +106,12 @@ def test_a_full_disk_is_said_once_and_the_numbers_are_there(
     assert "j_and_f" in values
     assert len(said) == 1
     assert "No space left on device" in str(said[0][-1])
+
+
+def test_a_damaged_result_is_set_aside_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number, junk in enumerate([b"", b"\0\xff", b"[]", b'{"result": {"videos": 3}}']):
+        path = tmp_path / f"step_{number:08d}.json"
+        path.write_bytes(junk)
+        assert kept_results(tmp_path) == {}
+        assert f"{path} is damaged" in caplog.text
+        assert path.with_name(f"{path.name}.corrupt").read_bytes() == junk

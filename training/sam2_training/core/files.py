@@ -70,6 +70,17 @@ def _is_utf8(path: Path | str) -> bool:
     return True
 
 
+def set_aside(path: Path, ending: str) -> Path:
+    """Renames a file that must be neither used nor lost to path.<ending>, or path.<ending>.1, ...; the new path."""
+    aside = path.with_name(f"{path.name}.{ending}")
+    number = 0
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.{ending}.{number}")
+    path.replace(aside)
+    return aside
+
+
 def sha256_of(path: Path, from_disk: bool = False) -> str:
     """SHA-256 (hex) of a file. from_disk: not of the system's copy in memory, where it offers that."""
     sha256 = hashlib.sha256()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import socket
@@ -16,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from iopath.common.file_io import g_pathmgr
 
 from sam2_training import __version__
-from sam2_training.core.files import sha256_of, write_text
+from sam2_training.core.files import set_aside, sha256_of, write_text
 from sam2_training.core.places import PROJECT
 from sam2_training.core.ranks import Ranks
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "tensordict", "hydra-core", "fvcore")
 """Distributions whose version can change a result, whatever is trained."""
+
+log = logging.getLogger(__name__)
 
 IMAGE_VARIABLES = "SAM2_IMAGE_"
 """Prefix of the environment variables by which a container says what it is, such as SAM2_IMAGE_DIGEST."""
@@ -71,9 +73,12 @@ def write_provenance(path: Path, values: dict[str, Any]) -> None:
     A run that is continued keeps what made its earlier parts, oldest first, under "earlier_starts".
     """
     earlier: list[dict[str, Any]] = []
-    if g_pathmgr.exists(str(path)):
-        with g_pathmgr.open(str(path), "r", encoding="utf-8") as file:
-            earlier = _starts(file.read())
+    if path.exists():
+        try:
+            earlier = _starts(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            aside = set_aside(path, "corrupt")
+            log.warning("%s is damaged (%s): renamed %s; what made earlier starts is there", path, error, aside.name)
     write_text(path, json.dumps({**values, "earlier_starts": earlier}, indent=1) + "\n")
 
 
@@ -105,13 +110,10 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _starts(text: str) -> list[dict[str, Any]]:
-    """The starts recorded in an older provenance.json, its own last; none if it is unreadable."""
-    try:
-        older = json.loads(text)
-    except ValueError:
-        return []
-    if not isinstance(older, dict):
-        return []
+    """The starts recorded in an older provenance.json, its own last. Raises ValueError if it is not one."""
+    older = json.loads(text)
+    if not isinstance(older, dict) or not isinstance(older.get("earlier_starts", []), list):
+        raise ValueError("it is not a record of starts")
     before = older.pop("earlier_starts", [])
     return [*before, older]
 

@@ -144,6 +144,8 @@ class Trainer(Generic[BatchT, ModelT]):
     def close(self, result: RunResult, log: RunLog) -> list[str]:
         """Writes the last report; lines for the end banner: before and after, where the report is."""
         status: RunStatus = "finished" if result.exit_code == EXIT_FINISHED else "stopped"
+        if status == "finished":
+            self.checkpointer.mark_finished(result.step)
         self.reporter.write(log, status, result.step, result.reason)
         return self.reporter.end_summary(log, status, result.step)
 

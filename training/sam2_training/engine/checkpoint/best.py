@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from sam2_training.core.files import sha256_of
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine.checkpoint import files
 from sam2_training.engine.config import CheckpointConfig, Mode, mode_of
@@ -66,6 +67,7 @@ class BestWeights:
         """Restores a `state_dict`; metrics that were not monitored then start empty."""
         for metric in self.ranking:
             self.ranking[metric] = [(float(value), int(step)) for value, step in state.get(metric, [])]
+        self.ranks.on_main(self._set_damaged_aside)
 
     @staticmethod
     def _place(ranking: list[tuple[float, int]], value: float, mode: Mode) -> int:
@@ -87,6 +89,14 @@ class BestWeights:
                 files.remove(files.hash_path(old))
         except OSError as error:
             log.warning("the best weights (%s, step %d) could not be saved: %s", metric, step, error)
+
+    def _set_damaged_aside(self) -> None:
+        """Renames weights of earlier starts whose hash does not match; there are none again until the next best."""
+        for path in sorted(self.folder.glob("best_*.pt")):
+            expected = files.recorded_hashes(path)
+            if expected and sha256_of(path) not in expected:
+                aside = files.set_aside_with_hash(path, "corrupt")
+                log.warning("%s is damaged (its SHA-256 does not match): renamed %s", path, aside.name)
 
     def _numbered(self, metric: str, step: int) -> Path:
         return self.folder / f"best_{metric}_step_{step:08d}.pt"

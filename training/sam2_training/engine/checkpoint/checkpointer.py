@@ -12,6 +12,7 @@ from torch import nn
 from sam2_training.core.errors import CheckpointError
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.schema import as_dict
+from sam2_training.engine.checkpoint.last_save import refuse_lost_checkpoints, write_last_save
 from sam2_training.engine.checkpoint.state import FORMAT, TrainState, compare
 from sam2_training.engine.checkpoint.store import CheckpointStore, SaveFailed, checkpoint_folder
 from sam2_training.engine.config import LoadedConfig, RunConfig
@@ -116,6 +117,7 @@ class Checkpointer:
             self._count_failure(state.step, error, is_last)
         else:
             self.failed_in_a_row, self._newest = 0, (state.step, str(path))
+            self.ranks.on_main(lambda: write_last_save(self.loaded.log_dir, state.step, finished=False))
 
     def _choose(self) -> tuple[str, dict[str, Any]] | None:
         """(origin, content) of the checkpoint to continue from, None for a fresh start.
@@ -125,10 +127,22 @@ class Checkpointer:
         folder are set aside by the next save.
         """
         resume_from = self.config.checkpoint.resume_from
-        found = self.store.load_newest()
+        try:
+            found = self.store.load_newest()
+        except CheckpointError:
+            if resume_from is None:
+                raise
+            found = None  # none is intact, and the user names one
         if found is not None and resume_from in (None, found[1]["config"]["checkpoint"]["resume_from"]):
             return str(found[0]), found[1]
-        return None if resume_from is None else (resume_from, self.store.load_file(resume_from))
+        if resume_from is not None:
+            return resume_from, self.store.load_file(resume_from)
+        self.store.on_main(lambda: refuse_lost_checkpoints(self.loaded.log_dir, self.store.folder))
+        return None
+
+    def mark_finished(self, step: int) -> None:
+        """Records that the run ended by itself after `step`."""
+        self.ranks.on_main(lambda: write_last_save(self.loaded.log_dir, step, finished=True))
 
     def _count_failure(self, step: int, failure: SaveFailed, is_last: bool) -> None:
         self.failed_in_a_row += 1

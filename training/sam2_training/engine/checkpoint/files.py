@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import shutil
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 
 from sam2_training.core.errors import CheckpointError
-from sam2_training.core.files import CHUNK_BYTES, sha256_of, write_text
+from sam2_training.core.files import CHUNK_BYTES, set_aside, sha256_of, write_text
 from sam2_training.core.safe_load import load_safely
 
 PLAIN_TYPES = (bool, int, float, str, torch.Tensor, torch.nn.Parameter)
@@ -171,20 +172,27 @@ def _copy(source: Path, target: Path) -> None:
         writer.close()
 
 
+def zip_problem(path: Path) -> str | None:
+    """What the checksums inside a file of `torch.save` say against it, for one without a sidecar; None: nothing."""
+    if not zipfile.is_zipfile(path):
+        return None  # reading says what it is
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        return str(error)
+    return None if bad is None else f"the checksum of {bad} in it does not match"
+
+
 def remove(path: Path) -> None:
     """Removes a file if it is there."""
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
 
 
-def set_aside(path: Path, ending: str) -> Path:
-    """Renames a file that must be neither used nor lost to path.<ending>, or path.<ending>.1, ...; the new path."""
-    aside = path.with_name(f"{path.name}.{ending}")
-    number = 0
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}.{ending}.{number}")
-    path.replace(aside)
+def set_aside_with_hash(path: Path, ending: str) -> Path:
+    """`core.files.set_aside` for a checkpoint and its sidecar; the new path of the checkpoint."""
+    aside = set_aside(path, ending)
     if hash_path(path).exists():
         hash_path(path).replace(hash_path(aside))
     return aside

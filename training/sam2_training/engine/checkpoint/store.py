@@ -92,7 +92,7 @@ class CheckpointStore:
                 raise SaveFailed(self._save_problem(path, error)) from error
             return path
 
-        return self._on_main(write)
+        return self.on_main(write)
 
     def load_newest(self) -> tuple[Path, dict[str, Any]] | None:
         """The newest intact checkpoint and its content (tensors on the CPU), for every rank the same; None if new.
@@ -107,7 +107,7 @@ class CheckpointStore:
             except OSError as error:
                 raise CheckpointError(f"the checkpoints in {self.folder} cannot be read: {error}") from error
 
-        path = self._on_main(find)
+        path = self.on_main(find)
         return None if path is None else (path, files.read_checkpoint(path, str(path)))
 
     def load_file(self, path: str) -> dict[str, Any]:
@@ -122,6 +122,9 @@ class CheckpointStore:
             raise CheckpointError(f"there is no checkpoint at {path}; check checkpoint.resume_from")
         local = Path(g_pathmgr.get_local_path(path))
         expected = _hashes_for(path, local)
+        unproven = None if expected else files.zip_problem(local)
+        if unproven is not None:
+            raise CheckpointError(f"{path} is damaged: {unproven}. Use another checkpoint, or copy it again.")
         if expected and sha256_of(local) not in expected:
             raise CheckpointError(
                 f"{path} is damaged: its SHA-256 is not the one recorded when it was written. Use another checkpoint, "
@@ -136,7 +139,7 @@ class CheckpointStore:
             raise CheckpointError(f"{path} is not a checkpoint of a training run: it has no 'model' and no 'step'")
         return content
 
-    def _on_main(self, work: Callable[[], T]) -> T:
+    def on_main(self, work: Callable[[], T]) -> T:
         """Runs work on the main rank; returns its result, or raises its expected error, on every rank."""
         result: tuple[T | None, Exception | None] = (None, None)
         if self.ranks.is_main:
@@ -179,7 +182,7 @@ class CheckpointStore:
     def _supersede_after(self, step: int) -> None:
         for later, path in self._steps().items():
             if later > step:
-                aside = files.set_aside(path, "superseded")
+                aside = files.set_aside_with_hash(path, "superseded")
                 log.warning("%s is of a later step than the run is now at (%d): renamed %s", path, step, aside.name)
 
     def _prune(self) -> None:
@@ -200,7 +203,7 @@ class CheckpointStore:
                     files.point_to(self.folder / NEWEST, path)
                 return path
             if files.hash_path(path).exists():
-                aside = files.set_aside(path, "corrupt")
+                aside = files.set_aside_with_hash(path, "corrupt")
                 problem = f"{problem}; renamed {aside.name}"
             problems.append(f"{path.name}: {problem}")
             log.warning("checkpoint %s is not used: %s", path, problem)
@@ -210,7 +213,19 @@ class CheckpointStore:
         raise CheckpointError(
             f"no intact checkpoint in {self.folder}\n"
             + "".join(f"  {line}\n" for line in problems or sorted(traces))
-            + "Name one you trust with checkpoint.resume_from=<path>, or move the folder away to start from step 0."
+            + self._cure(traces)
+        )
+
+    def _cure(self, traces: list[str]) -> str:
+        """What to do when no checkpoint is intact; it names a file that is not known to be damaged, if there is one."""
+        unproven = [name for name in traces if name.endswith(".pt")] + [
+            name for name in traces if ".superseded" in name
+        ]
+        candidates = [name for name in (NEWEST, *sorted(unproven, reverse=True)) if name in unproven]
+        example = self.folder / candidates[0] if candidates else "<path of a copy>"
+        return (
+            f"If you trust it, continue from one that you name: checkpoint.resume_from={example}. To start again from "
+            f"step 0, move {self.folder.parent} away, or give another folder with launcher.experiment_log_dir."
         )
 
     def _save_problem(self, path: Path, error: OSError) -> str:

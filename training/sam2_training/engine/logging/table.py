@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
+import os
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +17,17 @@ from iopath.common.file_io import g_pathmgr
 
 from sam2_training.core.columns import ColumnKind
 from sam2_training.core.errors import DataError
+from sam2_training.core.files import set_aside, write_bytes
+from sam2_training.core.text import count, some
 from sam2_training.engine.logging.sink import Values
 
 if TYPE_CHECKING:
     import pandas
 
 FILE_NAME = "metrics.csv"
+HEADER = re.compile(rb"step(,[A-Za-z0-9_.-]+)+")
+ROW = re.compile(rb"\d+(,(-?(\d+\.?\d*(e[-+]?\d+)?|inf)|nan))+")
+log = logging.getLogger(__name__)
 
 ENGINE_COLUMNS: dict[str, ColumnKind] = {
     "step": "step",
@@ -58,12 +67,9 @@ class MetricsTable:
         self._end = 0
         """Bytes of the file that are good: header and whole rows."""
         self._unwritten: list[str] = []
-        if g_pathmgr.exists(str(path)):
-            with g_pathmgr.open(str(path), "r+b") as file:
-                content: bytes = file.read()
-                self._header, self._end = _good_part(content, start_step)
-                file.truncate(self._end)
         self._start_step = start_step
+        if path.exists():
+            self._continue(start_step)
 
     def log(self, step: int, values: Values) -> None:
         """Adds a row; the columns are those of the first row. Raises OSError when it cannot be written now."""
@@ -78,6 +84,27 @@ class MetricsTable:
             file.write(data)
         self._end += len(data)
         self._unwritten.clear()
+
+    def _continue(self, start_step: int) -> None:
+        """Keeps the whole rows up to `start_step`. A damaged file is set aside before, with a warning."""
+        found = _parse(self.path.read_bytes()) if self.path.is_file() else _Parsed("", [], "it is not a file")
+        kept = [line for step, line in found.rows if step <= start_step]
+        newest = max((step for step, _ in found.rows), default=0)
+        damage = found.damage or (f"it ends before step {start_step}" if newest < start_step else "")
+        good = b"".join([found.header.encode(), *kept])
+        if len(found.rows) > len(kept):
+            repeated = count(len(found.rows) - len(kept), "step")
+            log.info("%s of %s were not saved: they are done again", repeated, FILE_NAME)
+        if damage:
+            aside = set_aside(self.path, "corrupt")
+            log.warning(
+                "%s is damaged (%s): renamed %s; its whole rows are kept: %s",
+                *(self.path, damage, aside.name, count(len(kept), "step")),
+            )
+            write_bytes(self.path, good)
+        else:
+            os.truncate(self.path, len(good))
+        self._header, self._end = found.header, len(good)
 
     def _begin(self, header: str) -> None:
         """Starts a file with these columns; one with other columns is kept under another name."""
@@ -113,23 +140,42 @@ def metric_rows(log_dir: Path | str) -> list[dict[str, str]]:
     if not g_pathmgr.exists(path):
         return []
     with g_pathmgr.open(path, "rb") as file:
-        content: bytes = file.read()
-    whole_lines = content[: content.rfind(b"\n") + 1]  # the last line may be in the making
-    return list(csv.DictReader(io.StringIO(whole_lines.decode())))
+        found = _parse(file.read())
+    if found.damage:
+        raise DataError(f"{path} is damaged: {found.damage}. The next start of the run keeps its whole rows.")
+    lines = [found.header, *(line.decode() for _, line in found.rows)]
+    return list(csv.DictReader(io.StringIO("".join(lines))))
 
 
-def _good_part(content: bytes, last_step: int) -> tuple[str, int]:
-    """Header line, and length in bytes of header and whole rows up to `last_step`; ("", 0) without a whole header."""
-    lines = content.splitlines(keepends=True)
-    if not lines or not lines[0].startswith(b"step,") or not lines[0].endswith(b"\n"):
-        return "", 0
-    end = len(lines[0])
-    for line in lines[1:]:
-        step = line.split(b",", 1)[0]
-        if not line.endswith(b"\n") or not step.isdigit() or int(step) > last_step:
-            break
-        end += len(line)
-    return lines[0].decode(), end
+@dataclass(frozen=True)
+class _Parsed:
+    """The content of a metrics file."""
+
+    header: str
+    """With its line end; "" if it is not whole."""
+    rows: list[tuple[int, bytes]]
+    """(step, line) of each whole row."""
+    damage: str
+    """Why the file is not as it was written; "" if it is. Half a last line is normal: a kill, or just being written."""
+
+
+def _parse(content: bytes) -> _Parsed:
+    lines = content.split(b"\n")
+    last = lines.pop()
+    if not lines:
+        return _Parsed("", [], "its first bytes are zeros" if b"\0" in last else "")
+    header = lines[0]
+    if not HEADER.fullmatch(header):
+        return _Parsed("", [], "its first line is not a list of columns")
+    rows: list[tuple[int, bytes]] = []
+    bad = [len(lines) + 1] if b"\0" in last else []
+    for number, line in enumerate(lines[1:], 2):
+        if ROW.fullmatch(line) and line.count(b",") == header.count(b","):
+            rows.append((int(line.split(b",", 1)[0]), line + b"\n"))
+        else:
+            bad.append(number)
+    damage = f"not a row of numbers: line {some([str(number) for number in sorted(bad)])}" if bad else ""
+    return _Parsed(header.decode() + "\n", rows, damage)
 
 
 def _text(value: float, kind: ColumnKind) -> str:

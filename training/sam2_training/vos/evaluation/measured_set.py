@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from sam2_training.core.files import write_text
+from sam2_training.core.files import set_aside, write_text
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.rng import rng_for
 from sam2_training.core.shared_work import HeartbeatCallback
@@ -151,11 +151,18 @@ class MeasuredSet:
 def kept_results(folder: Path) -> dict[int, EvaluationResult]:
     """{step: result} of all measurements that a `MeasuredSet` has kept in its folder."""
     paths = sorted(folder.glob("step_*.json"))
-    return {int(path.stem.removeprefix("step_")): _read_result(path) for path in paths}
+    results = {int(path.stem.removeprefix("step_")): _read_result(path) for path in paths}
+    return {step: result for step, result in results.items() if result is not None}
 
 
-def _read_result(path: Path) -> EvaluationResult:
-    return EvaluationResult.from_json(json.loads(path.read_text())["result"])
+def _read_result(path: Path) -> EvaluationResult | None:
+    """The result in a file of `MeasuredSet`; a damaged one is set aside with a warning."""
+    try:
+        return EvaluationResult.from_json(json.loads(path.read_text())["result"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        aside = set_aside(path, "corrupt")
+        _logger.warning("%s is damaged (%s): renamed %s", path, error or type(error).__name__, aside.name)
+        return None
 
 
 def loss_batches(dataset: ClipDataset, count: int) -> LossBatches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from sam2_training.core.files import set_aside
 from sam2_training.engine.task import RunSummary
 from sam2_training.pictures.strips import StripRow, comparison_strip, film_strip, spread_frames, strided_frames
 from sam2_training.pictures.video import write_overlay_gif
@@ -25,6 +27,7 @@ from sam2_training.vos.model.tracker import TrainableSAM2
 from sam2_training.vos.reporting.score_tables import compared_step
 
 GIF_FRAMES_PER_SECOND = 5.0
+_logger = logging.getLogger(__name__)
 
 
 def film_strips(config: VosConfig, videos: MeasuredSet, summary: RunSummary) -> list[ReportPicture]:
@@ -98,8 +101,12 @@ def _predicted(folder: Path, clip: EvaluationClip, frame_index: int) -> npt.NDAr
     path = folder / f"{clip.frame_names[frame_index]}.png"
     if not path.is_file():
         return None
-    with Image.open(path) as image:
-        ids = np.asarray(image)
+    try:
+        with Image.open(path) as image:
+            ids = np.asarray(image)
+    except (OSError, ValueError, SyntaxError) as error:
+        _logger.warning("%s is damaged (%s): renamed %s", path, error, set_aside(path, "corrupt").name)
+        return None
     return np.stack([ids == object_id for object_id in clip.object_ids])
 
 
