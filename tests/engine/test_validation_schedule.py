@@ -80,17 +80,21 @@ class Watched:
         self.said: list[str] = []
         self.lives = 0
         self.checked: list[int] = []
+        self.standings: list[str] = []
+        self.kept = 0
+        self.loss = 1.0
 
-    def num_units(self) -> int:
-        return 8
+    def num_units(self, count: int | None = None) -> int:
+        return 8 if count is None else count
 
     def measure(self, model: Any, step: int, precision: Any, heartbeat: Any) -> dict[str, float]:
         for _ in range(9):  # clips of the loss call it, too
             heartbeat()
-        return {"val_loss": 1.0}
+        return {"val_loss": self.loss}
 
-    def sanity_check(self, model: Any, count: int, precision: Any, heartbeat: Any) -> None:
+    def sanity_check(self, model: Any, count: int, precision: Any, heartbeat: Any) -> str:
         self.checked.append(count)
+        return f"{count} of 8 frames were readable"
 
     def message(self, text: str) -> None:
         self.said.append(text)
@@ -98,8 +102,11 @@ class Watched:
     def beat(self, step: int) -> None:
         self.lives += 1
 
-    def validation(self, step: int, values: dict[str, float], leading: list[str]) -> None:
-        pass
+    def validation(self, step: int, values: dict[str, float], standing: str) -> None:
+        self.standings.append(standing)
+
+    def keep_as_best(self) -> None:
+        self.kept += 1
 
 
 def test_a_long_validation_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,3 +140,33 @@ def test_a_sanity_check_takes_so_many_items_unless_all_are_measured_anyway(
     made.validation = watched  # type: ignore[assignment]
     made.sanity_check(torch.nn.Linear(1, 1), watched, StopRequest())  # type: ignore[arg-type]
     assert watched.checked == expected
+    assert watched.said == [
+        f"sanity check (trainer.num_sanity_val_steps={n}): {n} of 8 frames were readable" for n in expected
+    ]
+
+
+def losses_in_turn(folder: Path, *losses: float) -> tuple[Validator[nn.Module], Watched]:
+    """A run whose validations give these losses, the first of them that of the starting weights."""
+    made, watched = validator(folder), Watched()
+    made.validation = watched  # type: ignore[assignment]
+    for step, watched.loss in enumerate(losses):
+        made.run(torch.nn.Linear(1, 1), 10 * step, watched, StopRequest())  # type: ignore[arg-type]
+    return made, watched
+
+
+def test_starting_weights_that_no_validation_beats_stay_the_best(tmp_path: Path) -> None:
+    made, watched = losses_in_turn(tmp_path, 0.017, 0.082, 0.05)
+    assert made.best_step == 0
+    kept = torch.load(tmp_path / "checkpoints" / "best_val_loss.pt", weights_only=True)
+    assert (kept["step"], kept["value"]) == (0, 0.017)
+    assert watched.standings == ["the starting weights", *["the starting weights have the best val_loss"] * 2]
+    assert watched.kept == 0, "the newest masks are not those of the best weights"
+    assert made.early_stopping.best is None
+
+
+def test_better_weights_take_the_place_of_the_starting_ones(tmp_path: Path) -> None:
+    made, watched = losses_in_turn(tmp_path, 0.5, 0.4, 0.45)
+    assert made.best_step == 10
+    assert torch.load(tmp_path / "checkpoints" / "best_val_loss.pt", weights_only=True)["step"] == 10
+    assert watched.standings == ["the starting weights", "best val_loss", ""]
+    assert watched.kept == 1

@@ -54,8 +54,10 @@ def test_a_sanity_check_reads_only_as_many_videos_as_asked_for(tmp_path: Path) -
     assert validation is not None
     network, beats = build_for_inference(made), []
     for count in (1, 2):
-        validation.sanity_check(
+        said = validation.sanity_check(
             network, count, Precision("32", Ranks().device), lambda count=count: beats.append(count)
         )
     assert 0 < beats.count(1) == beats.count(2) / 2
+    assert said.startswith("2 of 3 validation videos tracked and scored (synthetic-0, synthetic-1), J&F 0.")
+    assert validation.num_units(2) == 6
     assert not list(tmp_path.rglob("*.json")), "nothing is kept"

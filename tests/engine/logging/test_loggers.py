@@ -56,7 +56,7 @@ def log_step(log: RunLog, step: int) -> None:
 def test_a_registered_logger_gets_steps_validations_and_pictures(tmp_path, monkeypatch):
     log = run_log(tmp_path, monkeypatch, io.StringIO())
     log_step(log, 1)
-    log.validation(1, {"val_loss": 0.25}, [])
+    log.validation(1, {"val_loss": 0.25}, "")
     log.picture("training", np.zeros((2, 2, 3), np.uint8), 1)
     log.close()
     (recorder,) = opened

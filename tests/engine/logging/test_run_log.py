@@ -17,24 +17,20 @@ from sam2_training.core.errors import DataError
 from sam2_training.core.files import write_text
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine.config import RunConfig, TrainerConfig
+from sam2_training.engine.logging import run_log
 from sam2_training.engine.logging.console import banner_text, memory_text
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.logging.table import MetricsTable, read_metrics
 from sam2_training.engine.plan import Order, RunPlan
 from torch import Tensor
 
+from tests.terminal import Terminal
+
 TOTAL, PER_EPOCH = 24, 10
 CONFIG = RunConfig(trainer=TrainerConfig(log_every_n_steps=5, max_steps=TOTAL))
 ORDER = Order(seed=0, num_samples=PER_EPOCH, global_batch=1, world_size=1)
 COLUMNS: dict[str, ColumnKind] = {"loss_mask": "loss", "loss_dice": "loss"}
 EXACT = ["step", "epoch", "total", "loss_mask", "loss_dice", "grad_norm", "lr", "clips"]
-
-
-class Terminal(io.StringIO):
-    encoding = "utf-8"  # type: ignore[assignment]
-
-    def isatty(self) -> bool:
-        return True
 
 
 def losses_of(step: int) -> dict[str, Tensor]:
@@ -149,6 +145,49 @@ def test_plain_lines_at_intervals_where_the_output_is_no_terminal(tmp_path):
     mean = np.mean([losses_of(step)["total"].item() for step in range(6, 11)])
     for part in (f"loss {mean:.4f}", "epoch 1/3", "mask ", "dice ", "lr 1.00e-06", "clips/s", "wait", "iB", "ETA"):
         assert part in lines[2]
+
+
+def test_the_first_step_is_not_part_of_the_time_that_is_left(tmp_path, monkeypatch):
+    """It also compiles, fills caches and starts the loader; neither are validations part of a step."""
+    now = [0.0]
+    monkeypatch.setattr(run_log.time, "perf_counter", lambda: now[0])
+    stream = io.StringIO()
+    plan = RunPlan(CONFIG, ORDER, 0)
+    log = RunLog(tmp_path, Ranks(), plan, "clips", COLUMNS, stream)
+    log.banner([])
+    for step in range(1, 6):
+        now[0] += 100.0 if step == 1 else 2.0
+        log.step(step, losses_of(step), torch.tensor(1.0), 1e-6, 1, 0.0)
+        if step == 3:
+            now[0] += 500.0
+            log.validation(step, {"loss_mask": 1.0}, "")
+            now[0] += 50.0  # the report
+            log.restart_clock()
+    log.close()
+    first, fifth = (line for line in stream.getvalue().splitlines() if line.startswith("step"))
+    assert first.endswith("ETA not known yet")
+    assert fifth.endswith(f"ETA 0:{2 * (TOTAL - 5)}")
+
+
+def test_numbers_of_validations_stand_in_columns(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    stream = io.StringIO()
+    log = run(tmp_path, 0, 1, stream)
+    names = ("val_j_and_f", "val_j", "val_loss_mask", "val_presence_accuracy", "retention_j_and_f")
+    log.validation(1, dict(zip(names, (0.5, 0.25, 12.125, 1.0, 0.5), strict=True)), "best val_j_and_f")
+    log.validation(9, dict(zip(names, (0.125, 0.5, 2.5, 0.5, 0.25), strict=True)), "")
+    log.close()
+    lines = [line for line in stream.getvalue().splitlines() if not line.startswith("step")]
+    title, *block = [line for line in lines if line][-10:][:5]
+    assert title == "validation after step 1 (best val_j_and_f)"
+    assert block == [
+        "  j_and_f        j  loss_mask  presence_accuracy",
+        "   0.5000   0.2500    12.1250             1.0000",
+        "  retention_j_and_f",
+        "             0.5000",
+    ]
+    assert lines[-5] == "validation after step 9"
+    assert [len(line) for line in lines[-4:]] == [len(line) for line in block]
 
 
 def test_a_bar_instead_of_lines_on_a_terminal_and_lines_in_the_log(tmp_path):

@@ -11,7 +11,7 @@ from sam2_training.report.data import Report, ScoreSection, ScoreTable, WarningS
 from sam2_training.tasks import load_config
 from sam2_training.vos.evaluation.result import ClipResult, EvaluationResult
 from sam2_training.vos.metrics.scores import ObjectScore
-from sam2_training.vos.reporting.score_tables import comparison_lines, score_table
+from sam2_training.vos.reporting.score_tables import comparison_lines, score_table, start_stays_best
 from sam2_training.vos.reporting.sections import run_report
 
 CONFIG = load_config("sam2.1_training/demo", ["visualization.enabled=false"]).config
@@ -62,6 +62,20 @@ def test_without_a_best_one_the_newest_are_shown_and_starting_weights_may_be_mis
     assert table.before.reason == "the starting weights were not measured"
     assert table.after_name == "newest, step 6"
     assert table.delta is None
+
+
+def test_a_run_that_made_its_network_worse_says_so_and_shows_the_newest_beside_the_start() -> None:
+    known = replace(facts(0, 0, 3, 6), history=[{"step": s, "val_j_and_f": j} for s, j in ((0, 0.082), (6, 0.017))])
+    report = shown({"validation": Measured({0: 0.082, 3: 0.05, 6: 0.017})}, known)
+    (table,) = tables(report)
+    assert table is not None
+    assert (table.before.main, table.after.main, table.after_name) == (0.082, 0.017, "newest, step 6")
+    (warnings,) = [section.sentences for section in report.sections if isinstance(section, WarningSection)]
+    assert warnings[0] == (
+        "No validation was better than that of the starting weights: val_j_and_f 0.082, after step 6 0.017. "
+        "The starting weights stay the best ones."
+    )
+    assert not [one for one in (facts(None, 0, 3), facts(3, 0, 3), facts(0, 0)) if start_stays_best(CONFIG, one)]
 
 
 def test_what_got_worse_is_warned_of_in_both_sets() -> None:

@@ -131,7 +131,7 @@ class RunSummary:
     metrics: Sequence[Mapping[str, str]]
     """The rows of metrics.csv, a step each: {column: text}."""
     best_step: int | None
-    """The step of the best validation."""
+    """The step of the best validation; 0: no validation was better than that of the starting weights."""
     provenance: Mapping[str, object]
     columns: Mapping[str, ColumnKind] = field(default_factory=dict)
     """What the values in `metrics` and `history` mean."""
@@ -158,8 +158,11 @@ class Validation(Protocol[ModelT_contra]):
         """What progress is counted in."""
         return "samples"
 
-    def num_units(self) -> int:
-        """Units that a measurement goes through, on all ranks together; about as often `heartbeat` is called."""
+    def num_units(self, count: int | None = None) -> int:
+        """Units that a measurement goes through, on all ranks together; about as often `heartbeat` is called.
+
+        count: those of a sanity check of the first `count` samples.
+        """
         ...
 
     def describe(self) -> list[str]:
@@ -174,9 +177,12 @@ class Validation(Protocol[ModelT_contra]):
 
     def sanity_check(
         self, model: ModelT_contra, count: int, precision: ForwardPrecision, heartbeat: HeartbeatCallback
-    ) -> None:
-        """Measures the first `count` samples and keeps nothing: finds wrong data before the first step."""
-        return
+    ) -> str:
+        """Measures the first `count` samples and keeps nothing: finds wrong data before the first step.
+
+        Returns what it did, for the terminal.
+        """
+        return "this task has none"
 
     def keep_as_best(self) -> None:
         """Keeps the files of the newest measurement as those of the best weights; called on one rank."""

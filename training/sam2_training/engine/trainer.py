@@ -161,6 +161,7 @@ class Trainer(Generic[BatchT, ModelT]):
         try:
             if step == 0:
                 validator.sanity_check(self.model, log, stop)
+                log.restart_clock()
         except StopInValidation:
             return RunResult(EXIT_PREEMPTED, step)
         if validator.pending(step):
@@ -200,6 +201,7 @@ class Trainer(Generic[BatchT, ModelT]):
             self.schedule.after_validation(validator.history[-1])
             self._save(is_last=step == self.plan.total_steps)
         self.reporter.write(log, "running", step)
+        log.restart_clock()
         reason = validator.reason_to_stop()
         if reason is not None:
             log.message(f"stopping early: {reason}")

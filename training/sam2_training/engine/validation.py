@@ -56,19 +56,21 @@ class Validator(Generic[ModelT]):
         """Validates the network as it is after `step`. Raises StopInValidation on all ranks when asked to stop."""
         values = self.validation.measure(model, step, self.precision, self._heartbeat(step, log, stop))
         self.history.append({"step": step, **values})
-        # The starting weights are the baseline, so they do not compete for the best.
-        leading = self.best.update(step, values, model) if step > 0 else []
+        # The starting weights compete for the best: a run that makes them worse keeps them. They count no patience.
+        leading = self.best.update(step, values, model)
         if step > 0:
             self.early_stopping.update(values)
-        if self._main_metric in leading and self.ranks.is_main:
-            self.validation.keep_as_best()
-        log.validation(step, values, leading)
+            if self._main_metric in leading and self.ranks.is_main:
+                self.validation.keep_as_best()
+        log.validation(step, values, self._standing(step, leading))
 
     def sanity_check(self, model: ModelT, log: RunLog, stop: StopRequest) -> None:
         """Evaluates a few samples before the first step, so that wrong data is found now and not in an hour."""
         count = self.config.trainer.num_sanity_val_steps
         if count and not self.config.trainer.validate_initial_weights:
-            self.validation.sanity_check(model, count, self.precision, self._heartbeat(0, log, stop))
+            heartbeat = self._heartbeat(0, log, stop, count)
+            found = self.validation.sanity_check(model, count, self.precision, heartbeat)
+            log.message(f"sanity check (trainer.num_sanity_val_steps={count}): {found}")
 
     def reason_to_stop(self) -> str | None:
         """Why the run ends early; None if it continues."""
@@ -102,8 +104,18 @@ class Validator(Generic[ModelT]):
         """The metric whose best weights the report compares with the starting ones."""
         return next(iter(self.config.checkpoint.monitor), None)
 
-    def _heartbeat(self, step: int, log: RunLog, stop: StopRequest) -> Callable[[], None]:
-        unit, num_units = self.validation.unit, self.validation.num_units() // self.ranks.world_size
+    def _standing(self, step: int, leading: list[str]) -> str:
+        """How a validation compares with those before, in a few words; "" if there is nothing to say."""
+        if step == 0:
+            return "the starting weights"
+        if leading:
+            return f"best {', '.join(leading)}"
+        metric = self._main_metric
+        return f"the starting weights have the best {metric}" if metric and self.best_step == 0 else ""
+
+    def _heartbeat(self, step: int, log: RunLog, stop: StopRequest, count: int | None = None) -> Callable[[], None]:
+        """count: of a sanity check that takes the first items only."""
+        unit, num_units = self.validation.unit, self.validation.num_units(count) // self.ranks.world_size
         pace = Pace(num_units)
 
         def heartbeat() -> None:

@@ -259,10 +259,14 @@ def difference(before: Scores, after: Scores) -> float | None:
     return after.main - before.main
 
 
-def worse_warnings(table: ScoreTable, tolerance: float = 0.0, at_most: int = 10) -> list[str]:
+WORSE_TOLERANCE = 0.005
+"""Scores that fell by no more than this are not warned of: half a point of a score from 0 to 100."""
+
+
+def worse_warnings(table: ScoreTable, tolerance: float = WORSE_TOLERANCE, at_most: int = 10) -> list[str]:
     """A sentence if the set's main score fell by more than `tolerance`, and one for each row whose score did.
 
-    The worst come first; beyond `at_most` rows the rest are counted, not named.
+    The worst come first; beyond `at_most` rows the rest are counted, not named. The last sentence names the tolerance.
     """
     sentences = []
     name, metric, item = table.name[:1].upper() + table.name[1:], table.metrics[0], table.row_titles[1].lower()
@@ -273,6 +277,8 @@ def worse_warnings(table: ScoreTable, tolerance: float = 0.0, at_most: int = 10)
         sentences.append(f"{name}: {row.group}, {item} {row.item}: {metric} {_change(row.before, row.after)}")
     if len(worse) > at_most:
         sentences.append(f"{name}: {len(worse) - at_most} more {item}s got worse; the table shows them")
+    if sentences and tolerance:
+        sentences.append(f"{name}: falls of {metric} by up to {tolerance:g} are not listed")
     return sentences
 
 

@@ -8,17 +8,19 @@ from pathlib import Path
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.rng import derive_seed
 from sam2_training.core.shared_work import HeartbeatCallback
+from sam2_training.core.text import some
 from sam2_training.data.index import VideoIndex
 from sam2_training.engine.task import ForwardPrecision, RunSummary
+from sam2_training.pictures.strips import score_text
 from sam2_training.report.data import worse_warnings
 from sam2_training.vos.clips.dataset import ClipDataset
 from sam2_training.vos.clips.usable import clip_index
 from sam2_training.vos.config import AffineConfig, ColorJitterConfig, TransformsConfig, VosConfig, VosDatasetConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip, clips_of
 from sam2_training.vos.evaluation.measured_set import MeasuredSet, loss_batches
-from sam2_training.vos.metrics.names import PREFIXES, RETENTION, VALIDATION
+from sam2_training.vos.metrics.names import PREFIXES, RETENTION, TITLES, VALIDATION
 from sam2_training.vos.model.tracker import TrainableSAM2
-from sam2_training.vos.reporting.score_tables import comparison_lines, score_table
+from sam2_training.vos.reporting.score_tables import comparison_lines, score_table, start_stays_best
 
 FORMER_RETENTION = "guard"
 """The retention set's folder in runs of earlier versions."""
@@ -47,7 +49,9 @@ class VosValidation:
             )
         return lines
 
-    def num_units(self) -> int:
+    def num_units(self, count: int | None = None) -> int:
+        if count is not None:
+            return sum(clip.num_frames for clip in self.sets[VALIDATION].clips[:count])
         return sum(clip.num_frames for videos in self.sets.values() for clip in videos.clips)
 
     def measure(
@@ -61,8 +65,14 @@ class VosValidation:
 
     def sanity_check(
         self, model: TrainableSAM2, count: int, precision: ForwardPrecision, heartbeat: HeartbeatCallback
-    ) -> None:
-        self.sets[VALIDATION].evaluate(model, precision, heartbeat, count=count)
+    ) -> str:
+        videos = self.sets[VALIDATION]
+        result = videos.evaluate(model, precision, heartbeat, count=count)
+        checked = [clip.video for clip in result.clips]
+        return (
+            f"{len(checked)} of {len(videos.clips)} validation videos tracked and scored ({some(checked)}), "
+            f"{TITLES['j_and_f']} {score_text(result.mean().j_and_f)}; nothing is kept"
+        )
 
     def keep_as_best(self) -> None:
         for videos in self.sets.values():
@@ -75,7 +85,7 @@ class VosValidation:
             if table is not None:
                 lines += comparison_lines(table)
                 lines += [f"WARNING: {sentence}" for sentence in worse_warnings(table)]
-        return lines
+        return lines + [f"WARNING: {sentence}" for sentence in start_stays_best(self.config, summary)]
 
 
 def open_validation(

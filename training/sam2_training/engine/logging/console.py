@@ -87,13 +87,14 @@ class StepLines:
 
     def log(self, step: int, values: Values) -> None:
         """Takes note of a step, whose values are a row of metrics.csv."""
-        self._recent_seconds.append(values["step_seconds"])
+        if step > self._plan.start_step + 1:  # the first step also compiles, fills caches and starts the loader
+            self._recent_seconds.append(values["step_seconds"])
         self._since_line.append(values)
         rows, total_steps = self._since_line, self._plan.total_steps
         mean = {name: sum(row[name] for row in rows) / len(rows) for name in values}
         seconds = max(mean["step_seconds"], 1e-9)
         waiting = 100 * mean["data_wait_seconds"] / seconds
-        left = duration((total_steps - step) * sum(self._recent_seconds) / len(self._recent_seconds))
+        left = self._left(total_steps - step)
         lr = f"lr {values['lr']:.2e}"
         memory = memory_text(values["memory_mib"])
         speed = f"{mean[self._samples] / seconds:.3g} {self._samples}/s  wait {waiting:.0f} %  {memory}"
@@ -115,6 +116,12 @@ class StepLines:
         """Moves the bar to `step`, also where its values are not known yet."""
         self._console.advance(step, self._beside_bar)
 
+    def _left(self, num_steps: int) -> str:
+        """How long these steps take at the recent pace, without validations; not known after the first step alone."""
+        if not self._recent_seconds:
+            return "not known yet" if num_steps else duration(0)
+        return duration(num_steps * sum(self._recent_seconds) / len(self._recent_seconds))
+
     @staticmethod
     def _terms(values: Values) -> list[str]:
         """The task's own values: in a row they stand between the total and the gradient norm."""
@@ -127,7 +134,7 @@ def banner_text(lines: Sequence[str], stream: TextIO) -> list[str]:
 
     Nothing is cut, wrapped or framed at the side, so that paths and code can be copied.
     """
-    width = min(max(shutil.get_terminal_size().columns, 40), 100)
+    width = text_width()
     dash = "─" if can_show(stream, "─") else "-"
     shown = [""] if lines and lines[0].startswith("# ") else ["", dash * width]
     for line in lines:
@@ -136,6 +143,23 @@ def banner_text(lines: Sequence[str], stream: TextIO) -> list[str]:
         else:
             shown.append(f"  {line}".rstrip())
     return [*shown, dash * width]
+
+
+def value_table(values: Values) -> list[str]:
+    """Names and values below each other, in as many blocks as the width needs; the same names give the same columns."""
+    blocks: list[list[str]] = []
+    for name, value in values.items():
+        cell = max(len(name), len("00.0000"))
+        if not blocks or len(blocks[-1][0]) + 2 + cell > text_width():
+            blocks.append(["", ""])
+        blocks[-1][0] += f"  {name:>{cell}}"
+        blocks[-1][1] += f"  {value:{cell}.4f}"
+    return [line for block in blocks for line in block]
+
+
+def text_width() -> int:
+    """Columns that a banner or a table fills."""
+    return min(max(shutil.get_terminal_size().columns, 40), 100)
 
 
 def memory_text(mebibytes: float) -> str:

@@ -20,7 +20,7 @@ from sam2_training.core.columns import ColumnKind
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.text import shown_lines
 from sam2_training.engine.heartbeat import Heartbeat
-from sam2_training.engine.logging.console import Console, StepLines, banner_text
+from sam2_training.engine.logging.console import Console, StepLines, banner_text, value_table
 from sam2_training.engine.logging.loggers import LOGGERS
 from sam2_training.engine.logging.sink import Logger, Values, step_scalars, validation_scalars
 from sam2_training.engine.logging.table import FILE_NAME, MetricsTable, metric_rows, run_columns
@@ -91,7 +91,7 @@ class RunLog:
         for line in banner_text(lines, self._console.stream):
             self.message(line)
         self.beat(self._plan.start_step)
-        self._clock = time.perf_counter()
+        self.restart_clock()
 
     def end_banner(self, lines: Sequence[str]) -> None:
         """Shows the end banner, below the bar; with the number of steps without a gradient, if there were any."""
@@ -148,14 +148,18 @@ class RunLog:
         self._lines.advance(step)
         self.beat(step)
 
-    def validation(self, step: int, values: Values, leading: Sequence[str]) -> None:
-        """Shows and keeps the numbers of a validation. leading: metrics that are the best so far."""
+    def validation(self, step: int, values: Values, standing: str) -> None:
+        """Shows and keeps the numbers of a validation. standing: how it compares with those before."""
         self.flush()
-        best = f"  (best {', '.join(leading)})" if leading and step else ""
-        numbers = "  ".join(f"{name.removeprefix('val_')} {value:.4f}" for name, value in values.items())
-        self.message(f"validation after step {step}:  {numbers}{best}")
+        self.message(f"validation after step {step}{f' ({standing})' if standing else ''}")
+        for line in value_table({name.removeprefix("val_"): value for name, value in values.items()}):
+            self.message(line)
         self._log_scalars(step, validation_scalars(values))
-        self._clock = time.perf_counter()  # the next step's duration does not count it
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """The next step's duration begins now: what went by since the last step was not part of one."""
+        self._clock = time.perf_counter()
 
     def picture(self, name: str, picture: Picture, step: int) -> None:
         """Keeps a picture where loggers do that."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.text import shown
+from sam2_training.report.data import WORSE_TOLERANCE
 from sam2_training.vos.evaluation.result import EvaluationResult, Row
 from sam2_training.vos.metrics.names import SCORE_NAMES, TITLES
 
@@ -104,12 +105,12 @@ def table_lines(result: EvaluationResult, baseline: EvaluationResult | None, das
 
 
 def worse_objects(result: EvaluationResult, baseline: EvaluationResult) -> list[str]:
-    """ "<video> object <id>" of each whose J&F is lower than with the baseline."""
+    """ "<video> object <id>" of each whose J&F is lower than with the baseline by more than WORSE_TOLERANCE."""
     rows = compared_rows(result, baseline)
     return [
         f"{row['video']} object {row['object']}"
         for row in rows
-        if isinstance(delta := row[f"{DELTA}j_and_f"], float) and delta < 0
+        if isinstance(delta := row[f"{DELTA}j_and_f"], float) and delta < -WORSE_TOLERANCE
     ]
 
 

@@ -16,6 +16,7 @@ from sam2_training.core.ranks import Ranks
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.core.terminal import can_show
 from sam2_training.core.text import some
+from sam2_training.report.data import WORSE_TOLERANCE
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.comparison import Requirement, compared_rows, means, table_lines, worse_objects
@@ -132,7 +133,7 @@ def report_lines(evaluated: Evaluated, stream: TextIO) -> list[str]:
     lines = table_lines(evaluated.result, evaluated.baseline, "–" if can_show(stream, "–") else "-")
     worse = worse_objects(evaluated.result, evaluated.baseline) if evaluated.baseline is not None else []
     if worse:
-        lines.append(f"Worse than the baseline: {some(worse)}.")
+        lines.append(f"Worse than the baseline by more than {WORSE_TOLERANCE:g} J&F: {some(worse)}.")
     return lines
 
 

@@ -31,7 +31,7 @@ _logger = logging.getLogger(__name__)
 
 
 def film_strips(config: VosConfig, videos: MeasuredSet, summary: RunSummary) -> list[ReportPicture]:
-    """Film strips of the best, the median and the worst video by J&F after training."""
+    """Film strips of the videos with the highest, the median and the lowest J&F after training."""
     after_step = compared_step(summary)
     after, before = videos.result_of(after_step), videos.result_of(0)
     if after is None:
@@ -40,12 +40,12 @@ def film_strips(config: VosConfig, videos: MeasuredSet, summary: RunSummary) -> 
     scored.sort(key=lambda clip: (-(clip.mean().j_and_f or 0.0), clip.video))
     if not scored:
         return []
-    chosen: list[tuple[str, ClipResult]] = [("best", scored[0])]
+    chosen: list[tuple[str, ClipResult]] = [("highest", scored[0])]
     chosen += [("median", scored[len(scored) // 2])] if len(scored) > 2 else []
-    chosen += [("worst", scored[-1])] if len(scored) > 1 else []
+    chosen += [("lowest", scored[-1])] if len(scored) > 1 else []
     clips = {clip.name: clip for clip in videos.clips}
     former = {clip.video: clip for clip in before.clips} if before is not None else {}
-    which = BEST if videos.masks_folder(BEST).is_dir() and after_step else (NEWEST if after_step else INITIAL)
+    which = BEST if summary.best_step else (NEWEST if after_step else INITIAL)
     return [
         _strip(config, label, clips[clip.video], clip, former.get(clip.video), videos, which) for label, clip in chosen
     ]

@@ -6,6 +6,7 @@ from sam2_training.core.text import count
 from sam2_training.engine.task import RunSummary
 from sam2_training.pictures.palette import hex_color
 from sam2_training.report.data import ScoreRow, Scores, ScoreTable
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.measured_set import MeasuredSet
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.metrics.names import TITLES
@@ -16,9 +17,20 @@ SHOWN_ROWS = 12
 
 
 def compared_step(summary: RunSummary) -> int:
-    """The step whose weights are compared with the starting ones: the best, or the newest while there is no best."""
-    newest = int(summary.history[-1]["step"]) if summary.history else 0
-    return newest if summary.best_step is None else summary.best_step
+    """The step whose weights are compared with the starting ones: the best, or the newest if none are better."""
+    return summary.best_step or _newest_step(summary)
+
+
+def start_stays_best(config: VosConfig, summary: RunSummary) -> list[str]:
+    """A sentence if the starting weights are still the best by the first of checkpoint.monitor."""
+    if summary.best_step != 0 or _newest_step(summary) == 0:
+        return []
+    metric = config.checkpoint.monitor[0]
+    first, newest = (_text(summary.history[place].get(metric)) for place in (0, -1))
+    return [
+        f"No validation was better than that of the starting weights: {metric} {first}, after step "
+        f"{_newest_step(summary):,} {newest}. The starting weights stay the best ones."
+    ]
 
 
 def score_table(name: str, videos: MeasuredSet, summary: RunSummary) -> ScoreTable | None:
@@ -51,7 +63,7 @@ def score_table(name: str, videos: MeasuredSet, summary: RunSummary) -> ScoreTab
         after=_mean(after.mean()),
         protocol=_protocol(after, len(rows)),
         before_name="starting weights",
-        after_name=f"{'best' if summary.best_step is not None else 'newest'}, step {after_step:,}",
+        after_name=f"{'best' if summary.best_step else 'newest'}, step {after_step:,}",
     )
 
 
@@ -66,6 +78,14 @@ def comparison_lines(table: ScoreTable) -> list[str]:
         lines.append(f"... and {len(table.rows) - SHOWN_ROWS} more objects, in the report")
     label = f"{'mean of all objects':<{width}}{'':>5}"
     return [*lines, f"{label}  {_number(table.before)}  {_number(table.after)}  {_delta(table.delta)}"]
+
+
+def _newest_step(summary: RunSummary) -> int:
+    return int(summary.history[-1]["step"]) if summary.history else 0
+
+
+def _text(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.3f}"
 
 
 def _number(scores: Scores) -> str:

@@ -25,7 +25,7 @@ from sam2_training.report.data import (
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.measured_set import MeasuredSet
 from sam2_training.vos.metrics.names import PREFIXES, RETENTION, TITLES, VALIDATION
-from sam2_training.vos.reporting.score_tables import score_table
+from sam2_training.vos.reporting.score_tables import score_table, start_stays_best
 
 RELOAD_SECONDS = 60
 MAIN_TITLE = next(iter(TITLES.values()))
@@ -53,7 +53,7 @@ def run_report(
         elapsed_seconds=seconds,
         headline=Headline(MAIN_TITLE, tables.get(VALIDATION), missing),
         sections=[
-            *warning_sections(tables),
+            *warning_sections(tables, start_stays_best(config, summary)),
             *strip_sections(strips),
             *score_sections(tables, missing),
             *chart_sections(summary),
@@ -64,15 +64,23 @@ def run_report(
     )
 
 
-def warning_sections(tables: Mapping[str, ScoreTable | None], tolerance: float = 0.0) -> list[Section]:
-    """What got worse on any set by more than `tolerance`; no section if nothing did."""
-    sentences = [line for table in tables.values() if table is not None for line in worse_warnings(table, tolerance)]
-    return [WarningSection(sentences)] if sentences else []
+def warning_sections(tables: Mapping[str, ScoreTable | None], first: Sequence[str] = ()) -> list[Section]:
+    """What got worse on any set, after the sentences in `first`; no section if there is nothing to say."""
+    worse = [line for table in tables.values() if table is not None for line in worse_warnings(table)]
+    return [WarningSection([*first, *worse])] if first or worse else []
 
 
 def strip_sections(strips: Sequence[ReportPicture]) -> list[Section]:
     """The film strips; no section without any."""
-    return [PictureSection("Best, median and worst clip", "clips", "Clips", strips, "film strip")] if strips else []
+    return (
+        [
+            PictureSection(
+                "Clips with the highest, the median and the lowest J&F", "clips", "Clips", strips, "film strip"
+            )
+        ]
+        if strips
+        else []
+    )
 
 
 def score_sections(tables: Mapping[str, ScoreTable | None], missing: str) -> list[Section]:
