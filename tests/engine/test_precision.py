@@ -13,12 +13,18 @@ CPU = torch.device("cpu")
 ONE = Ranks()
 
 
-def make(kind: str = "AdamW", precision: Precision | None = None, clip: float | None = None, ranks: Ranks = ONE):
+def make(
+    kind: str = "AdamW",
+    precision: Precision | None = None,
+    clip: float | None = None,
+    ranks: Ranks = ONE,
+    budget: int = 0,
+):
     torch.manual_seed(0)
     network = nn.Linear(4, 1)
     options = {"fused": True} if kind in ("AdamW", "SGD") else {}
     optimizer = getattr(torch.optim, kind)(network.parameters(), lr=0.1, **options)
-    return network, GuardedStep(optimizer, precision or Precision("32", CPU), clip, ranks)
+    return network, GuardedStep(optimizer, precision or Precision("32", CPU), clip, ranks, budget)
 
 
 def backward(network: nn.Linear, precision: Precision, factor: float = 1.0) -> Tensor:
@@ -26,6 +32,11 @@ def backward(network: nn.Linear, precision: Precision, factor: float = 1.0) -> T
     network.zero_grad()
     precision.scale(loss).backward()
     return loss.detach()
+
+
+def failed_step(guard: GuardedStep) -> int | None:
+    guard.newly_left_out()
+    return guard.non_finite_since()
 
 
 def weights(network: nn.Linear) -> Tensor:
@@ -59,7 +70,7 @@ def test_a_finite_step_is_the_optimizers_own_after_clipping(kind):
     getattr(torch.optim, kind)(reference.parameters(), lr=0.1).step()
     assert torch.equal(guard.step(loss, 1), expected_norm)
     assert torch.allclose(weights(network), weights(reference), rtol=1e-6)
-    assert guard.non_finite_since() is None
+    assert failed_step(guard) is None
 
 
 @pytest.mark.parametrize("kind", ["AdamW", "SGD", "Adagrad"])
@@ -77,7 +88,7 @@ def test_r15_nothing_moves_from_the_first_non_finite_step_on(kind, where):
     norm = guard.step(loss, 42)
     guard.step(backward(network, precision), 43)  # a late check: good steps follow the bad one
     assert torch.equal(weights(network), before)
-    assert guard.non_finite_since() == 42
+    assert failed_step(guard) == 42
     assert torch.isfinite(norm) == (where == "loss")
 
 
@@ -106,7 +117,7 @@ def test_an_fp16_overflow_leaves_one_step_out_and_lowers_the_scale(kind):
     guard.step(loss, 2)
     assert torch.equal(weights(network), before)
     assert precision.scaler.get_scale() == scale / 2
-    assert guard.non_finite_since() is None
+    assert failed_step(guard) is None
     guard.step(backward(network, precision), 3)
     assert not torch.equal(weights(network), before)
 
@@ -120,18 +131,18 @@ def test_r15_a_non_finite_loss_stops_fp16_training_too(kind):
     guard.step(backward(network, precision) * float("nan"), 2)  # only the loss that is told: the gradient is finite
     guard.step(backward(network, precision), 3)
     assert torch.equal(weights(network), before)
-    assert guard.non_finite_since() == 2
+    assert failed_step(guard) == 2
 
 
 def test_r15_endless_fp16_overflow_is_an_error():
     precision = with_scaler()
     network, guard = make("AdamW", precision)
     for number in range(1, MAX_OVERFLOWS + 1):
-        assert guard.non_finite_since() is None
+        assert failed_step(guard) is None
         loss = backward(network, precision)
         network.weight.grad.fill_(float("inf"))
         guard.step(loss, number)
-    assert guard.non_finite_since() == MAX_OVERFLOWS
+    assert failed_step(guard) == MAX_OVERFLOWS
 
 
 def test_r02_the_loss_scale_survives_a_resume():
@@ -167,4 +178,37 @@ def test_r15_nan_on_another_rank_holds_this_one_back():
     assert not torch.equal(before, start)
     guard.step(backward(network, precision), 2)
     assert torch.equal(weights(network), before)
-    assert guard.non_finite_since() == 2
+    assert failed_step(guard) == 2
+
+
+@pytest.mark.parametrize("kind", ["AdamW", "SGD", "Adagrad"])
+def test_r15_so_many_steps_are_left_out_and_one_more_stops_all_later_ones(kind):
+    network, guard = make(kind, clip=0.1, budget=2)
+    reference, other = make(kind, clip=0.1)
+    precision = Precision("32", CPU)
+    bad = {2, 4, 6}
+    for number in range(1, 6):
+        guard.step(backward(network, precision, float("nan") if number in bad else 1.0), number)
+        if number not in bad:
+            other.step(backward(reference, precision), number)
+    assert guard.newly_left_out() == [2, 4]
+    assert (guard.non_finite_since(), guard.left_out.item()) == (None, 2)
+    assert torch.equal(weights(network), weights(reference)), "a step that is left out leaves no trace"
+    for number in (6, 7, 8):
+        guard.step(backward(network, precision, float("nan") if number in bad else 1.0), number)
+    assert guard.newly_left_out() == [6]
+    assert (guard.non_finite_since(), guard.left_out.item()) == (6, 3)
+    assert torch.equal(weights(network), weights(reference))
+
+
+def test_r15_the_count_of_left_out_steps_survives_a_resume_and_its_budget_may_change():
+    precision = Precision("32", CPU)
+    network, guard = make(budget=2)
+    guard.step(backward(network, precision, float("nan")), 1)
+    resumed_network, resumed = make(budget=1)
+    resumed.load_state_dict(guard.state_dict())
+    resumed.step(backward(resumed_network, precision), 2)
+    assert failed_step(resumed) is None
+    resumed.step(backward(resumed_network, precision, float("nan")), 3)
+    assert failed_step(resumed) == 3
+    assert guard.state_dict() == {"left_out": 1}

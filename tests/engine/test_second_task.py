@@ -95,7 +95,7 @@ def test_it_trains_validates_and_logs(whole: Path) -> None:
     rows = rows_of(whole)
     assert list(rows[0]) == [
         *("step", "epoch", "total", "loss_square", "grad_norm", "lr", "samples"),
-        *("step_seconds", "data_wait_seconds", "memory_mib"),
+        *("step_seconds", "data_wait_seconds", "memory_mib", "left_out_steps"),
     ]
     assert [row["step"] for row in rows] == [str(step) for step in range(1, STEPS + 1)]
     assert float(rows[-1]["total"]) < 0.5 * float(rows[0]["total"])

@@ -50,7 +50,7 @@ def run_log(folder: Path, monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, 
 
 def log_step(log: RunLog, step: int) -> None:
     losses = {name: torch.tensor(0.5) for name in ("loss_square", "accuracy", "total")}
-    log.step(step, losses, torch.tensor(2.0), 1e-4, 3, 0.0)
+    log.step(step, losses, torch.tensor(2.0), 1e-4, 3, 0.0, torch.tensor(0.0))
 
 
 def test_a_registered_logger_gets_steps_validations_and_pictures(tmp_path, monkeypatch):
@@ -92,5 +92,13 @@ def test_loggers_live_on_the_main_rank_only(tmp_path, monkeypatch):
 def test_an_undeclared_value_is_refused_by_name(tmp_path, monkeypatch):
     log = run_log(tmp_path, monkeypatch, io.StringIO())
     with pytest.raises(ValueError, match=r"columns\(\) do not declare loss_new"):
-        log.step(1, {"total": torch.tensor(0.5), "loss_new": torch.tensor(1.0)}, torch.tensor(1.0), 1e-4, 1, 0.0)
+        log.step(
+            1,
+            {"total": torch.tensor(0.5), "loss_new": torch.tensor(1.0)},
+            torch.tensor(1.0),
+            1e-4,
+            1,
+            0.0,
+            torch.tensor(0.0),
+        )
     log.close()

@@ -50,7 +50,7 @@ def run(
     plan = RunPlan(config, ORDER, first)
     log = RunLog(folder, ranks or Ranks(), plan, "clips", COLUMNS, stream or io.StringIO())
     for step in range(first + 1, last + 1):
-        log.step(step, losses_of(step), torch.tensor(1 / step), 1e-5 / step, 2, 0.001)
+        log.step(step, losses_of(step), torch.tensor(1 / step), 1e-5 / step, 2, 0.001, torch.tensor(0.0))
     return log
 
 
@@ -97,7 +97,7 @@ def test_steps_with_a_gradient_of_zero_are_counted_and_said_also_across_a_resume
         stream = io.StringIO()
         log = RunLog(tmp_path, Ranks(), RunPlan(CONFIG, ORDER, first), "clips", COLUMNS, stream)
         for step in range(first + 1, last + 1):
-            log.step(step, losses_of(step), torch.tensor(0.0 if step % 2 else 1e-30), 1e-5, 2, 0.001)
+            log.step(step, losses_of(step), torch.tensor(0.0 if step % 2 else 1e-30), 1e-5, 2, 0.001, torch.tensor(0.0))
         log.end_banner([])
         log.close()
         return stream.getvalue()
@@ -248,10 +248,10 @@ def test_r08_a_full_disk_does_not_end_the_run_and_rows_are_written_later(tmp_pat
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 30, limits[1]))  # less than a row fits
     try:
         for step in (9, 10, 11):
-            log.step(step, losses_of(step), torch.tensor(1 / step), 1e-5 / step, 2, 0.001)
+            log.step(step, losses_of(step), torch.tensor(1 / step), 1e-5 / step, 2, 0.001, torch.tensor(0.0))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    log.step(12, losses_of(12), torch.tensor(1 / 12), 1e-5 / 12, 2, 0.001)
+    log.step(12, losses_of(12), torch.tensor(1 / 12), 1e-5 / 12, 2, 0.001, torch.tensor(0.0))
     log.close()
     assert stream.getvalue().count("metrics.csv") == 1
     assert list(read_metrics(tmp_path)["step"]) == list(range(1, 13))

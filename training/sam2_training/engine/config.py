@@ -17,6 +17,7 @@ from sam2_training.engine.optimizer_config import OptimizerConfig, SchedulerConf
 
 Mode = Literal["min", "max"]
 
+DEFAULT_NONFINITE_BUDGET = 10
 PREFETCHED_BATCHES = 2
 """Batches that a loader worker prepares ahead."""
 
@@ -59,6 +60,10 @@ class TrainerConfig:
     collective_timeout_minutes: float = setting(10.0, above=0, free=True, unit="minutes")
     """A rank that waits longer than this for the others ends the run with exit code 5. While they still read the
     dataset or validate, it counts from their last heartbeat."""
+    on_nonfinite: Literal["stop", "skip"] = setting("stop", free=True)
+    """When a loss or gradient is not finite: stop: end the run with exit code 3; skip: leave that step out."""
+    nonfinite_budget: int = setting(DEFAULT_NONFINITE_BUDGET, at_least=1, free=True)
+    """With on_nonfinite=skip: steps of the whole run that may be left out; one more ends it with exit code 3."""
     deterministic: bool = False
     """Ask torch for deterministic kernels only (GPU: slower). On CPU results are bitwise reproducible anyway."""
     val_check_interval: float | int = setting(1.0, free=True)
@@ -82,6 +87,8 @@ class TrainerConfig:
             value = getattr(self, name)
             if value < 0 or (isinstance(value, float) and value > 1):
                 yield f"{where}.{name}={value} must be a fraction from 0.0 to 1.0, or a whole number"
+        if self.on_nonfinite == "stop" and self.nonfinite_budget != DEFAULT_NONFINITE_BUDGET:
+            yield f"{where}.nonfinite_budget={self.nonfinite_budget} needs {where}.on_nonfinite=skip"
         if self.val_check_interval == 0:
             yield f"{where}.val_check_interval=0: to validate never, set {where}.limit_val_batches=0"
 

@@ -62,7 +62,7 @@ def run_rank(loaded: LoadedConfig[ConfigT], open_task: TaskFactory[ConfigT, Batc
 
     def work() -> tuple[int, str]:
         result = _train(loaded, open_task)
-        return result.exit_code, f"step {result.step}"
+        return result.exit_code, "; ".join(filter(None, [f"step {result.step}", result.left_out]))
 
     return run_as_rank(loaded.log_dir, work)
 
@@ -189,6 +189,8 @@ def _end_summary(loaded: LoadedConfig[ConfigT], task: Task[BatchT, ModelT], resu
         yield f"Stopped on request after step {result.step}; {saved}. The same command continues."
     else:
         yield f"Finished after step {result.step}{': ' + result.reason if result.reason else ''}."
+    if result.left_out:
+        yield f"{result.left_out}."
     checkpoint_path = str(newest_checkpoint(loaded.log_dir))
     yield f"checkpoint  {checkpoint_path}"
     yield "Load it with:"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 import torch
@@ -34,6 +34,8 @@ class RunResult:
     step: int
     reason: str = ""
     """Why it ended before its last step, if it did."""
+    left_out: str = ""
+    """A sentence on the optimizer steps of the run that were left out, if there were any."""
 
 
 class Trainer(Generic[BatchT, ModelT]):
@@ -48,7 +50,8 @@ class Trainer(Generic[BatchT, ModelT]):
         self.model = task.model().to(ranks.device)
         self.optimizer = build_optimizer(self.model, config.optimizer, ranks.device)
         self.precision = Precision(config.trainer.precision, ranks.device)
-        guard = GuardedStep(self.optimizer, self.precision, config.trainer.gradient_clip_val, ranks)
+        budget = config.trainer.nonfinite_budget if config.trainer.on_nonfinite == "skip" else 0
+        guard = GuardedStep(self.optimizer, self.precision, config.trainer.gradient_clip_val, ranks, budget)
         self.finite = FiniteCheck(guard, ranks, loaded.log_dir, task.sample_noun)
 
         # Where the run stands, which fixes its global batch and with it the order of samples.
@@ -93,7 +96,7 @@ class Trainer(Generic[BatchT, ModelT]):
         result = self._train(log, stop)
         if self.checkpointer.failed_in_a_row:
             self._save(is_last=True)
-        return result
+        return replace(result, left_out=self.finite.summary())
 
     def _train(self, log: RunLog, stop: StopRequest) -> RunResult:
         """`fit`, without a last look at what is saved."""
@@ -125,6 +128,7 @@ class Trainer(Generic[BatchT, ModelT]):
                     lr=lr,
                     num_samples=len(sources),
                     data_wait_seconds=self.loader.take_wait_seconds(),
+                    left_out_steps=self.step.guard.left_out,
                 )
                 if self.plan.pictures_at(number):
                     self._picture(batches[0], log)

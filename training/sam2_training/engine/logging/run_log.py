@@ -35,7 +35,7 @@ class _Step:
 
     step: int
     losses: Tensor
-    """[K] float32: the losses in the order of their columns, then the gradient norm."""
+    """[K] float32: the losses in the order of their columns, the gradient norm, the number of steps left out."""
     lr: float
     num_samples: int
     seconds: float
@@ -126,11 +126,13 @@ class RunLog:
         lr: float,
         num_samples: int,
         data_wait_seconds: float,
+        left_out_steps: Tensor,
     ) -> None:
         """Takes note of a finished optimizer step (counted from 1); reads and shows it when a reading is due.
 
         losses: scalars on the device, by name, "total" among them. num_samples: of this rank in this step, equally many
-        on all. data_wait_seconds: how much of the step went by waiting for the loader.
+        on all. data_wait_seconds: how much of the step went by waiting for the loader. left_out_steps: steps of the
+        run so far in which something was not finite; a scalar on the device.
         """
         now = time.perf_counter()
         seconds, self._clock = now - self._clock, now
@@ -139,7 +141,8 @@ class RunLog:
             undeclared = [name for name in self._names if name not in self._columns]
             if undeclared:
                 raise ValueError(f"the task's columns() do not declare {', '.join(undeclared)}, which a step returned")
-        values = torch.stack([*(losses[name].detach().float() for name in self._names), grad_norm.detach().float()])
+        on_device = [*(losses[name] for name in self._names), grad_norm, left_out_steps]
+        values = torch.stack([value.detach().float() for value in on_device])
         everywhere = num_samples * self._ranks.world_size
         self._pending.append(_Step(step, values, lr, everywhere, seconds, data_wait_seconds))
         if self.reading_due(step):
@@ -214,12 +217,13 @@ class RunLog:
         """A row of metrics.csv without the step: {column: value}, in the order of columns."""
         return {
             "epoch": (step.step - 1) // self._plan.steps_per_epoch + 1,
-            **dict(zip([*self._names, "grad_norm"], losses, strict=True)),
+            **dict(zip([*self._names, "grad_norm"], losses[:-1], strict=True)),
             "lr": step.lr,
             self._samples: step.num_samples,
             "step_seconds": step.seconds,
             "data_wait_seconds": step.data_wait_seconds,
             "memory_mib": memory,
+            "left_out_steps": losses[-1],
         }
 
     def _log_scalars(self, step: int, scalars: Values) -> None:

@@ -38,6 +38,7 @@ ENGINE_COLUMNS: dict[str, ColumnKind] = {
     "step_seconds": "time",
     "data_wait_seconds": "time",
     "memory_mib": "memory",
+    "left_out_steps": "step",
 }
 """The columns that every run has. The task names the others: its losses, and the number of its samples in a step."""
 
@@ -119,7 +120,7 @@ def read_metrics(log_dir: Path | str) -> pandas.DataFrame:
     """The metrics of a run, one row a step, in order of steps.
 
     Columns: step, epoch, total and the task's loss terms, grad_norm, lr, the number of samples under the task's name
-    for them, step_seconds, data_wait_seconds, memory_mib.
+    for them, step_seconds, data_wait_seconds, memory_mib, left_out_steps.
     Losses and grad_norm are float32 values: `.astype("float32")` gives them back bit for bit. Can be called during
     the run. Raises DataError if the folder holds no metrics.
     """
