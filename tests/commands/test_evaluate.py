@@ -182,7 +182,9 @@ def test_worse_objects_are_named(
         out = capsys.readouterr().out
         line = next(line for line in out.splitlines() if line.startswith("a "))
         deltas[first] = float(line.split()[-1])
-        assert ("Worse than the baseline by more than 0.005 J&F: a object 1." in out) == (deltas[first] < -0.005)
+        assert ("Worse than the baseline by more than 0.005 J&F: a object 1." in out) == (
+            round(deltas[first], 3) < -0.005
+        )
     assert deltas[checkpoint] == -deltas[baseline] != 0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sam2_training.cli import main
 from sam2_training.data.images import read_mask
@@ -55,6 +56,20 @@ def call(checkpoint: Path, source: Path, output: Path, *more: str) -> int:
     return main(
         ["predict", *SETTINGS, CPU, "--checkpoint", str(checkpoint), str(source), "--output", str(output), *more]
     )
+
+
+def test_frames_in_which_nothing_is_found_are_counted(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(save_tiny(tmp_path / "absent.pt"), weights_only=True)
+    content["model"]["sam_mask_decoder.pred_obj_score_head.layers.2.bias"].fill_(-50.0)
+    torch.save(content, tmp_path / "absent.pt")
+    assert call(tmp_path / "absent.pt", folder, tmp_path / "out", *BOX) == 0
+    assert "In 12 of 12 frames no object was found; their masks are empty." in capsys.readouterr().out
+    reader = cv2.VideoCapture(str(tmp_path / "out" / "overlay.mp4"))
+    shown, frame = reader.read()
+    assert shown
+    assert frame[:4, :20].max() < 60, "a note on black says so"
 
 
 def video_facts(path: Path) -> tuple[int, float, tuple[int, int]]:

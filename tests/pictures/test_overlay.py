@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from sam2_training.core.errors import DataError
-from sam2_training.pictures.overlay import fitting_size, overlay, resized
+from sam2_training.pictures.overlay import NO_PREDICTION, fitting_size, overlay, resized
 from sam2_training.pictures.palette import object_color
 
 
@@ -54,12 +54,42 @@ def test_object_that_leaves_the_view_is_open_at_the_edge() -> None:
     assert tuple(drawn[20, 59]) != object_color(1)
 
 
-def test_number_is_written_only_where_it_has_room() -> None:
-    masks = box((60, 180, 20, 280), (5, 8, 5, 8), height=240, width=320)
-    plain, numbered = (overlay(gray(100, 240, 320), masks, [1, 2], numbers=number) for number in (False, True))
-    changed = np.argwhere((plain != numbered).any(2))
-    assert len(changed) > 50
-    assert changed.min(0)[0] >= 60, "nothing at the small object"
+def numbers_drawn(masks: npt.NDArray[np.bool_], ids: list[int]) -> npt.NDArray[np.bool_]:
+    """[H, W]: where numbers change the picture."""
+    frame = gray(100, *masks.shape[1:])
+    plain, numbered = (overlay(frame, masks, ids, numbers=number) for number in (False, True))
+    return np.asarray((plain != numbered).any(2))
+
+
+def test_a_number_stands_inside_a_large_object_and_beside_a_small_one() -> None:
+    large, small = (60, 180, 20, 280), (20, 23, 40, 43)
+    changed = numbers_drawn(box(large, small, height=240, width=320), [1, 2])
+    assert changed[100:140].any()
+    beside = np.argwhere(changed[:60])
+    assert len(beside) > 50, "the small object keeps its number"
+    assert not changed[20:23, 40:43].any(), "which does not hide it"
+    assert np.abs(beside - (21, 41)).max() < 25, "and stands next to it"
+
+
+@pytest.mark.parametrize("corner", [(0, 2, 0, 2), (0, 2, 318, 320), (238, 240, 0, 2), (238, 240, 318, 320)])
+def test_the_number_of_a_small_object_in_a_corner_stays_in_the_frame(corner: tuple[int, int, int, int]) -> None:
+    changed = numbers_drawn(box((100, 101, 100, 101), corner, height=240, width=320), [1, 22])
+    top, left = min(corner[0], 210), min(corner[2], 280)
+    assert changed[top : top + 30, left : left + 40].sum() > 50
+    assert not changed[corner[0] : corner[1], corner[2] : corner[3]].any()
+
+
+def test_numbers_of_small_neighbors_do_not_lie_on_each_other() -> None:
+    one = numbers_drawn(box((50, 53, 50, 53), height=120, width=160), [1]).sum()
+    two = numbers_drawn(box((50, 53, 50, 53), (50, 53, 56, 59), height=120, width=160), [1, 2]).sum()
+    assert two > 1.7 * one
+
+
+def test_a_picture_in_which_nothing_was_predicted_says_so() -> None:
+    nothing, something = np.zeros((1, 40, 60), bool), box((10, 30, 10, 40))
+    assert (overlay(gray(7), nothing, [1], empty_note=NO_PREDICTION) != 7).any()
+    for masks, ids in ((something, [1]), (np.zeros((0, 40, 60), bool), [])):
+        assert (overlay(gray(7), masks, ids, empty_note=NO_PREDICTION) == overlay(gray(7), masks, ids)).all()
 
 
 def test_no_objects_leave_the_frame_as_it_was() -> None:
@@ -74,7 +104,7 @@ def test_masks_of_another_size_are_an_error_that_names_both() -> None:
         overlay(gray(0), np.zeros((2, 40, 60), bool), [1])
 
 
-def test_shrinking_keeps_small_objects_and_growing_keeps_pixels() -> None:
+def test_shrinking_keeps_small_objects() -> None:
     masks = np.zeros((2, 400, 600), bool)
     masks[0, 100, 100] = True
     masks[1, :, :300] = True
@@ -82,9 +112,20 @@ def test_shrinking_keeps_small_objects_and_growing_keeps_pixels() -> None:
     assert small[0].sum() == 1
     assert small[1, :, :30].all()
     assert not small[1, :, 30:].any()
-    frame = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    large, _ = resized(frame, np.zeros((0, 2, 2), bool), 4, 4)
-    assert (large == frame.repeat(2, 0).repeat(2, 1)).all()
+
+
+def test_small_videos_are_enlarged_smoothly() -> None:
+    rows, columns = np.mgrid[:24, :24]
+    disc = (rows - 11.5) ** 2 + (columns - 11.5) ** 2 < 8**2
+    large, (mask,) = resized(np.where(disc, 200, 40).astype(np.uint8)[..., None].repeat(3, 2), disc[None], 240, 240)
+    steps = np.abs(np.diff(large[120, :, 0].astype(int)))
+    assert steps.max() < 60, "an edge is a slope over several pixels, not one step of 160"
+    assert abs(mask.sum() / (100 * disc.sum()) - 1) < 0.05
+    rows, columns = np.mgrid[:240, :240]
+    true_edge = np.abs(np.hypot(rows - 119.5, columns - 119.5) - 80)[
+        mask != (np.hypot(rows - 119.5, columns - 119.5) < 80)
+    ]
+    assert np.mean(true_edge) < 3, "the outline has no stairs of ten pixels"
 
 
 def test_fitting_size_keeps_the_shape() -> None:

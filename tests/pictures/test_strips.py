@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 from sam2_training.core.errors import DataError
 from sam2_training.pictures import strips
+from sam2_training.pictures.overlay import NO_OBJECT
 from sam2_training.pictures.palette import object_color
 from sam2_training.pictures.strips import (
     StripRow,
@@ -85,6 +86,17 @@ def test_unlabeled_frame_says_so_instead_of_looking_empty() -> None:
     row = [StripRow("truth", [masks()[0], None, masks()[0]])]
     picture = film_strip(frames(), row, [1], ["a", "b", "c"])
     assert not (picture == SHADES[1]).all(-1).any()
+
+
+def test_a_frame_without_an_object_says_whether_that_is_predicted_or_true() -> None:
+    nothing = [np.zeros((1, 48, 64), bool)] * 3
+    predicted = film_strip(frames(), [StripRow("after", nothing)], [1], "abc")
+    true = film_strip(frames(), [StripRow("after", nothing, empty_note=NO_OBJECT)], [1], "abc")
+    bare = film_strip(frames(), [StripRow("after")], [1], "abc")
+    assert (predicted != bare).any()
+    assert (predicted != true).any()
+    sheets = [contact_sheet(frames(), shown, [1], "abc") for shown in (nothing, [None] * 3)]
+    assert (sheets[0] != sheets[1]).any()
 
 
 def test_absent_score_is_no_zero() -> None:

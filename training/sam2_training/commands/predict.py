@@ -92,7 +92,7 @@ def track(
         say(f"Tracking {what}, on {device.type}, precision {precision.name}")
         for remark in video.index.remarks():
             say(remark)
-        predict(
+        predicted = predict(
             VideoTracker(network.to(device), device, precision.autocast_dtype),
             video,
             prompts,
@@ -102,6 +102,8 @@ def track(
             enable_bar=config.trainer.enable_progress_bar,
             heartbeat=heartbeat,
         )
+    if predicted.num_empty:
+        say(f"In {predicted.num_empty} of {predicted.num_frames} frames no object was found; their masks are empty.")
     say(f"{output}/  masks/  contact_sheet.png{'' if arguments.no_overlay else '  overlay.mp4'}")
     return EXIT_FINISHED
 

@@ -139,7 +139,7 @@ def _train(loaded: LoadedConfig[ConfigT], open_task: TaskFactory[ConfigT, BatchT
                 trainer.close_failed(error, log)
                 raise
             lines = trainer.close(result, log)
-            log.end_banner([*_end_summary(loaded, task, result), f"memory      {_resident_text()}", *lines])
+            log.end_banner([*_end_summary(loaded, task, result), f"memory      {_resident_text()} resident", *lines])
         # Whoever is faster waits, so that no rank takes the connection from under another one.
         ranks.barrier()
     return result
@@ -167,7 +167,8 @@ def _start_summary(
     yield from trainer.state.notes
     yield "# device"
     name = torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else f"{_cores()} CPU core(s)"
-    yield f"{ranks.world_size} process(es) on {name}, precision {trainer.precision.name}, {_resident_text()}"
+    processes = f"{ranks.world_size} process(es) on {name}"
+    yield f"{processes}, precision {trainer.precision.name}, resident memory {_resident_text()}"
     yield "# data"
     yield from task.describe_data()
     yield "# network"
@@ -202,4 +203,4 @@ def _cores() -> int:
 
 
 def _resident_text() -> str:
-    return f"resident memory {psutil.Process().memory_info().rss / 2**20:.0f} MiB"
+    return f"{psutil.Process().memory_info().rss / 2**20:.0f} MiB"

@@ -10,7 +10,16 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sam2_training.core.errors import DataError
-from sam2_training.pictures.overlay import Frame, Masks, check_masks, fitting_size, overlay, resized
+from sam2_training.pictures.overlay import (
+    NO_OBJECT,
+    NO_PREDICTION,
+    Frame,
+    Masks,
+    check_masks,
+    fitting_size,
+    overlay,
+    resized,
+)
 from sam2_training.pictures.palette import RGB, object_color
 
 BACKGROUND: RGB = (22, 24, 29)
@@ -45,6 +54,8 @@ class StripRow:
     """For each column bool [N, H, W], or None where there are none (an unlabeled frame). None: the bare frames."""
     scores: Sequence[ObjectScores | None] | None = None
     """For each column the objects' scores, written under it; None: no line of scores, or nothing in this column."""
+    empty_note: str = NO_PREDICTION
+    """Stands on a frame whose masks have no pixel."""
 
 
 def spread_frames(num_frames: int, num_chosen: int) -> list[int]:
@@ -90,7 +101,9 @@ def film_strip(
                 draw.rectangle((indent, top, indent + width - 1, top + height - 1), EMPTY)
                 _centered(draw, indent + width // 2, top + height // 2, "no mask", FAINT_INK)
             else:
-                image.paste(Image.fromarray(_cell(frame, masks, object_ids, width, height)), (indent, top))
+                image.paste(
+                    Image.fromarray(_cell(frame, masks, object_ids, width, height, row.empty_note)), (indent, top)
+                )
             scores = None if row.scores is None else row.scores[column]
             if scores is not None:
                 middle = (left + column_width // 2, top + height + LINE // 2 + 1)
@@ -117,7 +130,7 @@ def comparison_strip(
     """
     rows = [
         StripRow("frame"),
-        StripRow("truth", ground_truth),
+        StripRow("truth", ground_truth, empty_note=NO_OBJECT),
         StripRow("before", before, j_before),
         StripRow("after", after, j_after),
     ]
@@ -168,12 +181,14 @@ def _check_strip(
         raise DataError(f"a film strip of {len(frames)} frames got {', '.join(wrong)}: give one for each frame")
 
 
-def _cell(frame: Frame, masks: Masks | None, object_ids: Sequence[int], width: int, height: int) -> Frame:
+def _cell(
+    frame: Frame, masks: Masks | None, object_ids: Sequence[int], width: int, height: int, note: str = NO_PREDICTION
+) -> Frame:
     """The frame in the strip's size; masks are drawn after resizing, so that outlines stay crisp."""
     ids = object_ids if masks is not None else ()
     shown = masks if masks is not None else np.zeros((0, *frame.shape[:2]), bool)
     small, small_masks = resized(frame, shown, width, height)
-    return overlay(small, small_masks, ids, numbers=len(ids) > 1)
+    return overlay(small, small_masks, ids, numbers=len(ids) > 1, empty_note=note)
 
 
 @functools.lru_cache

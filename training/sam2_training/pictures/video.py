@@ -12,7 +12,7 @@ from PIL import Image
 
 from sam2_training.core.errors import DataError, TrainingError
 from sam2_training.core.files import replacing, utf8_path, write_bytes
-from sam2_training.pictures.overlay import Frame, Masks, fitting_size, overlay, resized
+from sam2_training.pictures.overlay import NO_PREDICTION, Frame, Masks, fitting_size, overlay, resized
 
 CODEC = "mp4v"
 """MPEG-4 part 2: OpenCV's own build encodes it without further software."""
@@ -65,7 +65,8 @@ def write_overlay_gif(
     size = (width, height) if width <= GIF_BOX[0] and height <= GIF_BOX[1] else fitting_size((width, height), GIF_BOX)
     images = []
     for frame, frame_masks in zip(frames, masks, strict=True):
-        small = overlay(*resized(frame, frame_masks, *size), object_ids)
+        drawn = resized(frame, frame_masks, *size)
+        small = overlay(*drawn, object_ids, numbers=len(object_ids) > 1, empty_note=NO_PREDICTION)
         images.append(Image.fromarray(small).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
     ticks = max(2, round(1 / frames_per_second / GIF_TICK_SECONDS))
     content = io.BytesIO()

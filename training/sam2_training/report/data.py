@@ -73,8 +73,8 @@ class ScoreTable:
         return difference(self.before, self.after)
 
     def worse_rows(self, tolerance: float = 0.0) -> list[ScoreRow]:
-        """Rows whose main score fell by more than `tolerance`, the worst first."""
-        fallen = [(row.delta, row) for row in self.rows if row.delta is not None and row.delta < -tolerance]
+        """Rows whose main score, in three digits, fell by more than `tolerance`, the worst first."""
+        fallen = [(row.delta, row) for row in self.rows if row.delta is not None and round(row.delta, 3) < -tolerance]
         return [row for _, row in sorted(fallen, key=lambda pair: pair[0])]
 
 
@@ -270,7 +270,7 @@ def worse_warnings(table: ScoreTable, tolerance: float = WORSE_TOLERANCE, at_mos
     """
     sentences = []
     name, metric, item = table.name[:1].upper() + table.name[1:], table.metrics[0], table.row_titles[1].lower()
-    if table.delta is not None and table.delta < -tolerance:
+    if table.delta is not None and round(table.delta, 3) < -tolerance:
         sentences.append(f"{name}: mean {metric} {_change(table.before, table.after)}")
     worse = table.worse_rows(tolerance)
     for row in worse[:at_most]:

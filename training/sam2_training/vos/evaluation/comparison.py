@@ -110,7 +110,7 @@ def worse_objects(result: EvaluationResult, baseline: EvaluationResult) -> list[
     return [
         f"{row['video']} object {row['object']}"
         for row in rows
-        if isinstance(delta := row[f"{DELTA}j_and_f"], float) and delta < -WORSE_TOLERANCE
+        if isinstance(delta := row[f"{DELTA}j_and_f"], float) and round(delta, 3) < -WORSE_TOLERANCE
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ from sam2_training.data.formats.video_file import VideoFile
 from sam2_training.data.index import build_index
 from sam2_training.data.source import Frame, VideoSource
 from sam2_training.pictures.mask_png import id_map, write_id_png
-from sam2_training.pictures.overlay import Masks, fitting_size, overlay, resized
+from sam2_training.pictures.overlay import NO_PREDICTION, Masks, fitting_size, overlay, resized
 from sam2_training.pictures.strips import CELL_BOX, contact_sheet, spread_frames
 from sam2_training.pictures.video import write_mp4
 from sam2_training.vos.evaluation.clips import EvaluationClip
@@ -86,6 +87,15 @@ class ContactSheet:
         write_bytes(path, encoded.tobytes())
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """What was tracked."""
+
+    num_frames: int
+    num_empty: int
+    """Frames in which no object was found."""
+
+
 def predict(
     tracker: VideoTracker,
     video: EvaluationClip,
@@ -96,8 +106,8 @@ def predict(
     make_overlay: bool = True,
     enable_bar: bool = True,
     heartbeat: HeartbeatCallback = no_heartbeat,
-) -> int:
-    """Tracks the prompted objects and writes masks/, overlay.mp4 and contact_sheet.png; returns the number of frames.
+) -> Predicted:
+    """Tracks the prompted objects and writes masks/, overlay.mp4 and contact_sheet.png.
 
     prompts: all on frame 0. Memory does not grow with the video's length. A mask PNG holds one object a pixel: where
     masks overlap, the object with the higher presence logit. Raises DataError for frames that cannot be read or
@@ -105,16 +115,18 @@ def predict(
     """
     object_ids = [prompt.object_id for prompt in prompts]
     sheet = ContactSheet(video.num_frames, object_ids)
+    empty: list[int] = []
     with Progress(video.num_frames, "frames", sys.stderr, enable_bar) as progress:
 
-        def on_frame(done: int, name: str) -> None:
-            progress.reach(done, name)
+        def on_frame(done: int, found: bool) -> None:
+            empty.extend([] if found else [done - 1])
+            progress.reach(done, video.name)
             heartbeat()
 
         drawn = _drawn_frames(tracker, video, prompts, output / MASKS, sheet, on_frame)
         count = write_mp4(output / OVERLAY, drawn, frames_per_second) if make_overlay else sum(1 for _ in drawn)
     sheet.write(output / CONTACT_SHEET)
-    return count
+    return Predicted(count, len(empty))
 
 
 def _drawn_frames(
@@ -123,9 +135,12 @@ def _drawn_frames(
     prompts: Sequence[Prompt],
     mask_folder: Path,
     sheet: ContactSheet,
-    on_frame: Callable[[int, str], None],
+    on_frame: Callable[[int, bool], None],
 ) -> Iterator[Frame]:
-    """Each frame with its masks drawn on it; writes the mask file and fills the sheet on the way."""
+    """Each frame with its masks drawn on it; writes the mask file and fills the sheet on the way.
+
+    on_frame: called with the number of frames done and whether an object was found in the last of them.
+    """
     frames = KeptFrames(video)
     object_ids = [prompt.object_id for prompt in prompts]
     for found in tracker.track(frames, prompts):
@@ -134,5 +149,5 @@ def _drawn_frames(
         ids = id_map(found.masks, found.object_ids, found.presence)
         write_id_png(mask_folder / f"{name}.png", ids, max(object_ids))
         sheet.offer(t, frame, found.masks, name)
-        yield overlay(frame, found.masks, object_ids, numbers=len(object_ids) > 1)
-        on_frame(t + 1, video.name)
+        yield overlay(frame, found.masks, object_ids, numbers=len(object_ids) > 1, empty_note=NO_PREDICTION)
+        on_frame(t + 1, bool(found.masks.any()))

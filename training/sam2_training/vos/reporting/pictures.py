@@ -13,6 +13,7 @@ from PIL import Image
 
 from sam2_training.core.files import set_aside
 from sam2_training.engine.task import RunSummary
+from sam2_training.pictures.overlay import NO_OBJECT
 from sam2_training.pictures.strips import StripRow, comparison_strip, film_strip, spread_frames, strided_frames
 from sam2_training.pictures.video import write_overlay_gif
 from sam2_training.report.data import ReportPicture
@@ -144,6 +145,6 @@ def training_strip(model: TrainableSAM2, batch: VideoBatch, max_length: int) -> 
     chosen = spread_frames(batch.num_frames, max_length)
     ground_truth = [batch.masks(t).cpu()[own].numpy() for t in chosen]
     predicted = [(outputs[t].final_masks[:, 0] > 0).cpu()[own].numpy() for t in chosen]
-    rows = [StripRow("frame"), StripRow("truth", ground_truth), StripRow("predicted", predicted)]
+    rows = [StripRow("frame"), StripRow("truth", ground_truth, empty_note=NO_OBJECT), StripRow("predicted", predicted)]
     ids = batch.object_ids.cpu()[own].tolist()
     return film_strip([batch.frames[0, t].cpu().numpy() for t in chosen], rows, ids, [f"frame {t}" for t in chosen])
