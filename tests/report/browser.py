@@ -39,6 +39,11 @@ document.getElementById("page").addEventListener("load", function () {{
     pictures: Array.from(page.images, image => [image.naturalWidth, image.clientWidth]),
     charts: Array.from(page.querySelectorAll("svg.chart"), chart => chart.getBoundingClientRect().width),
     summary_top: summary ? summary.getBoundingClientRect().top : null,
+    scrollers: Array.from(page.querySelectorAll(".scroll"), box => ({{
+      overflows: box.scrollWidth > box.clientWidth,
+      hint: box.previousElementSibling.matches(".sideways") && box.previousElementSibling.offsetHeight > 0,
+      fade: view.getComputedStyle(box).getPropertyValue("--fade"),
+    }})),
     paper: view.getComputedStyle(page.body).backgroundColor,
   }});
 }});

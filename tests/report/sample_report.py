@@ -215,7 +215,7 @@ def sample_data(data: Path) -> Report:
         elapsed_seconds=2523.0,
         headline=Headline("J&F", table),
         sections=[
-            *warning_sections({"validation": table, "retention": retained}, 0.005),
+            *warning_sections({"validation": table, "retention": retained}),
             *strip_sections(strips(data)),
             *score_sections({"validation": table, "retention": retained}, ""),
             ChartSection(charts()),

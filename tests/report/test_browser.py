@@ -40,6 +40,16 @@ def test_fits_the_screen_and_shows_all_pictures(report: str, tmp_path: Path, wid
     assert measures["summary_top"] == 0  # scrolled down, the summary stays in sight
 
 
+def test_what_is_wider_than_the_screen_shows_that_it_scrolls(report: str, tmp_path: Path) -> None:
+    phone = measure(report, 400, tmp_path)["scrollers"]
+    assert len(phone) >= 4, "strips and tables"
+    assert all(box["overflows"] and box["hint"] for box in phone)
+    desk = measure(report, 1280, tmp_path)["scrollers"]
+    assert not any(box["hint"] for box in desk)
+    for box in (*phone, *desk):
+        assert (box["fade"] not in ("0px", "")) == box["overflows"], "it fades out where it continues"
+
+
 def test_follows_the_dark_scheme(report: str, tmp_path: Path) -> None:
     light, dark = measure(report, 390, tmp_path), measure(report, 390, tmp_path, DARK)
     assert light["paper"] == "rgb(251, 251, 250)"
