@@ -42,9 +42,9 @@ KINDS: dict[str, ColumnKind] = {
 }  # fmt: skip
 HOSTILE_NAME = "<script>alert(1)</script>&a_very_long_video_name_without_any_space_in_it"
 CLIPS: tuple[tuple[str, str, tuple[int, ...], float, float], ...] = (
-    ("best", "dogs-jump", (1, 2, 3), 0.5, 0.06),
+    ("highest", "dogs-jump", (1, 2, 3), 0.5, 0.06),
     ("median", "libby", (1,), 0.3, 0.1),
-    ("worst", "bmx-bumps", (1,), 0.25, 0.4),
+    ("lowest", "bmx-bumps", (1,), 0.25, 0.4),
 )
 """Place, video, object ids, and how far the masks before and after are from the truth."""
 

@@ -179,18 +179,18 @@ def test_changes_have_signs_and_words_for_nothing() -> None:
 
 def test_worse_objects_are_warned_of_worst_first() -> None:
     table = retention()
-    assert worse_warnings(table) == [
+    assert worse_warnings([table]) == [
         "Retention set: mean J&F 0.877 → 0.818 (−0.059)",
         "Retention set: kitchen, object 4: J&F 0.844 → 0.731 (−0.113)",
         "Retention set: street, object 1: J&F 0.911 → 0.905 (−0.006)",
-        "Retention set: falls of J&F by up to 0.005 are not listed",
+        "Falls of J&F by up to 0.005 are not listed here.",
     ]
-    assert worse_warnings(table, tolerance=0.06)[1:] == ["Retention set: falls of J&F by up to 0.06 are not listed"]
-    assert worse_warnings(table, at_most=1)[-2] == "Retention set: 1 more objects got worse; the table shows them"
+    assert worse_warnings([table], tolerance=0.06)[1:] == ["Falls of J&F by up to 0.06 are not listed here."]
+    assert worse_warnings([table], at_most=1)[-2] == "Retention set: 1 more objects got worse; the table shows them"
     absent = replace(table, rows=[row("a", 1, Scores(reason="x"), scores(0.1))], before=Scores(reason="x"))
-    assert worse_warnings(absent) == []
+    assert worse_warnings([absent]) == []
     hardly = replace(table, rows=[row("a", 1, scores(0.013), scores(0.0126))], after=table.before)
-    assert worse_warnings(hardly) == [], "0.013 → 0.013 is no news"
+    assert worse_warnings([hardly]) == [], "0.013 → 0.013 is no news"
 
 
 def test_many_rows_are_cut_to_the_worst_and_the_file_stays_small() -> None:
@@ -240,4 +240,4 @@ def test_a_table_has_the_scores_and_rows_that_its_task_names() -> None:
     assert "Sequence Class HOTA IDF1 before after change before after" in text
     assert "street car 0.500 0.750 +0.250 0.250 0.500" in text
     worse = replace(table, rows=[replace(rows[0], before=rows[0].after, after=rows[0].before)])
-    assert worse_warnings(worse)[0] == "Test set: street, class car: HOTA 0.750 → 0.500 (−0.250)"
+    assert worse_warnings([worse])[0] == "Test set: street, class car: HOTA 0.750 → 0.500 (−0.250)"

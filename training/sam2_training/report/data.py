@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -263,23 +263,27 @@ WORSE_TOLERANCE = 0.005
 """Scores that fell by no more than this are not warned of: half a point of a score from 0 to 100."""
 
 
-def worse_warnings(table: ScoreTable, tolerance: float = WORSE_TOLERANCE, at_most: int = 10) -> list[str]:
-    """A sentence if the set's main score fell by more than `tolerance`, and one for each row whose score did.
+def worse_warnings(tables: Sequence[ScoreTable], tolerance: float = WORSE_TOLERANCE, at_most: int = 10) -> list[str]:
+    """For each set a sentence if its main score fell by more than `tolerance`, and one for each row whose score did.
 
-    The worst come first; beyond `at_most` rows the rest are counted, not named. The last sentence names the tolerance.
+    The worst of a set come first; beyond `at_most` of its rows the rest are counted, not named. The last sentence names
+    the tolerance.
     """
-    sentences = []
+    sentences = [sentence for table in tables for sentence in _worse_in(table, tolerance, at_most)]
+    if sentences and tolerance:
+        sentences.append(f"Falls of {tables[0].metrics[0]} by up to {tolerance:g} are not listed here.")
+    return sentences
+
+
+def _worse_in(table: ScoreTable, tolerance: float, at_most: int) -> Iterator[str]:
     name, metric, item = table.name[:1].upper() + table.name[1:], table.metrics[0], table.row_titles[1].lower()
     if table.delta is not None and round(table.delta, 3) < -tolerance:
-        sentences.append(f"{name}: mean {metric} {_change(table.before, table.after)}")
+        yield f"{name}: mean {metric} {_change(table.before, table.after)}"
     worse = table.worse_rows(tolerance)
     for row in worse[:at_most]:
-        sentences.append(f"{name}: {row.group}, {item} {row.item}: {metric} {_change(row.before, row.after)}")
+        yield f"{name}: {row.group}, {item} {row.item}: {metric} {_change(row.before, row.after)}"
     if len(worse) > at_most:
-        sentences.append(f"{name}: {len(worse) - at_most} more {item}s got worse; the table shows them")
-    if sentences and tolerance:
-        sentences.append(f"{name}: falls of {metric} by up to {tolerance:g} are not listed")
-    return sentences
+        yield f"{name}: {len(worse) - at_most} more {item}s got worse; the table shows them"
 
 
 def _change(before: Scores, after: Scores) -> str:

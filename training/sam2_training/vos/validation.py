@@ -79,13 +79,11 @@ class VosValidation:
             videos.keep_as_best()
 
     def comparison_lines(self, summary: RunSummary) -> list[str]:
-        lines: list[str] = []
-        for name, videos in self.sets.items():
-            table = score_table(name, videos, summary)
-            if table is not None:
-                lines += comparison_lines(table)
-                lines += [f"WARNING: {sentence}" for sentence in worse_warnings(table)]
-        return lines + [f"WARNING: {sentence}" for sentence in start_stays_best(self.config, summary)]
+        found = [score_table(name, videos, summary) for name, videos in self.sets.items()]
+        tables = [table for table in found if table is not None]
+        warnings = [*start_stays_best(self.config, summary), *worse_warnings(tables)]
+        lines = [line for table in tables for line in comparison_lines(table)]
+        return lines + [f"WARNING: {sentence}" for sentence in warnings]
 
 
 def open_validation(

@@ -66,7 +66,7 @@ def run_report(
 
 def warning_sections(tables: Mapping[str, ScoreTable | None], first: Sequence[str] = ()) -> list[Section]:
     """What got worse on any set, after the sentences in `first`; no section if there is nothing to say."""
-    worse = [line for table in tables.values() if table is not None for line in worse_warnings(table)]
+    worse = worse_warnings([table for table in tables.values() if table is not None])
     return [WarningSection([*first, *worse])] if first or worse else []
 
 
