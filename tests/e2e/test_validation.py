@@ -14,7 +14,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.e2e.conftest import Run
+from tests.e2e.conftest import ARCHITECTURE, Run
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +65,28 @@ def test_with_and_without_validation_the_weights_are_the_same(validated_run: Cal
     assert set(board.Tags()["images"]) >= {"training", "validation/highest"}
     assert "validation/j_and_f" in board.Tags()["scalars"]
     assert [path.name for path in (with_it.folder / "visualization").iterdir()] == ["step_00000000.gif"]
+
+
+def test_r11_a_changed_validation_is_accepted_and_starts_anew_and_another_architecture_is_refused(
+    validated_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(ARCHITECTURE.read_text())
+    run = validated_run("run", f"model.name={own}", "trainer.max_steps=4", "early_stopping.monitor=val_j_and_f")
+    process = run.start()
+    kill_in_validation(run, process, 3)
+    own.write_text(ARCHITECTURE.read_text().replace("dropout: 0.1", "dropout: 0.5"))
+    ended = run.go()
+    assert ended.code == 2, ended.output
+    assert "the architecture is not the one that the checkpoint was made with" in ended.output
+    copy = own.rename(tmp_path / "moved.yaml")
+    copy.write_text(f"# moved\n{ARCHITECTURE.read_text()}")
+    ended = run.go(f"model.name={copy}", "evaluation.prompt=click:1")
+    assert ended.code == 0, ended.output
+    assert "changed: what validations measure" in ended.output
+    assert "changed: evaluation.prompt: 'mask' -> 'click:1'" in ended.output
+    assert [row["step"] for row in history(run)] == [3, 4], "step 0 was measured with masks as prompts"
+    assert (run.folder / "evaluation" / "validation_until_step_3" / "step_00000000.json").is_file()
 
 
 @pytest.mark.parametrize("how", [["scratch.num_train_workers=0"], ["--num-gpus", "2"]], ids=" ".join)

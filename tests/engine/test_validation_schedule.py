@@ -13,6 +13,7 @@ from sam2_training.engine.config import RunConfig, TrainerConfig
 from sam2_training.engine.plan import Order, RunPlan
 from sam2_training.engine.precision import Precision
 from sam2_training.engine.preemption import StopRequest
+from sam2_training.engine.task import Validation
 from sam2_training.engine.validation import Validator
 from torch import nn
 
@@ -22,9 +23,22 @@ def plan(total_steps: int = 40, per_epoch: int = 10, **trainer: Any) -> RunPlan:
     return RunPlan(RunConfig(trainer=TrainerConfig(max_steps=total_steps, **trainer)), order)
 
 
-def validator(folder: Path, **trainer: Any) -> Validator[nn.Module]:
-    nothing: Any = None  # whether one is pending depends on the plan and the history only
-    return Validator(nothing, plan(**trainer), Precision("32", torch.device("cpu")), Ranks(), folder)
+class NamedMeasure(Validation[nn.Module]):
+    """A validation of which only the fingerprint matters."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.asides = name, list[int]()
+
+    def fingerprint(self) -> str:
+        return self.name
+
+    def set_aside(self, step: int) -> None:
+        self.asides.append(step)
+
+
+def validator(folder: Path, measure: str = "", **trainer: Any) -> Validator[nn.Module]:
+    validation: Any = NamedMeasure(measure)
+    return Validator(validation, plan(**trainer), Precision("32", torch.device("cpu")), Ranks(), folder)
 
 
 @pytest.mark.parametrize(
@@ -170,3 +184,24 @@ def test_better_weights_take_the_place_of_the_starting_ones(tmp_path: Path) -> N
     assert torch.load(tmp_path / "checkpoints" / "best_val_loss.pt", weights_only=True)["step"] == 10
     assert watched.standings == ["the starting weights", "best val_loss", ""]
     assert watched.kept == 1
+
+
+def test_numbers_of_another_measure_do_not_compete_with_those_of_this_one(tmp_path: Path) -> None:
+    made = validator(tmp_path, "masks as prompts")
+    made.history.append({"step": 10, "val_j_and_f": 0.9})
+    made.best.ranking = {metric: [(0.9, 10)] for metric in made.best.ranking}
+    made.early_stopping.best, made.early_stopping.waited = 0.9, 2
+    assert made.best.ranking
+    for measure, kept in (("masks as prompts", True), ("clicks as prompts", False)):
+        continued = validator(tmp_path, measure)
+        continued.load_state_dict(made.state_dict())
+        assert bool(continued.history) == kept
+        assert any(continued.best.ranking.values()) == kept
+        assert continued.early_stopping.waited == (2 if kept else 0)
+        assert continued.pending(10) == (not kept)
+        lines, validation = continued.begin(10), continued.validation
+        assert isinstance(validation, NamedMeasure)
+        assert (len(lines), validation.asides) == ((0, []) if kept else (1, [10]))
+    earlier = {name: value for name, value in made.state_dict().items() if name != "fingerprint"}
+    continued.load_state_dict(earlier)
+    assert continued.history, "a checkpoint of an earlier version does not say what it measured"

@@ -29,7 +29,7 @@ def checkpointer_of(made: RunConfig) -> Checkpointer:
 
 
 def save(made: Checkpointer, step: int, is_last: bool = False) -> None:
-    made.save(TrainState({}, "", 1, 1, 1, step), nn.Linear(1, 1), {}, is_last)
+    made.save(TrainState({}, {}, 1, 1, 1, step), nn.Linear(1, 1), {}, is_last)
 
 
 @pytest.mark.parametrize(("settings", "minutes"), [({}, 10.0), ({"every_n_minutes": 2.5}, 2.5)])

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.places import CONFIG_ROOT
 from sam2_training.vos.config import ModelConfig
-from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.build import architecture_fingerprint, build_network
 from sam2_training.vos.model.tracker import TrainableSAM2
 from torch import nn
 
@@ -94,6 +94,17 @@ def test_attention_dropout_and_drop_path_replace_the_architectures_own() -> None
     plain = build_network(ModelConfig(name=TINY, image_size=64))
     assert plain.memory_attention.layers[0].self_attn.dropout_p == 0.1
     assert isinstance(plain.image_encoder.trunk.blocks[-1].drop_path, nn.Identity)
+
+
+def test_the_fingerprint_of_an_architecture_is_that_of_its_content(tmp_path: Path) -> None:
+    first, copy, other = tmp_path / "a.yaml", tmp_path / "b.yaml", tmp_path / "c.yaml"
+    text = (CONFIG_ROOT / "architecture" / "tiny.yaml").read_text()
+    first.write_text(text)
+    copy.write_text(f"# another comment\n{text}")
+    other.write_text(text.replace("dropout: 0.1", "dropout: 0.5", 1))
+    prints = [architecture_fingerprint(str(path)) for path in (first, copy, other)]
+    assert prints[0] == prints[1] == architecture_fingerprint("architecture/tiny.yaml")
+    assert prints[2] != prints[0]
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,10 @@ class VideoIndex:
         return lines
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the videos' names, file names, object ids and areas; not of where they are."""
+        """SHA-256 (hex) of the videos' names, file names, object ids, areas and content (`VideoContent`).
+
+        A copy has the same one, wherever it lies.
+        """
         return self.table.fingerprint()
 
     def _changed(self, video: Video, frame_index: int, object_id: int, area: int, expected: int) -> DataError:
@@ -161,8 +164,9 @@ def build_index(
 
     The facts of every video are asked for once; the table of them is kept in one file in cache_dir (None: nowhere).
     The next call takes a video from there as long as its stamp is the same, which changes when a file is added,
-    removed, renamed or replaced. A mask that is overwritten in place is noticed when it is read: its area differs from
-    the table's. No table is built for a source on demand. heartbeat: called after each video that was read.
+    removed, renamed or replaced, or when all are written anew. A single mask that is overwritten in place is noticed
+    when it is read: its area differs from the table's. No table is built for a source on demand. heartbeat: called
+    after each video that was read.
 
     max_bad_fraction: leave videos with unreadable files out, up to this fraction of all; None: none. Raises DataError
     with everything else that is wrong.

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from sam2_training.data.content import VideoContent
 from sam2_training.data.images import IdMask, StoredMask, id_areas, size_mismatch
 from sam2_training.data.labels import Bool, ColorIds, LabelRules, pack
 from sam2_training.data.source import UNLABELED
@@ -91,6 +92,8 @@ class LabelScan:
         """size: (H, W) of the video's frames."""
         self.rules, self.colors, self.size = rules, ColorIds.of_rules(rules), size
         self._facts = VideoLabels(per_object)
+        self.content = VideoContent()
+        """Of the mask files read so far."""
         self._values: dict[int, ValueFacts] = {}
         self._contents: dict[str, hashlib.blake2b] = {}
 
@@ -140,6 +143,7 @@ class LabelScan:
         values, stored = self.rules.read(path, self.colors)
         if values.shape != self.size:
             raise size_mismatch(path, (values.shape[0], values.shape[1]), image, self.size)
+        self.content.add_mask(file, values)
         found = self._facts
         areas = id_areas(values)
         used = np.flatnonzero(areas)

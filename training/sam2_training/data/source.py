@@ -55,6 +55,8 @@ class Video:
     """What its mask files hold, as `label_facts.VideoLabels` writes it; "" for formats without mask files."""
     size: tuple[int, int] | None = None
     """(H, W) of its frames as they are read; None if that is not known without decoding one."""
+    content: str = ""
+    """`VideoContent.digest` of its files; "" for formats that have none."""
     left_out: tuple[LeftOut, ...] = ()
     """Files beside its frames and masks that are not used, and why."""
 

@@ -16,14 +16,15 @@ from sam2_training.core.files import replacing
 from sam2_training.data.pairing import REASONS, LeftOut, Reason
 from sam2_training.data.source import Video, VideoSource
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Of the file: one of another version is built again."""
 
 _FINGERPRINTED = (
     *("names.blob", "names.ends", "frame_files.blob", "frame_files.ends", "mask_files.blob", "mask_files.ends"),
     *("object_folders.blob", "object_folders.ends", "object_ids", "frame_ends", "object_ends", "area_ends", "areas"),
+    *("contents.blob", "contents.ends"),
 )
-"""Columns that say what the data are, in the order of version 1."""
+"""Columns that say what the data are."""
 
 
 class StringColumn(Sequence[str]):
@@ -80,6 +81,7 @@ class VideoTable(Sequence[Video]):
     object_ends: npt.NDArray[np.int64]
     area_ends: npt.NDArray[np.int64]
     areas: npt.NDArray[np.int32]
+    contents: StringColumn
     mask_folders: StringColumn
     sizes: npt.NDArray[np.int32]
     """[V, 2]: `Video.size`; 0 where it is not known."""
@@ -109,6 +111,7 @@ class VideoTable(Sequence[Video]):
             object_ends=ends([len(video.object_ids) for video in videos]),
             area_ends=ends([len(part) for part in areas]),
             areas=np.concatenate([np.zeros(0, np.int32), *areas]),
+            contents=StringColumn.of([video.content for video in videos]),
             mask_folders=StringColumn.of([video.mask_folder for video in videos]),
             sizes=np.array([video.size or (0, 0) for video in videos], np.int32).reshape(-1, 2),
             left_out=StringColumn.of([one.name for video in videos for one in video.left_out]),
@@ -130,6 +133,7 @@ class VideoTable(Sequence[Video]):
             object_ids=tuple(self.object_ids[slice(*objects)].tolist()),
             object_folders=self.object_folders.between(*objects),
             areas=areas.reshape(frames[1] - frames[0], objects[1] - objects[0]),
+            content=self.contents[index],
             mask_folder=self.mask_folders[index],
             size=self.size_of(index),
             left_out=self._left_out_of(index),
@@ -192,21 +196,14 @@ class VideoTable(Sequence[Video]):
         return cls(**values)  # type: ignore[arg-type]
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of every name, id and area; not of where the folders are."""
-        digest = hashlib.sha256(b"video table 1")
+        """SHA-256 (hex) of every name, id, area and content; not of where the folders are."""
+        digest = hashlib.sha256(b"video table 2")
         columns = self.columns()
-        columns = {name: columns[name] for name in _FINGERPRINTED} | {
-            "masks_without_frame": self._masks_without_frame()
-        }
-        for name, column in columns.items():
+        for name in _FINGERPRINTED:
+            column = columns[name]
             digest.update(f"{name}:{column.dtype.str}:{column.shape}".encode())
             digest.update(np.ascontiguousarray(column).data)
         return digest.hexdigest()
-
-    def _masks_without_frame(self) -> npt.NDArray[np.int64]:
-        """[V]: masks that belong to no frame."""
-        are = np.concatenate([[0], np.cumsum(self.left_out_reasons == REASONS.index("masks without a frame"))])
-        return np.diff(are[self.left_out_ends], prepend=0).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,6 +169,14 @@ class Validation(Protocol[ModelT_contra]):
         """Lines for the start banner."""
         return []
 
+    def fingerprint(self) -> str:
+        """Changes when numbers of `measure` can no longer be compared with earlier ones: other samples or settings."""
+        return ""
+
+    def set_aside(self, step: int) -> None:
+        """Puts the files of measurements up to `step` aside: they measured something else. Called on one rank."""
+        return
+
     def measure(
         self, model: ModelT_contra, step: int, precision: ForwardPrecision, heartbeat: HeartbeatCallback
     ) -> dict[str, float]:
@@ -225,6 +233,10 @@ class Task(Protocol[BatchT, ModelT]):
     def data_fingerprint(self) -> str:
         """SHA-256 (hex) that changes when the training data does."""
         ...
+
+    def model_fingerprint(self) -> str:
+        """SHA-256 (hex) that changes when the network's architecture does; "" if the configuration says it all."""
+        return ""
 
     def dataset(self) -> SampleDataset[BatchT]: ...
 

@@ -56,7 +56,9 @@ class Trainer(Generic[BatchT, ModelT]):
 
         # Where the run stands, which fixes its global batch and with it the order of samples.
         self.checkpointer = Checkpointer(loaded, ranks)
-        self.state = self.checkpointer.resume_or_start(task.data_fingerprint())
+        self.state = self.checkpointer.resume_or_start(
+            {"dataset": task.data_fingerprint(), "architecture": task.model_fingerprint()}
+        )
         self.dataset = task.dataset()
         order = Order(
             config.seed,
@@ -84,6 +86,8 @@ class Trainer(Generic[BatchT, ModelT]):
         self.schedule = build_schedule(config, self.optimizer, self.plan, validation is not None)
         self.parts["schedule"] = self.schedule  # after the optimizer, whose rates it restores
         self.checkpointer.restore(self.model, self.parts)
+        if self.validator is not None:
+            self.state.notes += self.validator.begin(self.state.step)
         self.reporter = Reporter(task, self.validator, self.plan, ranks, loaded.log_dir)
         self.step = TrainStep(task.step_module(self.model), self.optimizer, self.precision, guard, config.seed, ranks)
 

@@ -47,6 +47,18 @@ class Validator(Generic[ModelT]):
         self.early_stopping = EarlyStopping(config.early_stopping)
         self.history: list[dict[str, float]] = []
         """{"step": ..., metric: value} of every validation so far, in order."""
+        self._measures_something_else = False
+        """Than the validations of the checkpoint: their numbers cannot be compared."""
+
+    def begin(self, step: int) -> list[str]:
+        """Call it where a run starts or continues, after its state is restored; lines for the start banner."""
+        if not self._measures_something_else:
+            return []
+        self.ranks.on_main(lambda: self.validation.set_aside(step))
+        return [
+            "changed: what validations measure (their samples or settings). Best weights and early stopping start "
+            "anew, since numbers of two measures cannot be compared."
+        ]
 
     def pending(self, step: int) -> bool:
         """Whether the validation of `step`, where a run starts or continues, has not been done yet."""
@@ -79,13 +91,18 @@ class Validator(Generic[ModelT]):
     def state_dict(self) -> dict[str, Any]:
         """Plain values for the checkpoint."""
         return {
+            "fingerprint": self.validation.fingerprint(),
             "history": [dict(row) for row in self.history],
             "best": self.best.state_dict(),
             "early_stopping": self.early_stopping.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores a `state_dict`."""
+        """Restores a `state_dict`, unless it is of another measure (`Validation.fingerprint`) than this run's."""
+        own = self.validation.fingerprint()
+        self._measures_something_else = state.get("fingerprint", own) != own
+        if self._measures_something_else:
+            return
         self.history = [dict(row) for row in state["history"]]
         self.best.load_state_dict(state["best"])
         self.early_stopping.load_state_dict(state["early_stopping"])

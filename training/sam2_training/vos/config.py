@@ -117,9 +117,10 @@ class TransformsConfig:
 class ModelConfig:
     """Which SAM 2 network, from which weights, and which part of it learns."""
 
-    name: str = "sam2.1_hiera_b+"
+    name: str = setting("sam2.1_hiera_b+", free=True)
     """A published network in any usual spelling (sam2.1_hiera_b+, base_plus, b+, configs/sam2.1/sam2.1_hiera_b+.yaml,
-    ...), or the path of an architecture YAML of your own (its `_target_`s must start with `sam2.`)."""
+    ...), or the path of an architecture YAML of your own (its `_target_`s must start with `sam2.`). A resume compares
+    the file's content, not its name."""
     image_size: int = setting(1024, multiple_of=32, unit="pixels", aliases=("scratch.resolution",))
     """Side of the square network input; a multiple of Hiera's strides."""
     checkpoint: str | None = setting("auto", free=True)
@@ -283,7 +284,7 @@ class VosConfig(RunConfig):
     optimizer: VosOptimizerConfig = field(default_factory=VosOptimizerConfig)
     checkpoint: VosCheckpointConfig = setting(default_factory=VosCheckpointConfig, free=True)
     dataset: TrainingSetConfig = field(default_factory=TrainingSetConfig)
-    val_dataset: VosDatasetConfig | None = None
+    val_dataset: VosDatasetConfig | None = setting(None, free=True)
     """Videos that are evaluated and not trained on. dataset.num_frames and dataset.max_num_objects hold for both;
     multiplier, reverse_time_prob, short_videos and val_fraction are of dataset only. null: see dataset.val_fraction."""
     transforms: TransformsConfig = field(default_factory=TransformsConfig)

@@ -13,7 +13,7 @@ from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.clips.dataset import ClipDataset, training_index
 from sam2_training.vos.columns import column_kinds
 from sam2_training.vos.config import VosConfig
-from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.build import architecture_fingerprint, build_network
 from sam2_training.vos.model.freezing import freeze, memory_remark, trainable_table
 from sam2_training.vos.model.names import resolve_network
 from sam2_training.vos.model.published import initial_checkpoint
@@ -75,6 +75,9 @@ class VosTask:
 
     def data_fingerprint(self) -> str:
         return self._dataset.fingerprint()
+
+    def model_fingerprint(self) -> str:
+        return architecture_fingerprint(self.config.model.name)
 
     def dataset(self) -> ClipDataset:
         return self._dataset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,15 @@ class VosValidation:
                 f"protocol {self.config.evaluation.protocol}"
             )
         return lines
+
+    def fingerprint(self) -> str:
+        settings = (self.config.evaluation.prompt, self.config.evaluation.protocol)
+        sets = {name: (videos.fingerprint, len(videos.clips)) for name, videos in self.sets.items()}
+        return hashlib.sha256(repr((settings, sorted(sets.items()))).encode()).hexdigest()
+
+    def set_aside(self, step: int) -> None:
+        for videos in self.sets.values():
+            videos.set_aside(step)
 
     def num_units(self, count: int | None = None) -> int:
         if count is not None:
@@ -134,7 +144,7 @@ def _set_of_index(
     seed = config.seed if index.source.seed is None else index.source.seed
     plain = replace(_without_augmentation(config, dataset), seed=seed)
     batches = loss_batches(ClipDataset(plain, index), len(clips))
-    return MeasuredSet(config, ranks, clips, batches, _folder(log_dir, name))
+    return MeasuredSet(config, ranks, clips, batches, _folder(log_dir, name), index.fingerprint())
 
 
 def unseen_seed(seed: int, name: str) -> int:

@@ -63,7 +63,8 @@ def scan_video(
             "A mask is a PNG named like its frame. Rename or add masks, or leave it out of dataset.file_list_txt."
         )
     own_name = posixpath.basename(mask_folder)
-    return replace(video, mask_folder="" if own_name == name else own_name)
+    scan.content.add_frames(paths)
+    return replace(video, mask_folder="" if own_name == name else own_name, content=scan.content.digest())
 
 
 @dataclass(frozen=True)

@@ -91,10 +91,18 @@ class FolderSource(VideoSource):
         return Files(image, self._mask_path(video, frame_index, object_id))
 
     def stamp(self, video: Video) -> int:
-        """Of the modification times of its folders; 0 for a store that has none."""
+        """Of the modification times of its folders, and of some files, which show that all were written anew.
+
+        0 for a store that has no times.
+        """
         masks = join(self.mask_location, video.mask_folder or video.name)
         objects = [join(masks, folder) for folder in video.object_folders if folder]
-        return stamp_of([join(self.location, video.name), masks, *objects])
+        some_files = []
+        for t in sorted({0, video.num_frames // 2, video.num_frames - 1}):
+            some_files.append(join(self.location, video.name, video.frame_files[t]))
+            if video.mask_files[t]:
+                some_files.append(join(objects[0] if objects else masks, video.mask_files[t]))
+        return stamp_of([join(self.location, video.name), masks, *objects, *some_files])
 
     def _mask_path(self, video: Video, frame_index: int, object_id: int | None = None) -> str:
         file = video.mask_files[frame_index]

@@ -48,7 +48,7 @@ class Checkpointer:
         self._found: dict[str, Any] | None = None
         """The checkpoint this start continues from, until its tensors have been taken."""
 
-    def resume_or_start(self, data_fingerprint: str) -> TrainState:
+    def resume_or_start(self, fingerprints: dict[str, str]) -> TrainState:
         """The run's state: from checkpoint.resume_from, else the newest intact checkpoint, else fresh.
 
         Raises CheckpointError when checkpoints exist but none is intact, and ConfigError when the run was made with
@@ -56,7 +56,7 @@ class Checkpointer:
         """
         config, world_size = self.config, self.ranks.world_size
         own_batch = config.loader.batch_size * config.trainer.accumulate_grad_batches * world_size
-        state = TrainState(as_dict(config), data_fingerprint, own_batch, world_size, world_size)
+        state = TrainState(as_dict(config), fingerprints, own_batch, world_size, world_size)
         chosen = self._choose()
         if chosen is None:
             state.notes.append("fresh start: the run's folder holds no checkpoint")
@@ -89,7 +89,11 @@ class Checkpointer:
         self._last_save_seconds = time.monotonic()
         if self._found is None:
             return
-        model.load_state_dict(self._found["model"])
+        try:
+            model.load_state_dict(self._found["model"])
+        except RuntimeError as error:  # only where an earlier version did not record the architecture
+            reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+            raise CheckpointError(f"the checkpoint's weights are of another network: {reason}") from error
         for name, part in parts.items():
             if name in self._found:
                 part.load_state_dict(self._found[name])

@@ -17,7 +17,8 @@ class TrainState:
     """The few values that change while training and are not tensors of the network or the optimizer."""
 
     config: dict[str, Any]
-    data_fingerprint: str
+    fingerprints: dict[str, str]
+    """{what the run depends on besides its configuration: SHA-256 of its content}."""
     global_batch: int
     """Samples per optimizer step over all ranks; fixed at the run's first start, whatever the world size later."""
     world_size: int
@@ -40,7 +41,7 @@ class TrainState:
             "global_batch": self.global_batch,
             "world_size": self.world_size,
             "first_world_size": self.first_world_size,
-            "data_fingerprint": self.data_fingerprint,
+            "fingerprints": self.fingerprints,
             "config": self.config,
         }
 
@@ -52,8 +53,12 @@ def compare(saved: dict[str, Any], state: TrainState, loaded: LoadedConfig[RunCo
     """
     allowed = loaded.config.checkpoint.allow_config_change
     matter, harmless = loaded.differences_from(saved["config"])
-    if saved["data_fingerprint"] != state.data_fingerprint:
-        matter.append("the dataset is not the one that the checkpoint was made with")
+    known = saved.get("fingerprints")
+    if known is None:  # written before content was compared
+        state.notes.append("an earlier version wrote the checkpoint: whether the data are the same is not checked")
+    else:
+        others = [name for name, value in state.fingerprints.items() if known.get(name) != value]
+        matter += [f"the {name} is not the one that the checkpoint was made with" for name in others]
     state.notes += [f"changed: {line}" for line in (matter if allowed else []) + harmless]
     if matter and not allowed:
         raise ConfigError(

@@ -40,8 +40,16 @@ class MeasuredSet:
     """Measures a network on one set of videos and keeps the details in a folder: step_<n>.json, masks/."""
 
     def __init__(
-        self, config: VosConfig, ranks: Ranks, clips: Sequence[EvaluationClip], batches: LossBatches, folder: Path
+        self,
+        config: VosConfig,
+        ranks: Ranks,
+        clips: Sequence[EvaluationClip],
+        batches: LossBatches,
+        folder: Path,
+        fingerprint: str = "",
     ) -> None:
+        """fingerprint: of the videos' content."""
+        self.fingerprint = fingerprint
         self.config, self.ranks, self.clips, self.batches, self.folder = config, ranks, clips, batches, folder
         self.spec = PromptSpec.parse(config.evaluation.prompt)
         self._warned = False
@@ -85,6 +93,13 @@ class MeasuredSet:
         """The details of a measurement; None if they have not been kept."""
         path = self._path(step)
         return _read_result(path) if path.is_file() else None
+
+    def set_aside(self, step: int) -> None:
+        """Renames the folder of measurements up to `step`, which are not to be compared with those that follow."""
+        if self.folder.is_dir():
+            replaced = self.folder.with_name(f"{self.folder.name}_until_step_{step}")
+            shutil.rmtree(replaced, ignore_errors=True)  # of an earlier start from this step
+            self._try(lambda: self.folder.rename(replaced))
 
     def keep_as_best(self) -> None:
         """Keeps the newest masks as those of the best weights."""

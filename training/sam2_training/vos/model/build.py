@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -57,6 +59,12 @@ def build_for_inference(config: VosConfig) -> TrainableSAM2:
     network = build_network(model, config.prompts, config.transforms)
     network.eval()
     return network
+
+
+def architecture_fingerprint(name: str) -> str:
+    """SHA-256 (hex) of the content of the architecture that model.name names, wherever its file lies."""
+    content = OmegaConf.to_container(read_architecture(resolve_network(name)))
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_architecture(network: Network) -> DictConfig:
