@@ -10,10 +10,10 @@ from PIL import Image
 NUM_FRAMES = 4
 
 
-def write_squares(root: Path, video: str, seed: int, object_folder: str = "") -> None:
-    """Writes root/images/<video> and root/masks/<video>; object_folder: a folder for the one object in the masks."""
-    images, masks = root / "images" / video, root / "masks" / video / object_folder
-    images.mkdir(parents=True, exist_ok=True)
+def write_squares(root: Path, video: str, seed: int) -> None:
+    """Writes root/images/<video> and root/masks/<video>."""
+    images, masks = root / "images" / video, root / "masks" / video
+    images.mkdir(parents=True)
     masks.mkdir(parents=True)
     noise = np.random.default_rng(seed)
     for t in range(NUM_FRAMES):

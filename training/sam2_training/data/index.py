@@ -19,12 +19,12 @@ from iopath.common.file_io import g_pathmgr
 from sam2_training.core.errors import DataError
 from sam2_training.core.files import endless_kind
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
-from sam2_training.core.text import count, natural_key, some
+from sam2_training.core.text import count, natural_key, shown, some
 from sam2_training.data.config import DatasetConfig
 from sam2_training.data.formats import open_source
 from sam2_training.data.images import UnreadableFileError, size_mismatch
 from sam2_training.data.pairing import by_visible_name, is_start_of_longer, left_out_line, name_key
-from sam2_training.data.source import UNLABELED, Frame, FrameLabels, Masks, Video, VideoSource
+from sam2_training.data.source import LARGEST_ID, UNLABELED, Frame, FrameLabels, Masks, Video, VideoSource
 from sam2_training.data.table import OnDemandTable, VideoTable, load_table, save_table
 
 LISTED_AT_MOST = 10
@@ -287,7 +287,7 @@ def _facts_of(
 
     def facts(name: str) -> Video | DataError:
         try:
-            return source.facts(name)
+            return _with_writable_ids(source.facts(name))
         except DataError as error:
             return error
 
@@ -295,6 +295,18 @@ def _facts_of(
         for name, result in zip(names, pool.map(facts, names), strict=True):
             yield name, result
             heartbeat()
+
+
+def _with_writable_ids(video: Video) -> Video:
+    """The video. Raises DataError for ids that could not be written after the work."""
+    wrong = [object_id for object_id in video.object_ids if not 1 <= object_id <= LARGEST_ID]
+    if wrong:
+        listed = some([str(object_id) for object_id in wrong])
+        raise DataError(
+            f"video {shown(video.name)} has object {listed}, expected ids from 1 to {LARGEST_ID}: a mask file holds no "
+            "others, and 0 is the background\nRenumber the objects."
+        )
+    return video
 
 
 def _load_cache(path: Path | None) -> tuple[VideoTable | None, npt.NDArray[np.uint64]]:

@@ -21,6 +21,9 @@ Frame = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]
 """[N, H, W]; objects may overlap."""
 
+LARGEST_ID = 65535
+"""Object ids are 1 to this, in every format: masks are written as files of ids, 0 is the background, and a PNG has 16
+bits a pixel. A format whose objects have other names numbers them."""
 UNLABELED = -1
 """In `Video.areas`: no mask says whether the object is there."""
 
@@ -42,7 +45,7 @@ class Video:
     frame_files: tuple[str, ...]
     """F names of the frames in order: file names, where each frame is a file."""
     object_ids: tuple[int, ...]
-    """N ids, ascending."""
+    """N ids, 1 to LARGEST_ID, ascending."""
     areas: npt.NDArray[np.int32]
     """[F, N]: pixels of the object in the frame's mask; 0: absent; UNLABELED: no mask."""
     mask_files: tuple[str, ...] = ()

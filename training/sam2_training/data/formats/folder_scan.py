@@ -17,7 +17,7 @@ from sam2_training.data.frame_headers import size_of_frames
 from sam2_training.data.label_facts import LabelScan
 from sam2_training.data.labels import LabelRules
 from sam2_training.data.pairing import MASK_SUFFIX, FolderOfFrames, LeftOut, NameKey, is_of_system, masks_among
-from sam2_training.data.source import UNLABELED, Video
+from sam2_training.data.source import LARGEST_ID, UNLABELED, Video
 
 
 def scan_video(
@@ -155,12 +155,16 @@ def _masks_of_objects(
 
 
 def _ids_of_folders(folder: str, names: list[str]) -> dict[int, str]:
-    """{object id: folder}: the folders' names if all are numbers, otherwise 1..N in natural order."""
+    """{object id: folder}: the folders' names if all are numbers that can be ids, otherwise 1..N in natural order."""
     if not all(name.isdecimal() for name in names):
         return dict(enumerate(names, start=1))
-    ids: dict[int, str] = {}
+    numbers: dict[int, str] = {}
     for name in names:
-        if int(name) in ids:
-            raise DataError(f"two folders for object {int(name)}, {ids[int(name)]} and {name}, in {folder}")
-        ids[int(name)] = name
-    return dict(sorted(ids.items()))
+        if int(name) in numbers:
+            raise DataError(f"two folders for object {int(name)}, {numbers[int(name)]} and {name}, in {folder}")
+        numbers[int(name)] = name
+    in_order = sorted(numbers)
+    # Masks are written as files of ids, in which 0 is the background: SA-V's 000, 001 become 1, 2.
+    if in_order and not 1 <= in_order[0] <= in_order[-1] <= LARGEST_ID:
+        return {place: numbers[number] for place, number in enumerate(in_order, start=1)}
+    return {number: numbers[number] for number in in_order}

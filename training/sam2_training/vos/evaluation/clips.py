@@ -39,6 +39,13 @@ class EvaluationClip:
         return self.video.object_ids
 
     @property
+    def object_folders(self) -> tuple[str, ...]:
+        """N folders of the objects' masks, if they are not named by the ids; otherwise ()."""
+        folders = self.video.object_folders
+        named = [folder.isdecimal() and int(folder) == of for folder, of in zip(folders, self.object_ids, strict=False)]
+        return folders if any(folders) and not all(named) else ()
+
+    @property
     def frame_names(self) -> tuple[str, ...]:
         """T file stems."""
         return self.video.frame_names

@@ -98,7 +98,8 @@ def table_lines(result: EvaluationResult, baseline: EvaluationResult | None, das
     for row in rows:
         cells = "".join(f"  {_cell(row[name], name, dash):>6}" for name in columns)
         reason = f"  ({row['reason']})" if row["reason"] and row["j"] is None else ""
-        lines.append(f"{shown(str(row['video'])):{width}}  {row['object']!s:>6}{cells}{reason}")
+        folder = f"  folder {shown(str(row['folder']))}" if row.get("folder") else ""
+        lines.append(f"{shown(str(row['video'])):{width}}  {row['object']!s:>6}{cells}{folder}{reason}")
     cells = "".join(f"  {_cell(numbers.get(name), name, dash):>6}" for name in columns)
     left_out = f"  ({mean.num_without_score} without a score)" if mean.num_without_score else ""
     return [*lines, f"{last:{width + 8}}{cells}{left_out}"]

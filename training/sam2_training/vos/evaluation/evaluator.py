@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -102,7 +103,7 @@ def evaluate_clip(
             if on_masks is not None:
                 on_masks(clip, frame)
             scorer.add(frame)
-        result = ClipResult(clip.name, clip.num_frames, scorer.scores())
+        result = ClipResult(clip.name, clip.num_frames, scorer.scores(), clip.object_folders)
     return replace(result, seconds=time.monotonic() - began)
 
 
@@ -110,7 +111,7 @@ def _check(clips: Sequence[EvaluationClip]) -> None:
     if not clips:
         raise DataError("there is no video to evaluate")
     names = [clip.name for clip in clips]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise DataError(f"two videos to evaluate have the same name: {', '.join(twice)}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -20,6 +20,8 @@ class ClipResult:
     num_frames: int
     objects: tuple[ObjectScore, ...]
     """In the order of object ids; one without a score says why."""
+    object_folders: tuple[str, ...] = ()
+    """In the order of objects: the folders of their masks, if these are not named by the ids."""
     seconds: float = field(default=0.0, compare=False)
     """Wall-clock time of tracking and scoring; not compared."""
 
@@ -42,8 +44,12 @@ class EvaluationResult:
         return mean_score([score for clip in self.clips for score in clip.objects])
 
     def rows(self) -> list[Row]:
-        """A row an object: video, object, frames (scored), the numbers (None where absent), reason."""
-        return [_row(clip.video, score) for clip in self.clips for score in clip.objects]
+        """A row an object: video, object, frames (scored), the numbers (None where absent), reason.
+
+        Where folders of objects are not named by the ids, the rows say which folder an object is: folder, after object.
+        """
+        with_folders = any(clip.object_folders for clip in self.clips)
+        return [row for clip in self.clips for row in _rows(clip, with_folders)]
 
     def numbers(self) -> dict[str, float]:
         """The means that exist, by name: j, f, j_and_f, iou, dice, presence_accuracy."""
@@ -59,16 +65,26 @@ class EvaluationResult:
     def from_json(cls, values: Mapping[str, Any]) -> EvaluationResult:
         """The result that `to_json` described, also after a round through JSON. Raises KeyError or TypeError if not."""
         clips = tuple(
-            ClipResult(**{**clip, "objects": tuple(_score(score) for score in clip["objects"])})
+            ClipResult(
+                **{
+                    **clip,
+                    "objects": tuple(_score(score) for score in clip["objects"]),
+                    "object_folders": tuple(clip.get("object_folders", ())),
+                }
+            )
             for clip in values["clips"]
         )
         return cls(values["prompt"], values["protocol"], clips)
 
 
-def _row(video: str, score: ObjectScore) -> Row:
-    row: Row = {"video": video, "object": score.object_id, "frames": len(score.frames)}
-    row.update({name: getattr(score, name) for name in SCORE_NAMES})
-    return {**row, "reason": score.reason}
+def _rows(clip: ClipResult, with_folders: bool) -> Iterator[Row]:
+    folders = clip.object_folders or [""] * len(clip.objects)
+    for score, folder in zip(clip.objects, folders, strict=True):
+        row: Row = {"video": clip.video, "object": score.object_id}
+        row.update({"folder": folder} if with_folders else {})
+        row["frames"] = len(score.frames)
+        row.update({name: getattr(score, name) for name in SCORE_NAMES})
+        yield {**row, "reason": score.reason}
 
 
 def _score(values: Mapping[str, Any]) -> ObjectScore:

@@ -45,15 +45,16 @@ def score_table(name: str, videos: MeasuredSet, summary: RunSummary) -> ScoreTab
     known = {clip.video: clip for clip in before.clips} if before is not None else {}
     for clip in after.clips:
         former = {score.object_id: score for score in known[clip.video].objects} if clip.video in known else {}
+        folders = clip.object_folders or [""] * len(clip.objects)
         rows += [
             ScoreRow(
                 clip.video,
-                str(score.object_id),
+                f"{score.object_id} ({folder})" if folder else str(score.object_id),
                 _scores(former.get(score.object_id)),
                 _scores(score),
                 hex_color(score.object_id),
             )
-            for score in clip.objects
+            for score, folder in zip(clip.objects, folders, strict=True)
         ]
     return ScoreTable(
         name=f"{name} set",
