@@ -6,23 +6,21 @@ import hashlib
 import logging
 import os
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from iopath.common.file_io import g_pathmgr
 
 from sam2_training.core.errors import DataError
-from sam2_training.core.files import endless_kind
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.core.text import count, natural_key, shown, some
 from sam2_training.data.config import DatasetConfig
 from sam2_training.data.formats import open_source
 from sam2_training.data.images import UnreadableFileError, size_mismatch
+from sam2_training.data.name_list import each_once, read_list
 from sam2_training.data.pairing import by_visible_name, is_start_of_longer, left_out_line, name_key
 from sam2_training.data.source import LARGEST_ID, UNLABELED, Frame, FrameLabels, Masks, Video, VideoSource
 from sam2_training.data.table import OnDemandTable, VideoTable, load_table, save_table
@@ -186,55 +184,13 @@ def build_index(
     return VideoIndex(source, table, skipped, str(cache_path or ""), beside)
 
 
-def read_list(path: str, setting: str = "dataset.file_list_txt") -> list[str]:
-    """The video names in a text file, one a line, without empty lines and those that start with #.
-
-    A name is that of a folder below the dataset's: v, or a relative path such as part/v; a/ and ./a are a. setting:
-    what names the file, for messages. Raises DataError for a file that cannot be read, names no video, one twice, or
-    something that is not below the dataset's folder.
-    """
-    kind = endless_kind(path)
-    if kind:
-        raise DataError(f"{setting} {path} is {kind}, expected a text file with one video name a line")
-    try:
-        with g_pathmgr.open(path, "r") as file:
-            lines = [line.strip() for line in file]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise DataError(
-            f"{setting} {path} cannot be read: {reason}\nGive a text file with one video name a line."
-        ) from error
-    names = [_name_below(line, path, setting) for line in lines if line and not line.startswith("#")]
-    if not names:
-        raise DataError(f"{setting} {path} names no video\nWrite one video name a line.")
-    return _each_once(names, f"{setting} {path}")
-
-
-def _each_once(names: list[str], listed_in: str) -> list[str]:
-    name, times = Counter(names).most_common(1)[0]
-    if times > 1:
-        raise DataError(f"{listed_in} names {name} {times} times\nName each video once.")
-    return names
-
-
-def _name_below(line: str, path: str, setting: str) -> str:
-    """A line of a list as a name below the dataset's folder; results are written under it as well."""
-    parts = [part for part in line.split("/") if part not in ("", ".")]
-    if line.startswith("/") or PureWindowsPath(line).is_absolute() or "://" in line or ".." in parts or not parts:
-        raise DataError(
-            f"{setting} {path} names {line}, expected a name below the dataset's folder\n"
-            "Write names such as v or part/v, without the folder they are in."
-        )
-    return "/".join(parts)
-
-
 def _listed(source: VideoSource, file_list: str) -> list[str]:
     """The listed videos, in natural order. Raises DataError if one does not exist."""
     names = read_list(file_list)
     missing = source.missing(names)
-    if missing:  # perhaps accents are composed in another way
-        known = by_visible_name(source.videos())
-        names = _each_once([known.get(name_key(name), name) for name in names], "dataset.file_list_txt " + file_list)
+    known = by_visible_name(source.videos()) if missing else {}
+    if 0 < len(missing) <= len(known):  # perhaps accents are composed in another way; each name then has its video
+        names = each_once([known.get(name_key(name), name) for name in names], "dataset.file_list_txt " + file_list)
         missing = source.missing(names)
     if missing:
         raise DataError(

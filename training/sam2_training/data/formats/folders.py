@@ -54,10 +54,19 @@ class FolderSource(VideoSource):
 
     def missing(self, names: Sequence[str]) -> list[str]:
         self._require_folders()
-        missing = [name for name in names if not g_pathmgr.isdir(join(self.location, name))]
+        listed: dict[str, frozenset[str]] = {}
+        missing = [name for name in names if not self._has_folder(name, listed)]
         if not missing:
             self._require_masks(names)
         return missing
+
+    def _has_folder(self, name: str, listed: dict[str, frozenset[str]]) -> bool:
+        """listed: {folder: what is in it}, which this fills: millions of wrong names ask the disk once, not each."""
+        parent, _, last = name.rpartition("/")
+        if parent not in listed:
+            is_there = not parent or self._has_folder(parent, listed)
+            listed[parent] = frozenset(list_names(join(self.location, parent)) if is_there else [])
+        return last in listed[parent] and g_pathmgr.isdir(join(self.location, name))
 
     def facts(self, name: str) -> Video:
         masks = join(self.mask_location, self._mask_folder(name))

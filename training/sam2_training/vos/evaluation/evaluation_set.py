@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.core.text import count
-from sam2_training.data.index import read_list
+from sam2_training.data.name_list import read_list
 from sam2_training.vos.clips.dataset import training_index
 from sam2_training.vos.clips.usable import clip_index
 from sam2_training.vos.config import VosConfig
