@@ -64,3 +64,10 @@ def test_a_failure_s_message_cannot_command_the_terminal(capsys: pytest.CaptureF
 def test_characters_that_an_encoding_lacks_are_known_beforehand() -> None:
     assert can_show(terminal("utf-8"), "█")
     assert not can_show(terminal("latin-1"), "█")
+
+
+def test_a_word_that_is_not_understood_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["export", "--checkpoint", "x", "--output", "y", "-c", "custom_finetune", "--no\x1b[2J\u202e"])
+    assert ended.value.code == 2
+    assert r"--no\x1b[2J\u202e" in capsys.readouterr().err

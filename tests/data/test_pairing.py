@@ -14,6 +14,7 @@ from sam2_training.data.pairing import (
     frames_among,
     is_of_system,
     is_start_of_longer,
+    left_out_line,
     masks_among,
     name_key,
 )
@@ -241,3 +242,8 @@ def test_one_video_whose_frames_and_masks_are_one_folder_is_refused(folders) -> 
     (folders.masks / "b").symlink_to(folders.images / "b")
     with pytest.raises(DataError, match="one folder is given for the frames and for the masks of video b"):
         open_index(folders.config())
+
+
+def test_names_of_what_is_left_out_are_shown_escaped() -> None:
+    line = left_out_line("files of other kinds", 1, ["a\n\x1b[2J\u202e.txt"])
+    assert line == r"files of other kinds: 1 (a\x0a\x1b[2J\u202e.txt)"

@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from sam2_training.commands.failures import report_failure, report_stop
 from sam2_training.core.errors import exit_code_lines
 from sam2_training.core.terminal import accept_any_text
+from sam2_training.core.text import shown_lines
 from sam2_training.engine.preemption import StopAtOnce, StopInterrupt
 
 SHARED_OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
@@ -80,7 +81,7 @@ def run_command(verb: str, argv: Sequence[str], prog: str | None = None) -> int:
 
 
 def _parser(command: Command, prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=prog,
         description=command.description,
         epilog="\n".join(["exit codes:", *exit_code_lines(command.meaning_of_1)]),
@@ -100,6 +101,13 @@ def _parser(command: Command, prog: str) -> argparse.ArgumentParser:
 def _add(parser: argparse.ArgumentParser, name: str) -> None:
     flags, settings = SHARED_OPTIONS[name]
     parser.add_argument(*flags, **settings)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Shows words that it does not understand without what a terminal would obey in them."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(shown_lines(message))
 
 
 class _HelpFormatter(argparse.HelpFormatter):

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Literal, NamedTuple, get_args
 
 from sam2_training.core.errors import DataError
-from sam2_training.core.text import count, some
+from sam2_training.core.text import count, shown, some
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MASK_SUFFIX = ".png"
@@ -72,7 +72,7 @@ class LeftOut(NamedTuple):
 def left_out_line(reason: Reason, number: int, names: Sequence[str]) -> str:
     """A line for a banner. names: the first of `number` files."""
     more = f" and {number - len(names)} more" if number > len(names) else ""
-    return f"{reason}: {number} ({', '.join(names)}{more})"
+    return f"{reason}: {number} ({', '.join(map(shown, names))}{more})"
 
 
 class FolderOfFrames(NamedTuple):

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from sam2_training.core.errors import EXIT_PREEMPTED
+from sam2_training.core.terminal import say
 from sam2_training.engine.preemption import stop_signals
 from sam2_training.engine.processes import die_with_parent, write_status
 
@@ -44,14 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
         signal.signal(number, _leave)  # until torchrun, with workers to stop, installs its own
     arguments.log_path.parent.mkdir(parents=True, exist_ok=True)
     screen = sys.stderr
-    with arguments.log_path.open("a", buffering=1) as log_file:
+    with arguments.log_path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace") as log_file:
         sys.stderr = log_file  # torch's loggers take it when they are made; the workers inherit the descriptor below it
         exit_code, message = _torchrun(arguments)
     sys.stderr = screen
     if arguments.log_path.stat().st_size == 0:
         arguments.log_path.unlink()
     if message and write_status(arguments.status_path, exit_code, message, keep_first=True):
-        print(f"error: {message}", file=sys.stderr)
+        say(f"error: {message}", sys.stderr)
     return exit_code
 
 

@@ -13,6 +13,7 @@ import torch
 from sam2_training.core.errors import DataError
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
+from sam2_training.core.text import some
 from sam2_training.vos.evaluation.clips import EvaluationClip, first_frame
 from sam2_training.vos.evaluation.interactive import track_interactively
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
@@ -113,7 +114,7 @@ def _check(clips: Sequence[EvaluationClip]) -> None:
     names = [clip.name for clip in clips]
     twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
-        raise DataError(f"two videos to evaluate have the same name: {', '.join(twice)}")
+        raise DataError(f"two videos to evaluate have the same name: {some(twice)}")
 
 
 def _first_prompts(clip: EvaluationClip, spec: PromptSpec) -> tuple[list[Prompt], dict[int, Mask]]:
