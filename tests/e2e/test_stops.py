@@ -46,7 +46,7 @@ def test_r12_two_processes_hear_a_stop_while_they_index(new_run: Callable[..., R
     process.send_signal(signal.SIGUSR1)
     ended = run.finish(process)
     assert ended.code == 75, ended.output
-    assert "SIGUSR1: asking 2 processes to stop; a second signal leaves at once" in ended.output
+    assert "SIGUSR1: asking 2 processes to save and stop; a second signal leaves at once" in ended.output
     assert "Traceback" not in ended.output
     assert json.loads((run.folder / "run_status.json").read_text())["exit_code"] == 75
     _, alive = psutil.wait_procs(family, timeout=WAIT_SECONDS)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import torch
-from sam2_training.core.errors import DataError, TrainingError
+from sam2_training.core.current_work import working_on
+from sam2_training.core.errors import DataError, HangError, WorkerError
 from sam2_training.core.rng import rng_for
 from sam2_training.engine.loader import StepLoader
 from sam2_training.engine.plan import Order
@@ -57,6 +60,15 @@ class ToyDataset:
                     os.kill(os.getpid(), signal.SIGKILL)
                 case "stuck":
                     time.sleep(60)
+                case "stuck in a file":
+                    with working_on("pictures/00012.jpg"):
+                        time.sleep(600)
+                case "stopped":
+                    with working_on("pictures/00012.jpg"):
+                        os.kill(os.getpid(), signal.SIGSTOP)
+                        time.sleep(600)
+                case "large":
+                    return torch.zeros(2**18)
         noise = rng_for(0, "sample", key.epoch, key.position).random(3)
         return torch.tensor([key.epoch, key.position, key.index, *noise])
 
@@ -126,12 +138,61 @@ def test_an_unexpected_error_keeps_its_type_and_shows_where_it_was_raised() -> N
     assert "in __getitem__" in "".join(caught.value.__notes__)
 
 
-@pytest.mark.slow
-def test_a_killed_worker_is_explained_where_its_batch_is_asked_for() -> None:
-    loader = StepLoader(ToyDataset(bad_index=0, kind="killed"), Order(5, 23, 23, 1), 0, 4, 1)
-    with loader, pytest.raises(TrainingError, match=r"was killed by SIGKILL.*out of memory"):
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_r19_a_killed_worker_is_explained_where_its_batch_is_asked_for(num_workers: int) -> None:
+    loader = StepLoader(ToyDataset(bad_index=0, kind="killed"), Order(5, 23, 23, 1), 0, 4, num_workers)
+    with loader, pytest.raises(WorkerError, match=r"was killed by SIGKILL while reading.*out of memory") as caught:
         next(loader.from_step(0, 4))
+    assert caught.value.exit_code == 5
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("kind", ["stuck in a file", "stopped"])
+def test_r19_a_stuck_worker_ends_with_its_stack_and_the_file_that_it_reads(kind: str, tmp_path: Path) -> None:
+    dataset = ToyDataset(bad_index=0, kind=kind)
+    loader = StepLoader(dataset, Order(5, 23, 23, 1), 0, 4, 2, timeout_minutes=0.05, folder=tmp_path)
+    with loader, pytest.raises(HangError, match=r"took longer than 0.05 minutes \(loader.timeout_minutes\)") as caught:
+        list(loader.from_step(0, 4))
+    path = tmp_path / "logs" / "stacks_loader_workers.txt"
+    assert caught.value.exit_code == 5
+    assert "is reading pictures/00012.jpg" in str(caught.value)
+    assert ("is stopped (SIGSTOP)" in str(caught.value)) is (kind == "stopped")
+    assert str(path) in str(caught.value)
+    assert "in __getitem__" in path.read_text()
+    assert not multiprocessing.active_children()
+
+
+NO_MEMORY = """
+import sys
+sys.path[:0] = [{repository!r}, {repository!r} + "/training"]
+from tests.engine.test_loader import ToyDataset
+from sam2_training.core.errors import WorkerError
+from sam2_training.engine.loader import StepLoader
+from sam2_training.engine.plan import Order
+loader = StepLoader(ToyDataset(1, bad_index=0, kind="large"), Order(5, 1, 1, 1), 0, 1, int(sys.argv[1]))
+try:
+    with loader: next(loader.from_step(0, 1))
+except WorkerError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("unshare") is None, reason="needs Linux and unshare")
+@pytest.mark.parametrize(("kib", "num_workers"), [(256, 1), (64, 12)])
+def test_r19_too_little_shared_memory_ends_with_the_cure(kib: int, num_workers: int) -> None:
+    """One worker has no room for its batch; twelve have none for their queues."""
+    inside = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    mounted = f'mount -t tmpfs -o size={kib}k tmpfs /dev/shm && exec "$@"'
+    if subprocess.run([*inside, mounted, "sh", "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this user may not make a mount namespace")
+    program = [sys.executable, "-c", NO_MEMORY.format(repository=str(REPOSITORY)), str(num_workers)]
+    shown = subprocess.run(
+        [*inside, mounted, "sh", *program], capture_output=True, text=True, timeout=WAIT_SECONDS, check=False
+    )
+    assert shown.returncode == 5, shown.stderr
+    assert "raise --shm-size, or load in the training process: loader.num_workers=0" in shown.stdout
+    assert "Traceback" not in shown.stderr
 
 
 @pytest.mark.parametrize("kind", ["data", "stuck"])

@@ -16,6 +16,7 @@ from sam2_training.core.schema import fingerprint
 from sam2_training.core.terminal import say
 from sam2_training.engine.config import LoadedConfig
 from sam2_training.engine.folder_lock import folder_lock
+from sam2_training.engine.hangs import ends_when_stuck
 from sam2_training.engine.heartbeat import command_heartbeat, in_turn
 from sam2_training.tasks import load_config
 from sam2_training.vos.config import VosConfig
@@ -101,7 +102,8 @@ def evaluate(asked: _Asked) -> int:
     arguments, config, output = asked.arguments, asked.loaded.config, asked.output
     ranks = ranks_from_environment(config.trainer.accelerator)
     precision = Precision(config.trainer.precision, ranks.device)
-    with process_group(ranks, config.trainer.collective_timeout_minutes * 60), command_heartbeat() as heartbeat:
+    stuck = ends_when_stuck(config.loader.timeout_minutes, output, ranks.rank)
+    with stuck, process_group(ranks, config.trainer.collective_timeout_minutes * 60), command_heartbeat() as heartbeat:
         videos = ranks.main_first(
             lambda beat: open_evaluation_set(config, arguments.split, asked.loaded.log_dir, in_turn(beat, heartbeat))
         )

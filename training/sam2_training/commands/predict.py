@@ -10,6 +10,7 @@ from sam2_training.commands.failures import require_writable_output
 from sam2_training.core.errors import EXIT_FINISHED, ConfigError
 from sam2_training.core.terminal import say
 from sam2_training.engine.config import LoadedConfig
+from sam2_training.engine.hangs import ends_when_stuck
 from sam2_training.engine.heartbeat import command_heartbeat
 from sam2_training.tasks import load_config
 from sam2_training.vos.config import VosConfig
@@ -82,7 +83,8 @@ def track(
     config, output = loaded.config, arguments.output
     device = choose_device(config.trainer.accelerator, 0)
     precision = Precision(config.trainer.precision, device)
-    with command_heartbeat() as heartbeat, open_video(video_path, config.dataset.orientation) as video:
+    stuck = ends_when_stuck(config.loader.timeout_minutes, output)
+    with stuck, command_heartbeat() as heartbeat, open_video(video_path, config.dataset.orientation) as video:
         height, width = video.read_frame(0).shape[:2]
         prompts = given.prompts(video.frame_names[0], (height, width))
         require_writable_output(output)

@@ -16,7 +16,7 @@ EXIT_CODES = {
     2: "configuration or command line",
     3: "a loss or an output is not finite",
     4: "checkpoint or weights",
-    5: "hang: processes lost each other",
+    5: "hang: processes lost each other, or a file cannot be read to its end",
     6: "data",
     EXIT_PREEMPTED: "stopped on request; run the same command again to continue",
 }
@@ -67,9 +67,13 @@ class CheckpointError(TrainingError):
 
 
 class HangError(TrainingError):
-    """A collective operation timed out."""
+    """Ranks wait for each other, or a process for a file, longer than allowed."""
 
     exit_code = 5
+
+
+class WorkerError(HangError):
+    """A loader worker is gone, or cannot hand over its batches."""
 
 
 class DataError(TrainingError):

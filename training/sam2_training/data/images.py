@@ -12,6 +12,7 @@ import numpy.typing as npt
 from iopath.common.file_io import g_pathmgr
 from PIL import Image, UnidentifiedImageError
 
+from sam2_training.core.current_work import working_on
 from sam2_training.core.errors import DataError
 from sam2_training.core.files import endless_kind
 from sam2_training.data.headers import (
@@ -49,7 +50,7 @@ def read_bytes(path: str, at_most: int = LARGEST_BYTES + 1) -> bytes:
     if kind:
         raise UnreadableFileError(f"this is {kind}, expected an image file: {path}\nReplace it, {_SKIP_CURE}.")
     try:
-        with g_pathmgr.open(path, "rb") as file:
+        with working_on(path), g_pathmgr.open(path, "rb") as file:
             data: bytes = file.read(at_most)
     except FileNotFoundError as error:
         raise UnreadableFileError(f"the file is gone: {path}\nPut it back, {_SKIP_CURE}.") from error

@@ -35,6 +35,9 @@ class LoaderConfig:
     """Samples per device in one forward pass. A resumed run keeps the global batch it began with."""
     num_workers: int = setting(2, at_least=0, free=True, aliases=("scratch.num_train_workers",))
     """Loader processes per device; 0 loads in the training process."""
+    timeout_minutes: float = setting(30.0, above=0, free=True, unit="minutes")
+    """Longest time that reading a batch may take, and any file of the dataset in any command. After that a share is
+    taken for stalled: exit code 5, with the file's name and stack traces in logs/stacks_*.txt."""
 
 
 @dataclass(frozen=True)

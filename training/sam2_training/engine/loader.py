@@ -5,23 +5,27 @@ from __future__ import annotations
 import atexit
 import functools
 import multiprocessing
-import pickle
 import signal
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic
 
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from sam2_training.core.errors import TrainingError
-from sam2_training.engine.config import PREFETCHED_BATCHES
+from sam2_training.engine.batch_transfer import (
+    Failure,
+    Fetcher,
+    Packed,
+    WorkerWatch,
+    require_shared_memory,
+)
+from sam2_training.engine.config import PREFETCHED_BATCHES, LoaderConfig
 from sam2_training.engine.plan import Order
 from sam2_training.engine.preemption import STOP_SIGNALS
 from sam2_training.engine.processes import die_with_parent
@@ -36,6 +40,7 @@ class StepLoader(Generic[BatchT]):
 
     num_workers processes load ahead (0: this process loads on demand); results do not depend on their number.
     prefetch: batches that each worker prepares ahead. pin_memory: put batches where a GPU copies from fastest.
+    timeout_minutes: how long a worker may take for a batch. folder: the run's, for stack traces of stuck workers.
     A dataset may have a method `worker_setup()`, called once in each worker.
     """
 
@@ -48,6 +53,8 @@ class StepLoader(Generic[BatchT]):
         num_workers: int = 0,
         pin_memory: bool = False,
         prefetch: int = PREFETCHED_BATCHES,
+        timeout_minutes: float = LoaderConfig.timeout_minutes,
+        folder: Path = Path(),
     ) -> None:
         self.dataset = dataset
         self.order = order
@@ -56,6 +63,7 @@ class StepLoader(Generic[BatchT]):
         self.num_workers = num_workers
         self.pin_memory = pin_memory
         self.prefetch = prefetch
+        self.timeout_minutes, self.folder = timeout_minutes, folder
         self.wait_seconds = 0.0
         """Time spent waiting for batches since this loader was made, seconds."""
         self._wait_seconds_taken = 0.0
@@ -66,7 +74,8 @@ class StepLoader(Generic[BatchT]):
 
         Each has at most batch_size samples; the last of a step may have fewer. Workers live from the first step to the
         last, so that a new epoch starts with batches already prepared. Raises what the dataset raises (DataError with
-        its own message, wherever it was raised), and TrainingError when a worker process dies.
+        its own message, wherever it was raised), WorkerError when a worker process dies or has no shared memory, and
+        HangError when a worker takes too long.
         """
         if step >= last_step:
             return
@@ -108,34 +117,41 @@ class _Stream(Generic[BatchT]):
 
     def __init__(self, owner: StepLoader[BatchT], step: int, last_step: int) -> None:
         has_workers = owner.num_workers > 0
+        require_shared_memory(owner.num_workers)
+        self._watch = WorkerWatch(owner.num_workers, owner.timeout_minutes, owner.folder)
         loader: DataLoader[Any] = DataLoader(
-            _Fetcher(owner.dataset),  # type: ignore[arg-type]  # duck-typed: torch asks only for __getitems__
+            Fetcher(owner.dataset),  # type: ignore[arg-type]  # duck-typed: torch asks only for __getitems__
             batch_sampler=_MicroBatches(owner.order, owner.rank, owner.batch_size, step, last_step),
             collate_fn=_unchanged,
             num_workers=owner.num_workers,
             pin_memory=owner.pin_memory,
             prefetch_factor=owner.prefetch if has_workers else None,
-            worker_init_fn=functools.partial(_set_up_worker, owner.dataset, multiprocessing.current_process().pid),
+            worker_init_fn=functools.partial(
+                _set_up_worker, owner.dataset, self._watch, multiprocessing.current_process().pid
+            ),
             # fork starts a worker in milliseconds and shares the dataset's index instead of copying it.
             multiprocessing_context="fork" if has_workers and sys.platform == "linux" else None,
         )
         before = set(multiprocessing.active_children())
         with _without_torchs_child_handler():
             self._iterator: Any = iter(loader)
-        self._processes = [child for child in multiprocessing.active_children() if child not in before]
+        self._watch.processes = [child for child in multiprocessing.active_children() if child not in before]
         # Without this, an exit that forgets to close would wait forever: multiprocessing's own exit handler sends
         # SIGTERM, which workers ignore, and then joins them. Handlers run last in, first out, so this one comes first.
         atexit.register(self.close)
 
     def next(self) -> BatchT:
         try:
-            result = next(self._iterator)
+            with self._watch.waiting() if self._watch.processes else nullcontext():
+                result = next(self._iterator)
+                if isinstance(result, Packed):
+                    result = result.unpack()
         except Exception as error:  # RuntimeError, EOFError or ConnectionResetError: it depends on the moment of death
-            explanation = self._explanation()
+            explanation = self._watch.explanation()
             if explanation is None:
                 raise
             raise explanation from error
-        if isinstance(result, _Failure):
+        if isinstance(result, Failure):
             raise result.error
         batch: BatchT = result
         return batch
@@ -146,32 +162,17 @@ class _Stream(Generic[BatchT]):
         if iterator is None:
             return
         # Killing first could leave a half-written message that the pinning thread would wait for; so ask first.
-        kill_timer = threading.Timer(CLOSE_SECONDS, _kill, [self._processes])
+        kill_timer = threading.Timer(CLOSE_SECONDS, self._watch.kill)
         kill_timer.daemon = True
         kill_timer.start()
         with _without_torchs_child_handler():  # any other DataLoader of this process leaves it in place
             if hasattr(iterator, "_shutdown_workers"):
                 iterator._shutdown_workers()
             kill_timer.cancel()
-            _kill(self._processes)
-            for process in self._processes:
+            self._watch.kill()
+            for process in self._watch.processes:
                 process.join(timeout=1.0)
-        self._processes = []
-
-    def _explanation(self) -> TrainingError | None:
-        """The error that says how a worker ended, if one did."""
-        for process in self._processes:
-            process.join(timeout=0.1)
-            if process.exitcode is None or process.exitcode == 0:
-                continue
-            how = f"ended with exit code {process.exitcode}"
-            if process.exitcode < 0:
-                how = f"was killed by {signal.Signals(-process.exitcode).name}"
-            return TrainingError(
-                f"a loader worker (process {process.pid}) {how}. Likely causes: out of memory (SIGKILL), or too little "
-                "shared memory (SIGBUS; in a container raise --shm-size). Fewer loader.num_workers need less."
-            )
-        return None
+        self._watch.close()
 
 
 class _MicroBatches(Sampler[list[SampleKey]]):
@@ -188,32 +189,6 @@ class _MicroBatches(Sampler[list[SampleKey]]):
             keys = self._order.keys(step, self._rank)
             for start in range(0, len(keys), self._batch_size):
                 yield keys[start : start + self._batch_size]
-
-
-class _Failure:
-    """Carries an exception from a worker to the main process, in place of the batch."""
-
-    def __init__(self, error: Exception) -> None:
-        if not isinstance(error, TrainingError):  # expected errors need no traceback; others are lost without it
-            error.add_note(f"in the data loader:\n{traceback.format_exc()}")
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:  # an exception class of any library may do anything here
-            error = RuntimeError(f"in the data loader:\n{traceback.format_exc()}")
-        self.error = error
-
-
-class _Fetcher(Generic[BatchT]):
-    """Collated batches by list of keys. Errors are returned: the DataLoader would rewrite a raised one's message."""
-
-    def __init__(self, dataset: SampleDataset[BatchT]) -> None:
-        self._dataset = dataset
-
-    def __getitems__(self, keys: Sequence[SampleKey]) -> BatchT | _Failure:
-        try:
-            return self._dataset.batch(keys)
-        except Exception as error:
-            return _Failure(error)
 
 
 @contextmanager
@@ -238,18 +213,13 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _set_up_worker(dataset: SampleDataset[Batch], parent_pid: int | None, worker_id: int) -> None:
+def _set_up_worker(dataset: SampleDataset[Batch], watch: WorkerWatch, parent_pid: int | None, worker_id: int) -> None:
     """Worker setup: ignore stop signals, exit with the parent."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     die_with_parent(parent_pid)
+    watch.set_up_worker(worker_id)
     torch.set_num_threads(1)
     worker_setup: Callable[[], None] | None = getattr(dataset, "worker_setup", None)
     if worker_setup is not None:
         worker_setup()
-
-
-def _kill(processes: Sequence[BaseProcess]) -> None:
-    for process in processes:
-        if process.is_alive():
-            process.kill()

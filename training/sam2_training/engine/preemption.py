@@ -20,6 +20,8 @@ SAME_REQUEST_SECONDS = 2.0
 """One request may arrive several times: from the terminal or SLURM directly, and once more through torchrun."""
 LEAVE_SECONDS = 20.0
 """Work that cannot be interrupted (reading from a stalled share, another thread's work) is left after this."""
+LAUNCHER_SPEAKS = "SAM2_TRAINING_LAUNCHER_SPEAKS"
+"""Environment variable of ranks whose launcher says that it has heard a stop signal."""
 
 
 class StopInterrupt(BaseException):
@@ -131,11 +133,13 @@ class StopAtOnce(StopHandlers):
 
 
 def say(text: str) -> None:
-    """Writes a line to standard error from a signal handler, for the main rank: the others hear the same.
+    """Writes a line to standard error from a signal handler: it may have interrupted a print, which is not reentrant.
 
-    The handler may have interrupted a print, which is not reentrant.
+    Of several ranks only the main one does, and none where `run_workers` does it: torchrun also sends signals to ranks
+    whose peer has failed.
     """
-    if sys.__stderr__ is not None and os.environ.get("RANK", "0") == "0":
+    is_silent = os.environ.get("RANK", "0") != "0" or LAUNCHER_SPEAKS in os.environ
+    if sys.__stderr__ is not None and not is_silent:
         try:
             os.write(2, f"\n{text}\n".encode())
         except OSError:  # a closed terminal or pipe: nobody is left to be told

@@ -18,7 +18,7 @@ import psutil
 from sam2_training.core.errors import EXIT_PREEMPTED
 from sam2_training.core.files import write_text
 from sam2_training.core.places import start_words
-from sam2_training.engine.preemption import StopHandlers, say
+from sam2_training.engine.preemption import LAUNCHER_SPEAKS, StopHandlers, say
 
 STATUS = "run_status.json"
 """File name of the status that `write_status` leaves, in the folder of the run."""
@@ -125,6 +125,7 @@ def _environment(num_processes: int) -> dict[str, str]:
     environment = dict(os.environ)
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cores // num_processes)))
+    environment[LAUNCHER_SPEAKS] = "1"
     # Else each process warns that this host's name cannot be looked up, as in a container without a network.
     environment.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if sys.platform == "linux":
@@ -174,7 +175,8 @@ class _Forwarder(StopHandlers):
             agent.send_signal(self._waiting)
 
     def _on_first(self, number: int) -> None:
-        say(f"{self.signal_name}: asking {self._num_processes} processes to stop; a second signal leaves at once")
+        whom = f"{self._num_processes} processes"
+        say(f"{self.signal_name}: asking {whom} to save and stop; a second signal leaves at once")
         self._pass_on(number)
 
     def _on_another(self, number: int) -> None:

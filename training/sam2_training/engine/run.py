@@ -22,6 +22,7 @@ from sam2_training.core.shared_work import ANOTHER_ENDED, AnotherFailedError
 from sam2_training.engine.checkpoint.store import newest_checkpoint
 from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.engine.folder_lock import folder_lock
+from sam2_training.engine.hangs import ends_when_stuck, explain_hang_of_ranks, rank_with_stacks
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.logging.table import samples_column
 from sam2_training.engine.optimizer import describe_groups
@@ -77,12 +78,17 @@ def run_as_rank(folder: Path, work: Callable[[], tuple[int, str]]) -> int:
     if is_torchrun_worker():
         die_with_parent()
     numbers = rank_numbers() or RankNumbers()
-    with folder_lock(folder) if numbers.is_main else contextlib.nullcontext():
-        return _run_recorded(folder, work, several=numbers.world_size > 1)
+    with contextlib.ExitStack() as stack:
+        if numbers.is_main:
+            stack.enter_context(folder_lock(folder))
+        if numbers.world_size > 1:
+            stack.enter_context(rank_with_stacks(folder, numbers.rank))
+        return _run_recorded(folder, work, numbers)
 
 
-def _run_recorded(folder: Path, work: Callable[[], tuple[int, str]], several: bool) -> int:
+def _run_recorded(folder: Path, work: Callable[[], tuple[int, str]], numbers: RankNumbers) -> int:
     """`run_as_rank` in a folder that this start holds."""
+    several = numbers.world_size > 1
     status_path = folder / STATUS
     _remove_former(status_path)
     record = functools.partial(write_status, status_path, keep_first=several)
@@ -96,6 +102,8 @@ def _run_recorded(folder: Path, work: Callable[[], tuple[int, str]], several: bo
         if expected is None:
             record(TrainingError.exit_code, traceback.format_exc(limit=-3))
             raise
+        if several and isinstance(expected, HangError):
+            expected = type(expected)(f"{expected}\n{explain_hang_of_ranks(folder, numbers.rank, error)}")
         is_consequence = isinstance(expected, AnotherFailedError)
         if not record(expected.exit_code, f"{expected.kind}: {expected}", is_consequence=is_consequence):
             return expected.exit_code
@@ -128,7 +136,8 @@ def _train(loaded: LoadedConfig[ConfigT], open_task: TaskFactory[ConfigT, BatchT
     config = loaded.config
     ranks = ranks_from_environment(config.trainer.accelerator)
     torch.use_deterministic_algorithms(config.trainer.deterministic)
-    with process_group(ranks, config.trainer.collective_timeout_minutes * 60):
+    stuck = ends_when_stuck(config.loader.timeout_minutes, loaded.log_dir, ranks.rank)
+    with stuck, process_group(ranks, config.trainer.collective_timeout_minutes * 60):
         task = open_task(config, ranks, loaded.log_dir, loaded.name)
         trainer = Trainer(loaded, task, ranks)
         with StopRequest() as stop, contextlib.closing(_open_log(loaded, task, trainer)) as log:

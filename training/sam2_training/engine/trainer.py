@@ -76,6 +76,8 @@ class Trainer(Generic[BatchT, ModelT]):
             batch_size=config.loader.batch_size,
             num_workers=config.loader.num_workers,
             pin_memory=ranks.device.type == "cuda",
+            timeout_minutes=config.loader.timeout_minutes,
+            folder=loaded.log_dir,
         )
         validation = task.validation() if config.trainer.limit_val_batches else None
         self.validator: Validator[ModelT] | None = None

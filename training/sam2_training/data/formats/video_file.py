@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from sam2_training.core.current_work import working_on
 from sam2_training.core.errors import DataError
 from sam2_training.core.files import endless_kind, utf8_path
 from sam2_training.data.images import LARGEST_PIXELS
@@ -72,9 +73,11 @@ class VideoFile(VideoSource):
             self.close()
             self._capture, self._position = self._opened(), 0
         while self._position < frame_index:
-            self._capture.grab()
+            with working_on(str(self._path)):
+                self._capture.grab()
             self._position += 1
-        found, frame = self._capture.read()
+        with working_on(str(self._path)):
+            found, frame = self._capture.read()
         if not found:
             raise DataError(f"frame {frame_index} of {video.num_frames} cannot be decoded: {self._path}")
         self._position += 1
@@ -92,7 +95,7 @@ class VideoFile(VideoSource):
     def _opened(self) -> cv2.VideoCapture:
         # FFmpeg only: another backend of OpenCV would take the name for a pattern of image files.
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-        with utf8_path(self._path) as name:
+        with working_on(str(self._path)), utf8_path(self._path) as name:
             capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
         cv2.utils.logging.setLogLevel(level)
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # the default of today's OpenCV
