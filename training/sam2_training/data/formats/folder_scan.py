@@ -13,6 +13,7 @@ from sam2_training.core.errors import DataError
 from sam2_training.core.text import count, natural_key, some
 from sam2_training.data.config import Orientation
 from sam2_training.data.formats.listing import are_one, frames_of, join, list_folders, list_names
+from sam2_training.data.formats.not_masks import instead_of_masks
 from sam2_training.data.frame_headers import size_of_frames
 from sam2_training.data.label_facts import LabelScan
 from sam2_training.data.labels import LabelRules
@@ -56,6 +57,8 @@ def scan_video(
     else:
         video = _scan_ids(name, mask_folder, frames, others, scan)
     if not any(video.mask_files):
+        if not files and (seen := instead_of_masks(others)):
+            raise DataError(f"video {name} has no mask PNG: {mask_folder}\n{seen}")
         first = next(iter(files or [entry for entry in entries if not is_of_system(entry)]), "")
         like = f"; it holds files like {first}, its frames are named like {video.frame_files[0]}" if first else ""
         raise DataError(

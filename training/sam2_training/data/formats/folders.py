@@ -12,6 +12,7 @@ from sam2_training.core.text import count, some
 from sam2_training.data.config import DatasetConfig, Orientation
 from sam2_training.data.formats.folder_scan import scan_video
 from sam2_training.data.formats.listing import are_one, join, list_folders, list_names
+from sam2_training.data.formats.not_masks import instead_of_masks
 from sam2_training.data.images import read_image
 from sam2_training.data.label_reader import LabelReader
 from sam2_training.data.labels import LabelRules
@@ -132,9 +133,9 @@ class FolderSource(VideoSource):
     def _require_folders(self) -> None:
         for key, folder in (("img_folder", self.location), ("gt_folder", self.mask_location)):
             if not g_pathmgr.isdir(folder):
-                raise DataError(
-                    f"dataset.{key} is not a folder: {folder}\nGive a folder with one folder of files per video."
-                )
+                seen = instead_of_masks([folder]) if key == "gt_folder" and g_pathmgr.isfile(folder) else ""
+                cure = seen or "Give a folder with one folder of files per video."
+                raise DataError(f"dataset.{key} is not a folder: {folder}\n{cure}")
         if are_one(self.location, self.mask_location):
             raise DataError(
                 f"dataset.img_folder and dataset.gt_folder are one folder: {self.location} and {self.mask_location}\n"
@@ -146,7 +147,10 @@ class FolderSource(VideoSource):
             raise DataError(
                 f"no video has masks: {self.location} has {count(len(names), 'video')} ({some(names)}), but "
                 f"{self.mask_location} has no folder of any of these names\n"
-                "Check that dataset.img_folder and dataset.gt_folder belong together."
+                + (
+                    instead_of_masks(list_names(self.mask_location))
+                    or "Check that dataset.img_folder and dataset.gt_folder belong together."
+                )
             )
 
 
