@@ -17,6 +17,7 @@ def test_an_object_of_one_pixel_is_taught_as_present_where_it_is(tmp_path: Path)
     data = TrainingSetConfig(img_folder=str(root / "images"), gt_folder=str(root / "masks"), num_frames=3)
     config = VosConfig(model=ModelConfig(image_size=64), dataset=data, seed=3)
     dataset = build_dataset(config, None)
+    assert any("about 6 of 6 masks of an object vanish" in line for line in dataset.describe())
     for position in range(8):
         batch = dataset.batch([SampleKey(0, position, 0)])
         assert batch.labeled.all()
