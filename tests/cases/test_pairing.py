@@ -60,6 +60,11 @@ def test_seconds_are_in_order_of_value(tmp_path: Path) -> None:
     assert video.frame_names == ("0.5", "1.25", "1.5", "2.0", "10.0", "10.75")
 
 
+def test_a_list_with_a_byte_order_mark_works(tmp_path: Path) -> None:
+    root = make_case("list_with_mark", tmp_path)
+    assert list(opened(root, file_list_txt=str(root / "list.txt")).names) == ["a", "b"]
+
+
 def test_a_folder_of_frames_and_masks_is_refused_by_predict_too(tmp_path: Path) -> None:
     folder = make_case("frames_and_masks_together", tmp_path) / "images" / "v"
     message = re.escape(f"clip_0000.jpg and clip_0000_mask.png, and 5 more pairs like it, in {folder}")

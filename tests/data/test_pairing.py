@@ -224,6 +224,15 @@ def test_lists_and_mask_folders_may_compose_accents_otherwise(folders, tmp_path)
         open_index(folders.config(file_list_txt=str(tmp_path / "list.txt")))
 
 
+def test_a_listed_video_may_lie_in_a_folder_of_its_own(folders, tmp_path) -> None:
+    for side in (folders.images, folders.masks):
+        (side / "part").mkdir()
+    folders.video("part/v", [[1], [1]])
+    (tmp_path / "list.txt").write_text("part/v")
+    index = open_index(folders.config(file_list_txt=str(tmp_path / "list.txt")))
+    assert index.masks(index.video(0), 1, [1], (24, 32)).sum() == 36
+
+
 def test_links_that_lead_nowhere_are_refused_wherever_a_folder_was_meant(folders) -> None:
     folders.video("a", [[1]])
     folders.image("c", "0.png")

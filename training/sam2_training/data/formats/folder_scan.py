@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -65,9 +64,8 @@ def scan_video(
             f"video {name} has no mask for any of its {video.num_frames} frames: {mask_folder}{like}\n"
             "A mask is a PNG named like its frame. Rename or add masks, or leave it out of dataset.file_list_txt."
         )
-    own_name = posixpath.basename(mask_folder)
     scan.content.add_frames(paths)
-    return replace(video, mask_folder="" if own_name == name else own_name, content=scan.content.digest())
+    return replace(video, content=scan.content.digest())
 
 
 @dataclass(frozen=True)

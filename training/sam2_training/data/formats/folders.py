@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from iopath.common.file_io import g_pathmgr
@@ -70,15 +71,18 @@ class FolderSource(VideoSource):
         return last in listed[parent] and g_pathmgr.isdir(join(self.location, name))
 
     def facts(self, name: str) -> Video:
-        masks = join(self.mask_location, self._mask_folder(name))
-        return scan_video(name, join(self.location, name), masks, self.reader.rules, self.orientation)
+        folder = self._mask_folder(name)
+        masks = join(self.mask_location, folder)
+        video = scan_video(name, join(self.location, name), masks, self.reader.rules, self.orientation)
+        return replace(video, mask_folder="" if folder == name else folder)
 
     def beside(self, names: Sequence[str]) -> list[str]:
         """What the folders of frames and of masks hold besides these videos; without what other programs leave."""
         own = set(names)
         frames = [name for name in list_names(self.location) if name not in own and not is_of_system(name)]
-        used = {self._mask_folder(name) for name in names}
-        masks = [name for name in list_names(self.mask_location) if name not in used and not is_of_system(name)]
+        there = list_names(self.mask_location)
+        used = own | {self._mask_folder(name) for name in own.difference(there)}
+        masks = [name for name in there if name not in used and not is_of_system(name)]
         lines = [f"files beside the videos: {len(frames)} ({some(frames)})"] if frames else []
         return lines + ([f"masks of no video: {len(masks)} ({some(masks)})"] if masks else [])
 
