@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from sam2_training.vos.reporting.data_summary import summarize_dataset
+from pathlib import Path
+
+from sam2_training.data.index import open_index
+from sam2_training.report.data import DataSection, Report
+from sam2_training.report.page import write_report
+from sam2_training.vos.reporting.data_summary import describe_datasets, summarize_dataset
 
 
 def test_summary_counts_everything_once() -> None:
@@ -25,3 +30,14 @@ def test_summary_of_equal_lengths_and_of_nothing() -> None:
     assert same.histograms[0].labels == ("8",)
     none = summarize_dataset("set", [], [], num_objects=0, visible=0, absent=0, unlabeled=0)
     assert sum(none.histograms[0].counts) == 0
+
+
+def test_the_report_names_what_is_not_used(folders, tmp_path: Path) -> None:
+    folders.video("v", [[1], [1], None])
+    (folders.images / "v" / "pre<view.gif").write_bytes(b"")
+    (summary,) = describe_datasets(open_index(folders.config()), {})
+    assert summary.notes[0] == "not used: pictures of kinds that are not read: 1 (v/pre<view.gif)"
+    assert summary.notes[1].startswith("check: in 1 video the labeled frames are exactly the first ones")
+    write_report(tmp_path / "report.html", Report("r", "finished", 1, "now", sections=[DataSection([summary])]))
+    page = (tmp_path / "report.html").read_text().replace("<wbr>", "").replace("\u200b", "")
+    assert "(v/pre&lt;view.gif)</li>" in page

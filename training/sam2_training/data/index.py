@@ -112,6 +112,10 @@ class VideoIndex:
         return lines + self.remarks()
 
     def remarks(self) -> list[str]:
+        """Lines on what is not used, and on what should be looked at."""
+        return self.pairing_remarks()
+
+    def pairing_remarks(self) -> list[str]:
         """Lines on files and folders that are not used, and on labels that may lie on other frames than they should."""
         table = self.table
         lines = [f"not used: {line}" for line in self.beside]

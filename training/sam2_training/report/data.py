@@ -127,6 +127,8 @@ class DatasetSummary:
     totals: Mapping[str, str | int | float] = field(default_factory=dict)
     """Shown as a list: number of videos, frames, objects, ..."""
     histograms: Sequence[Histogram] = ()
+    notes: Sequence[str] = ()
+    """Sentences on what is not used and what should be checked."""
 
 
 @dataclass(frozen=True)

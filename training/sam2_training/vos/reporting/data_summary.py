@@ -30,11 +30,13 @@ def summarize_dataset(
     absent: int,
     unlabeled: int,
     more: dict[str, str | int | float] | None = None,
+    notes: Sequence[str] = (),
 ) -> DatasetSummary:
     """Totals and three histograms: frames per clip, sizes of objects, states of labels.
 
     clip_lengths: frames of each video. object_areas: for each visible object in a frame its share of the frame's
-    area, 0 to 1. visible, absent, unlabeled: numbers of (object, frame) pairs. more: shown after the totals.
+    area, 0 to 1. visible, absent, unlabeled: numbers of (object, frame) pairs. more and notes: shown after the
+    totals.
     """
     counted: dict[str, str | int | float] = {
         "videos": len(clip_lengths),
@@ -48,7 +50,7 @@ def summarize_dataset(
         note="absent: the frame is labeled and the object is not in it; unlabeled frames give no loss",
     )
     histograms = (_length_histogram(clip_lengths), _size_histogram(object_areas), states)
-    return DatasetSummary(name, counted | (more or {}), histograms)
+    return DatasetSummary(name, counted | (more or {}), histograms, notes)
 
 
 def _length_histogram(lengths: Sequence[int]) -> Histogram:
@@ -95,11 +97,11 @@ def describe_datasets(training_index: VideoIndex, sets: Mapping[str, MeasuredSet
         areas = [training_index.table.areas_of(number) for number in range(len(training_index))]
         opened = range(0, len(areas), 1 + (len(areas) - 1) // OPENED_VIDEOS)
         pixels = {number: _num_pixels(training_index, number) for number in opened}
-        found.append(_summary("training set", areas, pixels))
+        found.append(_summary("training set", areas, pixels, training_index))
     for name, videos in sets.items():
         areas = [clip.video.areas for clip in videos.clips]
         pixels = {number: int(np.prod(clip.read_frame(0).shape[:2])) for number, clip in enumerate(videos.clips)}
-        found.append(_summary(f"{name} set", areas, pixels))
+        found.append(_summary(f"{name} set", areas, pixels, videos.clips[0].index))
     return found
 
 
@@ -111,11 +113,13 @@ def _num_pixels(index: VideoIndex, number: int) -> int:
     return int(np.prod(index.frame(video, 0).shape[:2]))
 
 
-def _summary(name: str, areas: Sequence[npt.NDArray[np.integer]], num_pixels: Mapping[int, int]) -> DatasetSummary:
+def _summary(
+    name: str, areas: Sequence[npt.NDArray[np.integer]], num_pixels: Mapping[int, int], index: VideoIndex
+) -> DatasetSummary:
     """The summary of a set of videos.
 
     areas: for each video [T, N], pixels where visible, 0 absent, -1 unlabeled. num_pixels: {number of a video: pixels
-    of a frame} for the videos whose objects' sizes are counted.
+    of a frame} for the videos whose objects' sizes are counted. index: whose remarks are shown.
     """
     shares: list[float] = []
     for number, pixels in num_pixels.items():
@@ -130,4 +134,5 @@ def _summary(name: str, areas: Sequence[npt.NDArray[np.integer]], num_pixels: Ma
         visible=sum(int((video > 0).sum()) for video in areas),
         absent=sum(int((video == 0).sum()) for video in areas),
         unlabeled=sum(int((video < 0).sum()) for video in areas),
+        notes=[*(f"left out: {line}" for line in index.skipped), *index.pairing_remarks()],
     )
