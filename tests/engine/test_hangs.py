@@ -7,10 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from sam2_training.core.errors import DataError
+from sam2_training.engine.hangs import rank_with_stacks
 from sam2_training.engine.processes import STATUS, read_status
 
 from tests.places import REPOSITORY
 from tests.waiting import WAIT_SECONDS
+
+
+def test_a_rank_that_fails_unasked_leaves_no_file_of_stacks(tmp_path: Path) -> None:
+    with pytest.raises(DataError), rank_with_stacks(tmp_path, 1):
+        raise DataError("a damaged file")
+    assert not list((tmp_path / "logs").iterdir())
+
 
 READER = """
 import sys

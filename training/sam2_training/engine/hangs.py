@@ -55,8 +55,8 @@ def rank_with_stacks(folder: Path, rank: int) -> Iterator[None]:
         finally:
             if STACK_SIGNAL is not None:
                 faulthandler.unregister(STACK_SIGNAL)
-    if path.stat().st_size == 0:
-        path.unlink()
+            if path.stat().st_size == 0:
+                path.unlink()
 
 
 def ask_for_stacks(processes: Sequence[psutil.Process]) -> list[str]:
