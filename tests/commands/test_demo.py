@@ -15,12 +15,16 @@ from sam2_training.vos.metrics.scores import FrameScore, score_from_frames
 def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores: dict[int, float], code: int = 0) -> int:
     """The demo's exit code, where a run ends with `code` and leaves these J&F by step."""
     folder = tmp_path / "evaluation" / "validation"
-    folder.mkdir(parents=True)
-    for step, score in scores.items():
-        objects = (score_from_frames(1, {1: FrameScore(score, score, score, True, True)}),)
-        result = EvaluationResult("mask", "davis", (ClipResult("a", 3, objects),))
-        (folder / f"step_{step:08d}.json").write_text(json.dumps({"step": step, "result": result.to_json()}))
-    monkeypatch.setattr(launch, "train_in_this_process", lambda loaded: code)
+
+    def train(loaded: object) -> int:
+        folder.mkdir(parents=True)
+        for step, score in scores.items():
+            objects = (score_from_frames(1, {1: FrameScore(score, score, score, True, True)}),)
+            result = EvaluationResult("mask", "davis", (ClipResult("a", 3, objects),))
+            (folder / f"step_{step:08d}.json").write_text(json.dumps({"step": step, "result": result.to_json()}))
+        return code
+
+    monkeypatch.setattr(launch, "train_in_this_process", train)
     return main(["demo", f"launcher.experiment_log_dir={tmp_path}"])
 
 

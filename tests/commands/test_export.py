@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from sam2_training.cli import main
+from sam2_training.core.outputs import MANIFEST
 from sam2_training.vos.export import export_weights
 from sam2_training.vos.export.stock_comparison import comparison_clip, track_with_stock
 from sam2_training.vos.model import weights as weights_module
@@ -43,7 +44,7 @@ def test_exported_file_is_slim_has_stocks_form_and_the_printed_hash(checkpoint: 
     assert list(after) == ["model"]
     assert after["model"].keys() == before["model"].keys()
     assert all(torch.equal(after["model"][name], before["model"][name]) for name in after["model"])
-    assert [path.name for path in output.parent.iterdir()] == ["slim.pt"]
+    assert sorted(path.name for path in output.parent.iterdir()) == [MANIFEST, "slim.pt"]
     assert call(checkpoint, tmp_path / "again.pt") == 0
     assert (tmp_path / "again.pt").read_bytes() == output.read_bytes()
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from sam2_training.cli import main
+from sam2_training.core.outputs import MANIFEST
 from sam2_training.data.images import read_mask
 from sam2_training.pictures.video import write_mp4
 from sam2_training.vos.prediction import predict
@@ -124,7 +125,7 @@ def test_settings_may_stand_before_the_input_and_the_overlay_may_be_left_out(
 ) -> None:
     arguments = ["seed=4", str(folder), *SETTINGS, CPU, "--checkpoint", str(checkpoint), *BOX]
     assert main(["predict", *arguments, "--output", str(tmp_path / "out"), "--no-overlay"]) == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["contact_sheet.png", "masks"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [MANIFEST, "contact_sheet.png", "masks"]
     assert main(["predict", *arguments, str(folder), "--output", str(tmp_path / "out")]) == 2
     assert "expected one INPUT" in capsys.readouterr().err
 

@@ -6,6 +6,7 @@ import argparse
 import time
 
 from sam2_training.commands.command import Command
+from sam2_training.commands.failures import claim_run_folder
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.terminal import say
 from sam2_training.engine.config import LoadedConfig
@@ -23,6 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(loaded: LoadedConfig[VosConfig], began: float) -> int:
+    claim_run_folder(loaded)
+    # torch takes a second or two to import; nothing that needs it has been asked for until here.
     from sam2_training.commands.launch import train_in_this_process
 
     code = train_in_this_process(loaded)

@@ -11,13 +11,16 @@ from pathlib import Path
 from sam2_training.commands.command import Command
 from sam2_training.commands.failures import require_writable_output
 from sam2_training.core.errors import EXIT_FINISHED
+from sam2_training.core.outputs import OutputFolder
 from sam2_training.core.rank_variables import rank_numbers
 from sam2_training.core.schema import fingerprint
+from sam2_training.core.shared_work import HeartbeatCallback
 from sam2_training.core.terminal import say
 from sam2_training.engine.config import LoadedConfig
 from sam2_training.engine.folder_lock import folder_lock
 from sam2_training.engine.hangs import ends_when_stuck
 from sam2_training.engine.heartbeat import command_heartbeat, in_turn
+from sam2_training.engine.processes import STATUS, TORCHRUN_LOG
 from sam2_training.tasks import load_config
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.comparison import Requirement
@@ -55,7 +58,7 @@ class _Asked:
     loaded: LoadedConfig[VosConfig]
     spec: PromptSpec
     requirements: list[Requirement]
-    output: Path
+    output: OutputFolder
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,22 +70,42 @@ def run(arguments: argparse.Namespace) -> int:
         loaded,
         PromptSpec.parse(arguments.prompt or loaded.config.evaluation.prompt),
         [Requirement.parse(text, bool(arguments.baseline)) for text in arguments.require],
-        arguments.output or loaded.log_dir / "evaluation" / Path(arguments.checkpoint).stem,
+        _output_folder(arguments, loaded),
     )
-    is_rank = rank_numbers() is not None
-    require_writable_output(asked.output)
+    rank = rank_numbers()
+    if rank is None or rank.is_main:
+        _claim(asked.output, num_processes)
     if num_processes == 1:
-        with folder_lock(asked.output):
+        with folder_lock(asked.output.folder):
             return evaluate(asked)
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
     from sam2_training.commands.launch import start_ranks
     from sam2_training.engine.run import run_as_rank
 
-    if not is_rank:
-        return start_ranks("evaluate", arguments.argv, loaded.config, asked.output)
-    exit_code = run_as_rank(asked.output, lambda: (evaluate(asked), "finished"))
+    if rank is None:
+        return start_ranks("evaluate", arguments.argv, loaded.config, asked.output.folder)
+    exit_code = run_as_rank(asked.output.folder, lambda: (evaluate(asked), "finished"))
     # torchrun would take a requirement that does not hold for a failure; it stands in the status.
     return EXIT_FINISHED if exit_code == EXIT_REQUIREMENT else exit_code
+
+
+def _output_folder(arguments: argparse.Namespace, loaded: LoadedConfig[VosConfig]) -> OutputFolder:
+    from sam2_training.vos.evaluation.files import is_former_evaluation
+
+    given = {f"--{name}": getattr(arguments, name) for name in ("split", "checkpoint", "baseline", "config")}
+    folder = arguments.output or loaded.log_dir / "evaluation" / Path(arguments.checkpoint).stem
+    return OutputFolder(folder, "--output", {**loaded.config.inputs(), **given}, is_former_evaluation)
+
+
+def _claim(output: OutputFolder, num_processes: int) -> None:
+    """Checks the files that are known before the videos are, makes the folder, and lists those that processes write."""
+    from sam2_training.vos.evaluation.files import MASKS, SCORES_CSV, SCORES_JSON
+
+    of_processes = [STATUS, TORCHRUN_LOG] if num_processes > 1 else []
+    output.check([SCORES_CSV, SCORES_JSON, f"{MASKS}/", *of_processes])
+    require_writable_output(output.folder)
+    if of_processes:
+        output.record(of_processes)
 
 
 def evaluate(asked: _Asked) -> int:
@@ -96,17 +119,23 @@ def evaluate(asked: _Asked) -> int:
         run_evaluation,
         write_results,
     )
-    from sam2_training.vos.evaluation.evaluation_set import open_evaluation_set
+    from sam2_training.vos.evaluation.evaluation_set import EvaluationSet, open_evaluation_set
+    from sam2_training.vos.evaluation.files import result_files
     from sam2_training.vos.task import PACKAGES
 
     arguments, config, output = asked.arguments, asked.loaded.config, asked.output
     ranks = ranks_from_environment(config.trainer.accelerator)
     precision = Precision(config.trainer.precision, ranks.device)
-    stuck = ends_when_stuck(config.loader.timeout_minutes, output, ranks.rank)
+    stuck = ends_when_stuck(config.loader.timeout_minutes, output.folder, ranks.rank)
     with stuck, process_group(ranks, config.trainer.collective_timeout_minutes * 60), command_heartbeat() as heartbeat:
-        videos = ranks.main_first(
-            lambda beat: open_evaluation_set(config, arguments.split, asked.loaded.log_dir, in_turn(beat, heartbeat))
-        )
+
+        def open_videos(beat: HeartbeatCallback) -> EvaluationSet:
+            beats = in_turn(beat, heartbeat)
+            found = open_evaluation_set(config, arguments.split, asked.loaded.log_dir, beats)
+            ranks.on_main(lambda: output.check(result_files(found.clips)))
+            return found
+
+        videos = ranks.main_first(open_videos)
         protocol = arguments.protocol or config.evaluation.protocol
         processes = f"{ranks.world_size} processes on " if ranks.world_size > 1 else "on "
         out = ranks.choose(sys.stdout, io.StringIO())
@@ -132,7 +161,7 @@ def evaluate(asked: _Asked) -> int:
         made_by = provenance(fingerprint(config), videos.fingerprint, config.seed, ranks, PACKAGES)
         ranks.on_main(lambda: write_results(request, evaluated, asked.requirements, made_by))
         say("\n".join(report_lines(evaluated, out)), out)
-        say(f"{output}/  scores.csv  scores.json  masks/", out)
+        say(f"{output.folder}/  scores.csv  scores.json  masks/", out)
         for requirement in asked.requirements:
             say(requirement.verdict(numbers), out)
         ranks.barrier()  # whoever is faster waits: the main rank holds the connections

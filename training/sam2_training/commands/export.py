@@ -8,6 +8,7 @@ from pathlib import Path
 from sam2_training.commands.command import Command
 from sam2_training.commands.failures import require_writable_output
 from sam2_training.core.errors import EXIT_FINISHED
+from sam2_training.core.outputs import OutputFolder
 from sam2_training.core.terminal import say
 from sam2_training.engine.heartbeat import command_heartbeat
 from sam2_training.tasks import load_config
@@ -30,10 +31,14 @@ def run(arguments: argparse.Namespace) -> int:
     from sam2_training.vos.export.export_weights import check_format, export_weights
 
     check_format(arguments.checkpoint, arguments.output, arguments.safetensors)
-    require_writable_output(arguments.output.parent)
+    inputs = {**config.inputs(), "--checkpoint": arguments.checkpoint, "--config": arguments.config}
+    output = OutputFolder(arguments.output.parent, "--output", inputs)
+    output.check([arguments.output.name])
+    require_writable_output(output.folder)
     say("Writing, then verifying with stock sam2 on the CPU ...")
     with command_heartbeat():
         made = export_weights(config, arguments.checkpoint, arguments.output, arguments.fp16, arguments.safetensors)
+    output.record([arguments.output.name])
     say(f"before    {made.bytes_before:>13,} bytes  {arguments.checkpoint}")
     say(f"after     {made.bytes_after:>13,} bytes  {made.path}  ({made.num_tensors} tensors)")
     say(f"sha256    {made.sha256}")

@@ -9,6 +9,8 @@ from pathlib import Path
 from sam2_training.core.errors import EXIT_PREEMPTED, ConfigError, TrainingError, described
 from sam2_training.core.files import why_not_writable
 from sam2_training.core.terminal import say
+from sam2_training.engine.config import LoadedConfig, RunConfig
+from sam2_training.engine.run_folder import RUN_FILES, run_folder
 
 
 def report_failure(error: BaseException) -> int:
@@ -42,3 +44,16 @@ def require_writable(folder: Path, name: str, cure: str) -> None:
 def require_writable_output(folder: Path) -> None:
     """`require_writable` for the folder that --output names."""
     require_writable(folder, "--output: the folder", "Give another")
+
+
+def claim_run_folder(loaded: LoadedConfig[RunConfig]) -> None:
+    """Makes the run's folder and marks it as one; called before anything is read or written there.
+
+    Raises ConfigError where the run would write over its inputs or over files that are not a run's, and where this
+    user cannot write.
+    """
+    folder = run_folder(loaded)
+    folder.check(RUN_FILES)
+    cure = "Change its owner, or set launcher.experiment_log_dir to a folder of this user"
+    require_writable(loaded.log_dir, "the run's folder", cure)
+    folder.record(RUN_FILES)

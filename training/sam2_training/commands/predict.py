@@ -8,6 +8,7 @@ from pathlib import Path
 from sam2_training.commands.command import Command
 from sam2_training.commands.failures import require_writable_output
 from sam2_training.core.errors import EXIT_FINISHED, ConfigError
+from sam2_training.core.outputs import OutputFolder
 from sam2_training.core.terminal import say
 from sam2_training.engine.config import LoadedConfig
 from sam2_training.engine.hangs import ends_when_stuck
@@ -78,36 +79,45 @@ def track(
     from sam2_training.vos.evaluation.tracker import VideoTracker
     from sam2_training.vos.model.build import build_for_inference
     from sam2_training.vos.model.weights import load_weights
-    from sam2_training.vos.prediction.predict import open_video, predict
+    from sam2_training.vos.prediction.predict import open_video, predict, result_files
 
-    config, output = loaded.config, arguments.output
+    config, make_overlay = loaded.config, not arguments.no_overlay
+    output = OutputFolder(arguments.output, "--output", _inputs(arguments, video_path))
     device = choose_device(config.trainer.accelerator, 0)
     precision = Precision(config.trainer.precision, device)
-    stuck = ends_when_stuck(config.loader.timeout_minutes, output)
+    stuck = ends_when_stuck(config.loader.timeout_minutes, output.folder)
     with stuck, command_heartbeat() as heartbeat, open_video(video_path, config.dataset.orientation) as video:
         height, width = video.read_frame(0).shape[:2]
         prompts = given.prompts(video.frame_names[0], (height, width))
-        require_writable_output(output)
+        files = result_files(video, make_overlay)
+        output.check(files)
+        require_writable_output(output.folder)
         network = build_for_inference(config)
         load_weights(network, arguments.checkpoint)
         what = f"{len(prompts)} object(s) through {video.num_frames} frames of {width}x{height}"
         say(f"Tracking {what}, on {device.type}, precision {precision.name}")
         for remark in video.index.remarks():
             say(remark)
+        output.record(files)
         predicted = predict(
             VideoTracker(network.to(device), device, precision.autocast_dtype),
             video,
             prompts,
-            output,
+            output.folder,
             arguments.fps or video.index.source.frames_per_second() or DEFAULT_FRAMES_PER_SECOND,
-            make_overlay=not arguments.no_overlay,
+            make_overlay=make_overlay,
             enable_bar=config.trainer.enable_progress_bar,
             heartbeat=heartbeat,
         )
     if predicted.num_empty:
         say(f"In {predicted.num_empty} of {predicted.num_frames} frames no object was found; their masks are empty.")
-    say(f"{output}/  masks/  contact_sheet.png{'' if arguments.no_overlay else '  overlay.mp4'}")
+    say(f"{output.folder}/  masks/  contact_sheet.png{'  overlay.mp4' if make_overlay else ''}")
     return EXIT_FINISHED
+
+
+def _inputs(arguments: argparse.Namespace, video_path: Path) -> dict[str, str | Path | None]:
+    given = {f"--{name}": getattr(arguments, name) for name in ("mask", "boxes", "checkpoint", "config")}
+    return {"INPUT": video_path, **given}
 
 
 COMMAND = Command(

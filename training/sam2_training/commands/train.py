@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sam2_training.commands.command import Command
-from sam2_training.commands.failures import require_writable
+from sam2_training.commands.failures import claim_run_folder
 from sam2_training.core.errors import EXIT_FINISHED, ConfigError
 from sam2_training.core.rank_variables import rank_numbers
 from sam2_training.core.terminal import say
@@ -45,17 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--data goes with --check, which then indexes the videos; a run always does")
     if arguments.check:
         return check(loaded, arguments.data)
-    is_rank = rank_numbers() is not None
+    rank = rank_numbers()
+    if rank is None or rank.is_main:
+        claim_run_folder(loaded)
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
     from sam2_training.commands.launch import start_ranks, train_in_this_process
 
     launcher = loaded.config.launcher
-    require_writable(
-        loaded.log_dir,
-        "the run's folder",
-        "Change its owner, or set launcher.experiment_log_dir to a folder of this user",
-    )
-    if is_rank or launcher.gpus_per_node * launcher.num_nodes == 1:
+    if rank is not None or launcher.gpus_per_node * launcher.num_nodes == 1:
         return train_in_this_process(loaded)
     if launcher.num_nodes > 1:
         raise ConfigError(

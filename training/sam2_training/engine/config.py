@@ -226,6 +226,10 @@ class RunConfig:
         """The run stops when more than this fraction of an epoch's samples was left out."""
         return 0.0
 
+    def inputs(self) -> dict[str, str | None]:
+        """{setting: file or folder that is read, and that no result may replace}. A task says this of its own keys."""
+        return {}
+
     def how_to_validate(self) -> str:
         """What to set so that something is validated; "" if something is. A task says this of its own keys."""
         return ""

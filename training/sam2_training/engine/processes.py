@@ -22,6 +22,8 @@ from sam2_training.engine.preemption import LAUNCHER_SPEAKS, StopHandlers, say
 
 STATUS = "run_status.json"
 """File name of the status that `write_status` leaves, in the folder of the run."""
+TORCHRUN_LOG = "logs/torchrun.log"
+"""What torchrun itself has to say, beside the status."""
 POLL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -115,7 +117,7 @@ def run_workers(script: Path, argv: list[str], num_processes: int, status_path: 
 
 
 def _command(script: Path, argv: list[str], num_processes: int, status_path: Path) -> list[str]:
-    log_path = status_path.parent / "logs" / "torchrun.log"
+    log_path = status_path.parent / TORCHRUN_LOG
     own = ["--parent-pid", str(os.getpid()), "--status-path", str(status_path.resolve()), "--log-path", str(log_path)]
     agent = [sys.executable, *start_words("torchrun_agent"), *own]
     return [*agent, "--num-processes", str(num_processes), "--", str(script.resolve()), *argv]

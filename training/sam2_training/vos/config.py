@@ -302,6 +302,19 @@ class VosConfig(RunConfig):
     def max_bad_fraction(self) -> float:
         return self.dataset.max_bad_fraction
 
+    def inputs(self) -> dict[str, str | None]:
+        sections: dict[str, VosDatasetConfig | None] = {
+            "dataset": self.dataset,
+            "val_dataset": self.val_dataset,
+            "evaluation.retention_dataset": self.evaluation.retention_dataset,
+        }
+        return {
+            f"{section}.{key}": getattr(dataset, key)
+            for section, dataset in sections.items()
+            if dataset is not None
+            for key in ("img_folder", "gt_folder", "file_list_txt")
+        }
+
     def how_to_validate(self) -> str:
         validates = self.val_dataset is not None or self.dataset.val_fraction > 0
         return "" if validates else "set val_dataset or dataset.val_fraction"

@@ -6,11 +6,11 @@ import io
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TextIO
 
 import torch
 
+from sam2_training.core.outputs import OutputFolder
 from sam2_training.core.progress_bar import Progress
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
@@ -23,11 +23,11 @@ from sam2_training.vos.evaluation.comparison import Requirement, compared_rows, 
 from sam2_training.vos.evaluation.evaluation_set import EvaluationSet
 from sam2_training.vos.evaluation.evaluator import OnMasks, divide, evaluate
 from sam2_training.vos.evaluation.files import (
-    MASKS,
     SCORES_CSV,
     SCORES_JSON,
     MaskFolder,
     remove_scores,
+    result_files,
     write_scores_csv,
     write_scores_json,
 )
@@ -50,8 +50,8 @@ class EvaluationRequest:
     baseline: str | None
     spec: PromptSpec
     protocol: Protocol
-    output: Path
-    """Folder for scores and masks; it exists."""
+    output: OutputFolder
+    """For scores and masks; checked."""
     ranks: Ranks
     """Who shares the videos."""
     autocast_dtype: torch.dtype | None
@@ -83,9 +83,9 @@ def run_evaluation(request: EvaluationRequest) -> Evaluated:
     for path in reversed(paths.values()):  # a file that cannot be used is found before anything is tracked
         load_weights(model, path)
     files = {name: {"path": path, "sha256": file_sha256(path)} for name, path in paths.items()}
-    ranks.on_main(lambda: remove_scores(request.output))
+    ranks.on_main(lambda: _begin_results(request))
     model.to(ranks.device)
-    folder = MaskFolder(request.output / MASKS)
+    folder = MaskFolder(request.output.folder)
     results: dict[str, EvaluationResult] = {}
     lengths = [clip.num_frames for clip in request.videos.clips]
     mine = sum(lengths[number] for number in divide(lengths, ranks.world_size)[ranks.rank])
@@ -109,7 +109,7 @@ def write_results(
 ) -> None:
     """Writes scores.csv (a line an object) and scores.json (everything, per frame too) into the output folder."""
     numbers, videos = evaluated.means(), request.videos
-    write_scores_csv(request.output / SCORES_CSV, compared_rows(evaluated.result, evaluated.baseline))
+    write_scores_csv(request.output.folder / SCORES_CSV, compared_rows(evaluated.result, evaluated.baseline))
     values: dict[str, object] = {
         "split": videos.split,
         "dataset_section": videos.section,
@@ -125,7 +125,7 @@ def write_results(
         "baseline_result": None if evaluated.baseline is None else evaluated.baseline.to_json(),
         "provenance": provenance,
     }
-    write_scores_json(request.output / SCORES_JSON, values)
+    write_scores_json(request.output.folder / SCORES_JSON, values)
 
 
 def report_lines(evaluated: Evaluated, stream: TextIO) -> list[str]:
@@ -135,6 +135,11 @@ def report_lines(evaluated: Evaluated, stream: TextIO) -> list[str]:
     if worse:
         lines.append(f"Worse than the baseline by more than {WORSE_TOLERANCE:g} J&F: {some(worse)}.")
     return lines
+
+
+def _begin_results(request: EvaluationRequest) -> None:
+    request.output.record(result_files(request.videos.clips))
+    remove_scores(request.output.folder)
 
 
 class _Counter:

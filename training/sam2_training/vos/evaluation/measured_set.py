@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from sam2_training.core.files import set_aside, write_text
+from sam2_training.core.outputs import below
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.rng import rng_for
 from sam2_training.core.shared_work import HeartbeatCallback
@@ -80,7 +81,7 @@ class MeasuredSet:
         def on_masks(clip: EvaluationClip, frame: FrameMasks) -> None:
             if masks is not None and len(frame.object_ids):
                 name = f"{clip.frame_names[frame.frame_index]}.png"
-                self._try(lambda: write_masks_png(masks / clip.name / name, frame.masks, frame.object_ids))
+                self._try(lambda: write_masks_png(below(masks, clip.name, name), frame.masks, frame.object_ids))
 
         dtype = precision.autocast_dtype
         clips = self.clips[:count]

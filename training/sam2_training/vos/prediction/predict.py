@@ -12,6 +12,7 @@ import cv2
 
 from sam2_training.core.errors import DataError
 from sam2_training.core.files import write_bytes
+from sam2_training.core.outputs import below
 from sam2_training.core.progress_bar import Progress
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.data.config import Orientation
@@ -44,6 +45,12 @@ def open_video(path: Path, orientation: Orientation | None = None) -> Iterator[E
     source: VideoSource = FrameFolder(path, orientation) if path.is_dir() else VideoFile(path)
     with closing(source):
         yield EvaluationClip(build_index(source), 0)
+
+
+def result_files(video: EvaluationClip, make_overlay: bool) -> list[str]:
+    """Paths below the output folder of what `predict` writes."""
+    masks = [f"{MASKS}/{name}.png" for name in video.frame_names]
+    return [*masks, CONTACT_SHEET, *([OVERLAY] if make_overlay else [])]
 
 
 class KeptFrames:
@@ -123,7 +130,7 @@ def predict(
             progress.reach(done, video.name)
             heartbeat()
 
-        drawn = _drawn_frames(tracker, video, prompts, output / MASKS, sheet, on_frame)
+        drawn = _drawn_frames(tracker, video, prompts, output, sheet, on_frame)
         count = write_mp4(output / OVERLAY, drawn, frames_per_second) if make_overlay else sum(1 for _ in drawn)
     sheet.write(output / CONTACT_SHEET)
     return Predicted(count, len(empty))
@@ -133,7 +140,7 @@ def _drawn_frames(
     tracker: VideoTracker,
     video: EvaluationClip,
     prompts: Sequence[Prompt],
-    mask_folder: Path,
+    output: Path,
     sheet: ContactSheet,
     on_frame: Callable[[int, bool], None],
 ) -> Iterator[Frame]:
@@ -147,7 +154,7 @@ def _drawn_frames(
         t = found.frame_index
         frame, name = frames.take(t), video.video.frame_name(t)
         ids = id_map(found.masks, found.object_ids, found.presence)
-        write_id_png(mask_folder / f"{name}.png", ids, max(object_ids))
+        write_id_png(below(output, MASKS, f"{name}.png"), ids, max(object_ids))
         sheet.offer(t, frame, found.masks, name)
         yield overlay(frame, found.masks, object_ids, numbers=len(object_ids) > 1, empty_note=NO_PREDICTION)
         on_frame(t + 1, bool(found.masks.any()))
