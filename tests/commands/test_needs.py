@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from sam2_training.cli import main
 from sam2_training.commands import needs
@@ -40,3 +42,14 @@ def test_shared_memory_grows_with_clips_workers_and_processes() -> None:
 def test_a_wrong_recipe_is_said_with_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["needs", "-c", "sam2.1_training/custom_finetune", *FOLDERS, "scratch.resolution=33"]) == 2
     assert "nearest: 32 or 64" in capsys.readouterr().err
+
+
+def test_a_run_that_continues_needs_no_weights_to_start_from(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert answer(capsys, "checkpoint.resume_from=some/checkpoint.pt")["weights"] == ""
+    folder = f"launcher.experiment_log_dir={tmp_path}"
+    assert answer(capsys, folder)["weights"] == "sam2.1_hiera_base_plus.pt"
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step_00000003.pt").touch()
+    assert answer(capsys, folder)["weights"] == ""

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from sam2_training.core.errors import CheckpointError, ConfigError
-from sam2_training.vos.config import ModelConfig
+from sam2_training.core.ranks import Ranks
+from sam2_training.tasks import load_config
+from sam2_training.vos.config import ModelConfig, VosConfig
 from sam2_training.vos.model import published
 from sam2_training.vos.model.names import PUBLISHED, resolve_network
 from sam2_training.vos.model.published import (
@@ -15,6 +17,7 @@ from sam2_training.vos.model.published import (
     published_files,
     published_name,
 )
+from sam2_training.vos.task import VosTask
 
 
 def test_every_published_network_has_its_file_in_the_table() -> None:
@@ -68,3 +71,20 @@ def test_only_automatic_weights_have_a_published_name() -> None:
 def test_the_download_command_names_the_folder_unless_it_is_the_usual_one(tmp_path: Path) -> None:
     assert download_command("a.pt", tmp_path).endswith(f"download.sh --folder {tmp_path} a.pt")
     assert download_command("a.pt").endswith("download.sh a.pt")
+
+
+def test_a_run_that_continues_opens_without_weights_to_start_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published, "checkpoint_folders", lambda: [tmp_path])
+
+    def open_task(*overrides: str) -> VosTask:
+        asked = ["model.name=t", "model.checkpoint=auto", *overrides]
+        return VosTask(load_config("sam2.1_training/demo", asked, VosConfig).config, Ranks(), tmp_path)
+
+    with pytest.raises(CheckpointError, match="no weights of"):
+        open_task()
+    open_task("checkpoint.resume_from=some/checkpoint.pt")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step_00000003.pt").touch()
+    open_task()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 
 from sam2_training.commands import train
 from sam2_training.commands.command import Command
 from sam2_training.core.errors import EXIT_FINISHED
-from sam2_training.engine.config import PREFETCHED_BATCHES
+from sam2_training.engine.config import PREFETCHED_BATCHES, continues_run
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.model.names import resolve_network
 from sam2_training.vos.model.published import published_files, published_name
@@ -24,13 +25,14 @@ OWN_NETWORK_BYTES = 200 * MIB
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the needs of the run that `train` would start with the same arguments; the exit code."""
-    print("\n".join(needs(train.load(arguments, VosConfig).config)))
+    loaded = train.load(arguments, VosConfig)
+    print("\n".join(needs(loaded.config, loaded.log_dir)))
     return EXIT_FINISHED
 
 
-def needs(config: VosConfig) -> Iterator[str]:
+def needs(config: VosConfig, log_dir: Path) -> Iterator[str]:
     """weights: the published file it starts from, or nothing; shm_mib: room in /dev/shm; disk_mib: for checkpoints."""
-    weights = published_name(config.model)
+    weights = None if continues_run(config, log_dir) else published_name(config.model)
     yield f"weights={weights or ''}"
     yield f"shm_mib={shared_memory_mib(config)}"
     yield f"disk_mib={checkpoints_mib(config, weights)}"

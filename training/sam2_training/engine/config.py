@@ -22,6 +22,16 @@ PREFETCHED_BATCHES = 2
 """Batches that a loader worker prepares ahead."""
 
 
+def checkpoint_folder(log_dir: Path) -> Path:
+    """Where a run keeps its checkpoints."""
+    return log_dir / "checkpoints"
+
+
+def continues_run(config: RunConfig, log_dir: Path) -> bool:
+    """Whether a start goes on from a checkpoint, and so needs no weights to start from."""
+    return config.checkpoint.resume_from is not None or any(checkpoint_folder(log_dir).glob("step_*.pt"))
+
+
 def mode_of(metric: str, mode: Mode | None) -> Mode:
     """Whether less or more of a metric is better: as configured, else less of a loss and more of anything else."""
     return mode or ("min" if "loss" in metric else "max")

@@ -11,7 +11,7 @@ from sam2_training.core.errors import EXIT_PREEMPTED, TrainingError
 from sam2_training.core.progress import Pace
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine.checkpoint.best import BestWeights
-from sam2_training.engine.checkpoint.store import checkpoint_folder
+from sam2_training.engine.config import checkpoint_folder
 from sam2_training.engine.early_stopping import EarlyStopping
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.plan import RunPlan

@@ -22,7 +22,7 @@ def check_start(
     Builds the network and loads the weights (names, shapes, finite values); with_data: indexes the videos that are
     trained on and measured. describe_model: the engine's own lines on the network. Raises what a run would raise.
     """
-    weights = initial_checkpoint(config.model)
+    weights = None if config.checkpoint.resume_from else initial_checkpoint(config.model)
     model = initial_network(config, weights)
     yield "# network"
     yield from describe_network(config, weights, model)

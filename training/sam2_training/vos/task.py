@@ -8,6 +8,7 @@ from pathlib import Path
 from sam2_training.core.columns import ColumnKind
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.text import some
+from sam2_training.engine.config import continues_run
 from sam2_training.engine.task import Picture, RunSummary, WrittenReport
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.clips.dataset import ClipDataset, training_index
@@ -16,7 +17,7 @@ from sam2_training.vos.config import VosConfig
 from sam2_training.vos.model.build import architecture_fingerprint, build_network
 from sam2_training.vos.model.freezing import freeze, memory_remark, trainable_table
 from sam2_training.vos.model.names import resolve_network
-from sam2_training.vos.model.published import initial_checkpoint
+from sam2_training.vos.model.published import starting_weights
 from sam2_training.vos.model.step import ClipStep
 from sam2_training.vos.model.tracker import TrainableSAM2
 from sam2_training.vos.model.weights import load_weights
@@ -41,7 +42,8 @@ class VosTask:
     def __init__(self, config: VosConfig, ranks: Ranks, log_dir: Path, name: str = "training") -> None:
         """name: the recipe's, for the report's title."""
         self.config = config
-        self._initial_weights = initial_checkpoint(config.model)
+        self._initial_weights = starting_weights(config, log_dir)
+        self._continues = continues_run(config, log_dir)
         index, held_out = ranks.main_first(lambda heartbeat: training_index(config, log_dir, heartbeat))
         self._dataset = ClipDataset(config, index)
         self._held_out = held_out
@@ -89,7 +91,7 @@ class VosTask:
         return ClipStep(model, self.config.loss)
 
     def describe_model(self, model: TrainableSAM2) -> list[str]:
-        return describe_network(self.config, self._initial_weights, model)
+        return describe_network(self.config, "the checkpoint" if self._continues else self._initial_weights, model)
 
     def usage_snippet(self, checkpoint_path: str) -> list[str]:
         network = resolve_network(self.config.model.name)

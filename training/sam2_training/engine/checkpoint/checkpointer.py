@@ -12,10 +12,10 @@ from torch import nn
 from sam2_training.core.errors import CheckpointError
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.schema import as_dict
-from sam2_training.engine.checkpoint.last_save import refuse_lost_checkpoints, write_last_save
-from sam2_training.engine.checkpoint.state import FORMAT, TrainState, compare
-from sam2_training.engine.checkpoint.store import CheckpointStore, SaveFailed, checkpoint_folder
-from sam2_training.engine.config import LoadedConfig, RunConfig
+from sam2_training.engine.checkpoint.last_save import read_last_save, refuse_lost_checkpoints, write_last_save
+from sam2_training.engine.checkpoint.state import FORMAT, TrainState, compare, with_more_steps
+from sam2_training.engine.checkpoint.store import CheckpointStore, SaveFailed
+from sam2_training.engine.config import LoadedConfig, RunConfig, checkpoint_folder
 from sam2_training.engine.plan import RunPlan
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,8 @@ class Checkpointer:
                 f"{origin} has layout {saved.get('format')!r}, this version reads {FORMAT}; "
                 "resume it with the version that wrote it"
             )
+        if self._is_finished(int(saved["step"])):
+            saved["config"] = with_more_steps(saved["config"], int(saved["step"]), state, self.config)
         compare(saved, state, self.loaded, origin)
         state.step, state.bad_samples = int(saved["step"]), int(saved["bad_samples"])
         state.global_batch, state.first_world_size = int(saved["global_batch"]), int(saved["first_world_size"])
@@ -143,6 +145,11 @@ class Checkpointer:
             return resume_from, self.store.load_file(resume_from)
         self.store.on_main(lambda: refuse_lost_checkpoints(self.loaded.log_dir, self.store.folder))
         return None
+
+    def _is_finished(self, step: int) -> bool:
+        """Whether this folder's run ended by itself with the checkpoint of `step`."""
+        last = self.store.on_main(lambda: read_last_save(self.loaded.log_dir))
+        return last is not None and last.finished and last.step == step
 
     def mark_finished(self, step: int) -> None:
         """Records that the run ended by itself after `step`."""

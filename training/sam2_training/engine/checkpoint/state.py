@@ -7,6 +7,7 @@ from typing import Any
 
 from sam2_training.core.errors import ConfigError
 from sam2_training.engine.config import LoadedConfig, RunConfig
+from sam2_training.engine.schedule import SHAPES
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
@@ -44,6 +45,28 @@ class TrainState:
             "fingerprints": self.fingerprints,
             "config": self.config,
         }
+
+
+def with_more_steps(saved: dict[str, Any], step: int, state: TrainState, config: RunConfig) -> dict[str, Any]:
+    """The configuration of a checkpoint of a run that had finished at `step`, with this start's larger number of steps.
+
+    Going on with such a run is no mistake, so it needs no allowance; that the schedule changes with it is noted. A
+    schedule of torch, whose state knows its length, is left to `compare`.
+    """
+    trainer = dict(saved["trainer"])
+    asked = {"max_steps": config.trainer.max_steps, "max_epochs": config.trainer.max_epochs}
+    before = {name: trainer.get(name, value) for name, value in asked.items()}
+    more_steps = asked["max_steps"] is None or asked["max_steps"] > step
+    more_epochs = (asked["max_epochs"] or 0) >= (before["max_epochs"] or 0)
+    if asked == before or not (more_steps and more_epochs) or config.scheduler.type not in SHAPES:
+        return saved
+    changed = [name for name in asked if asked[name] != before[name]]
+    changes = ", ".join(f"trainer.{name}: {before[name]} -> {asked[name]}" for name in changed)
+    state.notes.append(
+        f"goes on, although the run had finished ({changes}): the {config.scheduler.type} schedule of the learning "
+        f"rate now spans all steps, those done before too, so after step {step} the rate does not begin where it ended"
+    )
+    return {**saved, "trainer": {**trainer, **asked}}
 
 
 def compare(saved: dict[str, Any], state: TrainState, loaded: LoadedConfig[RunConfig], origin: str) -> None:

@@ -16,17 +16,13 @@ from sam2_training.core.errors import CheckpointError, ConfigError, TrainingErro
 from sam2_training.core.files import sha256_of
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine.checkpoint import files
+from sam2_training.engine.config import checkpoint_folder
 
 T = TypeVar("T")
 STEP_FILE = re.compile(r"step_(\d{8,})\.pt")
 TRACE = re.compile(r"step_\d{8,}\.pt(\..+)?|checkpoint\.pt|last\.pt")
 NEWEST = "checkpoint.pt"
 LAST = "last.pt"
-
-
-def checkpoint_folder(log_dir: Path) -> Path:
-    """Where a run keeps its checkpoints."""
-    return log_dir / "checkpoints"
 
 
 def newest_checkpoint(log_dir: Path) -> Path:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sam2_training.core.errors import CheckpointError, ConfigError
 from sam2_training.core.places import IS_CHECKOUT, PROJECT
-from sam2_training.vos.config import ModelConfig
+from sam2_training.engine.config import continues_run
+from sam2_training.vos.config import ModelConfig, VosConfig
 from sam2_training.vos.model.names import resolve_network
 
 PROJECT_CHECKPOINTS = PROJECT / "checkpoints"
@@ -58,6 +59,11 @@ def initial_checkpoint(config: ModelConfig) -> str | None:
         f"  {download_command(name)}\n"
         "or set model.checkpoint to a file, or to null for random weights."
     )
+
+
+def starting_weights(config: VosConfig, log_dir: Path) -> str | None:
+    """`initial_checkpoint` of a run; None also for one that continues: its checkpoint holds all weights."""
+    return None if continues_run(config, log_dir) else initial_checkpoint(config.model)
 
 
 def published_name(config: ModelConfig) -> str | None:
