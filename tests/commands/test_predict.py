@@ -203,7 +203,7 @@ def test_masks_that_do_not_fit_are_named(
     wrong = {
         "size.png": (np.ones((40, 64), np.uint8), "is 40x64, the frames are 48x64"),
         "empty.png": (np.zeros((48, 64), np.uint8), "is empty"),
-        "color.png": (np.ones((48, 64, 3), np.uint8), "expected palette or gray"),
+        "color.png": (np.ones((48, 64, 3), np.uint8) * np.uint8([1, 2, 3]), "expected palette or gray"),
     }
     for name, (pixels, message) in wrong.items():
         Image.fromarray(pixels).save(tmp_path / name)

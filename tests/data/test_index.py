@@ -64,8 +64,8 @@ def test_a_folder_per_object_allows_overlaps_and_its_own_gaps(folders, make_squa
 
 def test_object_folders_without_numbers_are_counted(folders, make_squares):
     folders.image("v", "0.png")
-    for name in ("dog10", "dog2"):
-        folders.mask(f"v/{name}", "0.png", make_squares([1]))
+    for name, ids in (("dog10", [1]), ("dog2", [0, 1])):
+        folders.mask(f"v/{name}", "0.png", make_squares(ids))
     video = open_index(folders.config()).video(0)
     assert video.object_ids == (1, 2)
     assert video.object_folders == ("dog2", "dog10")

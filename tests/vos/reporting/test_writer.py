@@ -28,6 +28,7 @@ def steps_with_a_gif(
     """Writes a report after each validation; the steps at which a GIF was written."""
     made: list[int] = []
     patch.setattr(writer, "describe_datasets", lambda *_: [])
+    patch.setattr(writer, "label_reports", lambda *_: {})
     patch.setattr(writer, "film_strips", lambda *_: [])
     patch.setattr(writer, "write_gif", lambda _config, _videos, summary, _folder: made.append(summary.step))
     config = replace(VosConfig(), visualization=VisualizationConfig(**settings))

@@ -88,7 +88,7 @@ def track(
     stuck = ends_when_stuck(config.loader.timeout_minutes, output.folder)
     with stuck, command_heartbeat() as heartbeat, open_video(video_path, config.dataset.orientation) as video:
         height, width = video.read_frame(0).shape[:2]
-        prompts = given.prompts(video.frame_names[0], (height, width))
+        prompts = given.prompts(video.frame_names[0], (height, width), config.dataset.label_rules)
         files = result_files(video, make_overlay)
         output.check(files)
         require_writable_output(output.folder)

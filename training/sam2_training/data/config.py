@@ -9,6 +9,7 @@ from typing import Literal
 
 from sam2_training.core.settings import setting
 from sam2_training.data.formats import FORMATS
+from sam2_training.data.labels import LARGEST_VALUE, LabelRules
 
 _NO_JSON = "annotation JSON is not read in this version: write masks as PNGs, one folder per video; "
 ANNOTATION_JSON = dict.fromkeys(("coco", "coco_video", "ytvis", "youtube_vis", "json"), _NO_JSON)
@@ -51,6 +52,19 @@ class DatasetConfig:
     """What masks and prompts lie on where frames have an EXIF orientation: the pixels as they are stored, or the
     picture as viewers show it (frames are then turned when they are read). null: such frames are an error. Frames of
     an mp4 are always read as players show them."""
+    ignore_ids: tuple[int, ...] = setting((), at_least=1, at_most=LARGEST_VALUE)
+    """Values of mask pixels that take no part in losses, prompts and scores, such as [255] for a rim of void."""
+    object_ids: tuple[int, ...] | None = setting(None, at_least=0, at_most=LARGEST_VALUE)
+    """Only these are objects: values of pixels, or, with a folder per object, ids of folders. Other values are
+    background, and the start says how many. null: every value but 0 and ignore_ids is an object."""
+    binary_masks: Literal["nonzero", "half"] | None = None
+    """Each mask file is one object, whatever its values: nonzero, any but 0; half, those of at least half of the
+    range, which undoes soft edges. null: values are ids, and soft edges are refused."""
+    palette: str | None = None
+    """What palette PNGs mean. null: indices are ids, and files of one video must agree on the colors of the indices
+    that they use; index: indices are ids whatever their colors; color: each color is an object, numbered in the order
+    of a video's first masks, and black is background (also for RGB masks); else a file that names the id of each color,
+    a palette PNG, or text with lines "id red green blue"."""
     on_bad_sample: Literal["error", "skip"] = "error"
     """A clip whose files turn out damaged while training: stop, or leave it out of its batch and count it."""
     max_bad_fraction: float = setting(0.01, at_least=0, at_most=1)
@@ -65,8 +79,14 @@ class DatasetConfig:
     def is_generated(self) -> bool:
         return self.dataset_type in FORMATS and FORMATS[self.dataset_type].generated
 
+    @property
+    def label_rules(self) -> LabelRules:
+        """What the values in mask files mean."""
+        return LabelRules(self.ignore_ids, self.object_ids, self.binary_masks, self.palette)
+
     def problems(self, where: str) -> Iterator[str]:
         """What does not go together in this section, which stands at `where` in the configuration."""
+        yield from self._label_problems(where)
         if self.dataset_type not in FORMATS:
             close = get_close_matches(self.dataset_type, FORMATS, n=1)
             hint = f"did you mean {close[0]}? " if close else ANNOTATION_JSON.get(self.dataset_type.lower(), "")
@@ -81,4 +101,26 @@ class DatasetConfig:
             yield (
                 f"{where}.val_fraction={self.val_fraction}: generated videos have no names; give a val_dataset, or "
                 "set it to 0"
+            )
+
+    def _label_problems(self, where: str) -> Iterator[str]:
+        if self.is_generated and self.label_rules != LabelRules():
+            yield (
+                f"{where}: ignore_ids, object_ids, binary_masks and palette say what mask files mean; generated videos "
+                "have none; remove them"
+            )
+        both = sorted(set(self.ignore_ids) & set(self.object_ids or ()))
+        if both:
+            yield f"{where}.object_ids and {where}.ignore_ids both name {both[0]}: a value is an object or ignored"
+        if self.object_ids is not None and not self.object_ids:
+            yield f"{where}.object_ids is empty, so nothing would be an object: name ids, or null for all"
+        if self.binary_masks is not None and self.palette == "color":
+            yield (
+                f"{where}.binary_masks={self.binary_masks} with {where}.palette=color: a file is one object, or each "
+                "color is; set one of them to null"
+            )
+        if self.palette == "color" and self.ignore_ids:
+            yield (
+                f"{where}.palette=color numbers the colors itself, so {where}.ignore_ids cannot name one: give a "
+                "palette file with the ids of all colors"
             )

@@ -8,7 +8,7 @@ import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from sam2_training.core.text import count, natural_key, shown, some
 from sam2_training.data.config import DatasetConfig
 from sam2_training.data.formats import open_source
 from sam2_training.data.images import UnreadableFileError, size_mismatch
+from sam2_training.data.label_report import LabelReport, label_report, labeled_videos
 from sam2_training.data.name_list import each_once, read_list
 from sam2_training.data.pairing import by_visible_name, is_start_of_longer, left_out_line, name_key
 from sam2_training.data.source import LARGEST_ID, UNLABELED, Frame, FrameLabels, Masks, Video, VideoSource
@@ -43,6 +44,8 @@ class VideoIndex:
     """The file the index is cached in; "" if it is not."""
     beside: tuple[str, ...] = ()
     """Lines on what lies beside the videos and is not used."""
+    label_report: LabelReport = field(default_factory=LabelReport)
+    """On all videos that were listed, also for a part of them."""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -107,13 +110,14 @@ class VideoIndex:
             f"videos: {len(table)} ({self.source.location})",
             f"frames: {len(table.frame_files)}, {labeled} of them with masks ({self.source.mask_location})",
             f"objects: {len(table.object_ids)}",
+            *(f"labels: {line}" for line in self.label_report.lines),
             *(f"left out: {line}" for line in self.skipped),
         ]
         return lines + self.remarks()
 
     def remarks(self) -> list[str]:
         """Lines on what is not used, and on what should be looked at."""
-        return self.pairing_remarks()
+        return [*(f"check: {line}" for line in self.label_report.warnings), *self.pairing_remarks()]
 
     def pairing_remarks(self) -> list[str]:
         """Lines on files and folders that are not used, and on labels that may lie on other frames than they should."""
@@ -183,9 +187,10 @@ def build_index(
             save_table(cache_path, table, stamps)
         except OSError as error:  # a full disk: the next start reads the masks again
             _logger.warning("the index cannot be kept in %s: %s", cache_path, error)
-    skipped = _tolerate(failures, len(names), max_bad_fraction)
+    report = label_report(labeled_videos(table, source.mask_location), source.label_rules)
+    skipped = _tolerate(failures, report.problems, len(names), max_bad_fraction)
     beside = () if file_list is not None else tuple(source.beside(names))
-    return VideoIndex(source, table, skipped, str(cache_path or ""), beside)
+    return VideoIndex(source, table, skipped, str(cache_path or ""), beside, report)
 
 
 def _listed(source: VideoSource, file_list: str) -> list[str]:
@@ -281,16 +286,21 @@ def _load_cache(path: Path | None) -> tuple[VideoTable | None, npt.NDArray[np.ui
 
 
 def _tolerate(
-    failures: list[tuple[str, DataError]], num_videos: int, max_bad_fraction: float | None
+    failures: list[tuple[str, DataError]], problems: Sequence[str], num_videos: int, max_bad_fraction: float | None
 ) -> tuple[str, ...]:
-    """Lines on the videos that are left out. Raises DataError if the failures are not tolerable."""
-    if not failures:
+    """Lines on the videos that are left out. Raises DataError if the failures are not tolerable.
+
+    problems: of the dataset as a whole, never tolerable.
+    """
+    if not failures and not problems:
         return ()
     tolerable = max_bad_fraction is not None and all(isinstance(e, UnreadableFileError) for _, e in failures)
     if tolerable and len(failures) <= (max_bad_fraction or 0) * num_videos:
+        if problems:
+            raise DataError(_together(problems))
         names = some([name for name, _ in failures])
         return (f"{count(len(failures), 'video')} with files that cannot be used: {names}",)
-    text = _together([str(error) for _, error in failures[:LISTED_AT_MOST]])
+    text = _together([*problems, *(str(error) for _, error in failures[:LISTED_AT_MOST])])
     more = f"\n... and {len(failures) - LISTED_AT_MOST} more" if len(failures) > LISTED_AT_MOST else ""
     limit = (
         f"\nThese are more than dataset.max_bad_fraction={max_bad_fraction:g} of {num_videos} videos."

@@ -60,8 +60,6 @@ class VideoLabels:
     files_without_zero: int = 0
     most: tuple[int, str] = (0, "")
     """Most values of one file, besides 0 and ignored ones, and that file."""
-    bits: int = 0
-    """The most that a file has."""
     soft: SoftEdges | None = None
     palettes: tuple[int, str, int, str, int] | None = None
     """(value, file, its color, another file, its color) if a used value's colors differ."""
@@ -88,14 +86,19 @@ class VideoLabels:
 class LabelScan:
     """Reads the mask files of one video in order, and gathers their facts."""
 
-    def __init__(self, rules: LabelRules, per_object: bool, size: tuple[int, int]) -> None:
-        """size: (H, W) of the video's frames."""
+    def __init__(self, rules: LabelRules, per_object: bool, size: tuple[int, int] | None = None) -> None:
+        """size: (H, W) of the video's frames, which masks must have; None: any."""
         self.rules, self.colors, self.size = rules, ColorIds.of_rules(rules), size
         self._facts = VideoLabels(per_object)
         self.content = VideoContent()
         """Of the mask files read so far."""
         self._values: dict[int, ValueFacts] = {}
         self._contents: dict[str, hashlib.blake2b] = {}
+
+    def ids(self, path: str, file: str) -> IdMask:
+        """The object of each pixel of a file with all objects, [H, W]. file: its name in the facts."""
+        values, stored, _ = self._read(path, file, "")
+        return self.rules.ids(values, stored, path)
 
     def areas(self, path: str, file: str, image: str) -> npt.NDArray[np.int64] | None:
         """`id_areas` of a file with all objects; None if all of it is to be ignored.
@@ -141,14 +144,13 @@ class LabelScan:
     def _read(self, path: str, file: str, image: str) -> tuple[IdMask, StoredMask, npt.NDArray[np.int64]]:
         """(values [H, W], the file, `id_areas` of the values)."""
         values, stored = self.rules.read(path, self.colors)
-        if values.shape != self.size:
+        if self.size is not None and values.shape != self.size:
             raise size_mismatch(path, (values.shape[0], values.shape[1]), image, self.size)
         self.content.add_mask(file, values)
         found = self._facts
         areas = id_areas(values)
         used = np.flatnonzero(areas)
         found.num_files += 1
-        found.bits = max(found.bits, stored.bits)
         found.files_without_zero += int(areas[0] == 0)
         for value in used.tolist():
             known = self._values.setdefault(value, ValueFacts(value, 0, 0, file))

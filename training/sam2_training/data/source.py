@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam2_training.core.errors import DataError
+from sam2_training.data.labels import LabelRules
 from sam2_training.data.pairing import LeftOut
 
 Frame = npt.NDArray[np.uint8]
@@ -106,6 +107,8 @@ class VideoSource(ABC):
     """Where the frames are, for messages."""
     mask_location: str
     """Where the masks are, for messages."""
+    label_rules: LabelRules = LabelRules()
+    """What the values in mask files mean."""
     on_demand: bool = False
     """Facts are made when they are asked for and need no check, so no table is built: generated videos, a single file.
     Such a source has a `fingerprint`."""

@@ -167,6 +167,10 @@ class VideoTable(Sequence[Video]):
         (first, last), (start, stop) = _span(self.frame_ends, index), _span(self.area_ends, index)
         return self.areas[start:stop].reshape(last - first, -1)
 
+    def object_ids_of(self, index: int) -> tuple[int, ...]:
+        """`Video.object_ids` of one video."""
+        return tuple(self.object_ids[slice(*_span(self.object_ends, index))].tolist())
+
     def num_frames_of(self, index: int) -> int:
         """Frames of one video."""
         first, last = _span(self.frame_ends, index)

@@ -159,6 +159,17 @@ class WarningSection:
 
 
 @dataclass(frozen=True)
+class NoteSection:
+    """Sentences for whoever wants to know."""
+
+    kind: ClassVar[str] = "notes"
+    heading: str
+    anchor: str
+    link: str
+    sentences: Sequence[str]
+
+
+@dataclass(frozen=True)
 class PictureSection:
     """Pictures, one below the other."""
 
@@ -218,7 +229,7 @@ class ProvenanceSection:
     link: str = "Provenance"
 
 
-Section = WarningSection | PictureSection | ScoreSection | ChartSection | DataSection | ProvenanceSection
+Section = WarningSection | NoteSection | PictureSection | ScoreSection | ChartSection | DataSection | ProvenanceSection
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ class VosValidation:
                 f"{name}: {len(videos.clips)} video(s), {frames} frames, prompt {videos.spec}, "
                 f"protocol {self.config.evaluation.protocol}"
             )
+            if name != VALIDATION or self.config.val_dataset is not None:  # else they are training's own
+                lines += [f"{name}: {line}" for line in videos.clips[0].index.remarks()]
         return lines
 
     def fingerprint(self) -> str:

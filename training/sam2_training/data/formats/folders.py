@@ -36,11 +36,12 @@ class FolderSource(VideoSource):
     ) -> None:
         """rules: what the values in mask files mean; None: they are ids. orientation: see `size_of_frames`."""
         self.location, self.mask_location = img_folder, gt_folder
-        self.reader = LabelReader(rules or LabelRules())
+        self.label_rules = rules or LabelRules()
+        self.reader = LabelReader(self.label_rules)
         self.orientation = orientation
 
     def identity(self) -> str:
-        masks = f"{self.mask_location}{self.reader.rules.identity()}"
+        masks = f"{self.mask_location}{self.label_rules.identity()}"
         return "\0".join([self.location, masks, *([self.orientation] if self.orientation else [])])
 
     def videos(self) -> list[str]:
@@ -73,7 +74,7 @@ class FolderSource(VideoSource):
     def facts(self, name: str) -> Video:
         folder = self._mask_folder(name)
         masks = join(self.mask_location, folder)
-        video = scan_video(name, join(self.location, name), masks, self.reader.rules, self.orientation)
+        video = scan_video(name, join(self.location, name), masks, self.label_rules, self.orientation)
         return replace(video, mask_folder="" if folder == name else folder)
 
     def beside(self, names: Sequence[str]) -> list[str]:
@@ -160,4 +161,4 @@ class FolderSource(VideoSource):
 
 def open_source(config: DatasetConfig, seed: int) -> FolderSource:
     """The videos of config.img_folder with the masks of config.gt_folder; seed is not used."""
-    return FolderSource(config.img_folder or "", config.gt_folder or "", orientation=config.orientation)
+    return FolderSource(config.img_folder or "", config.gt_folder or "", config.label_rules, config.orientation)

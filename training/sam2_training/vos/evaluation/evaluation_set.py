@@ -29,7 +29,7 @@ class EvaluationSet:
     split: str
     """Name of the list of videos (its file's stem), val_fraction, or "all"."""
     description: str
-    """One or two lines for the terminal."""
+    """Lines for the terminal."""
     fingerprint: str
     """SHA-256 (hex) that changes when the videos do: see `VideoIndex.fingerprint`."""
 
@@ -65,7 +65,8 @@ def open_evaluation_set(
         description += "\nThere is no val_dataset: these are the training videos. --split names others."
     if section == VAL_FRACTION:
         description += f"\nThese are held out by dataset.val_fraction={dataset.val_fraction:g}; 0 evaluates all."
-    return EvaluationSet(tuple(clips_of(index)), section, name, description, index.fingerprint())
+    lines = [description, *(f"labels: {line}" for line in index.label_report.lines), *index.remarks()]
+    return EvaluationSet(tuple(clips_of(index)), section, name, "\n".join(lines), index.fingerprint())
 
 
 def _seed(config: VosConfig, section: str) -> int:

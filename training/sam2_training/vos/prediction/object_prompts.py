@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from sam2_training.core.errors import ConfigError, DataError
-from sam2_training.data.images import read_mask
+from sam2_training.data.label_facts import LabelScan
+from sam2_training.data.label_report import LabeledVideo, label_report
+from sam2_training.data.labels import LabelRules
 from sam2_training.pictures.mask_png import LARGEST_ID
 from sam2_training.vos.evaluation.prompts import Click, Prompt
 from sam2_training.vos.prediction.boxes import Box, read_boxes
@@ -51,13 +53,15 @@ class PromptArguments:
             raise ConfigError(f"--point: object {lost[0]} has only negative points; give a positive one, or a box")
         return parsed
 
-    def prompts(self, frame_name: str, frame_size: tuple[int, int]) -> list[Prompt]:
+    def prompts(self, frame_name: str, frame_size: tuple[int, int], rules: LabelRules | None = None) -> list[Prompt]:
         """A prompt for each object on frame 0, ids ascending. frame_size: (height, width).
+
+        rules: what the values of a mask mean; None: they are ids.
 
         Raises ConfigError for boxes and points outside the frame, DataError for files that do not fit it.
         """
         if self.mask is not None:
-            return mask_prompts(self.mask, frame_size)
+            return mask_prompts(self.mask, frame_size, rules)
         if self.boxes_file is not None:
             boxes = read_boxes(self.boxes_file, frame_name, frame_size)
             return [Prompt(object_id, 0, box=box) for object_id, box in enumerate(boxes, 1)]
@@ -79,9 +83,14 @@ class PromptArguments:
                 raise ConfigError(f"--point {object_id}:{click.x:g},{click.y:g} lies outside the frame: {size}")
 
 
-def mask_prompts(path: Path, frame_size: tuple[int, int]) -> list[Prompt]:
-    """A prompt for each object id (pixel value) of a mask PNG, ids ascending. Raises DataError."""
-    ids = read_mask(str(path))
+def mask_prompts(path: Path, frame_size: tuple[int, int], rules: LabelRules | None = None) -> list[Prompt]:
+    """A prompt for each object of a mask PNG, ids ascending. Raises DataError, also for what `label_report` refuses."""
+    rules = rules or LabelRules()
+    scan = LabelScan(rules, per_object=False)
+    ids = scan.ids(str(path), str(path))
+    problems = label_report([LabeledVideo(path.name, "", scan.facts())], rules).problems
+    if problems:
+        raise DataError("--mask: " + "\n".join(problems))
     if ids.shape != frame_size:
         given, expected = ("x".join(map(str, size)) for size in (ids.shape, frame_size))
         raise DataError(

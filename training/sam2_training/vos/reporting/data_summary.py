@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam2_training.data.index import VideoIndex
+from sam2_training.data.label_report import LabelReport
 from sam2_training.report.data import DatasetSummary, Histogram
 from sam2_training.vos.evaluation.measured_set import MeasuredSet
 
@@ -102,6 +103,16 @@ def describe_datasets(training_index: VideoIndex, sets: Mapping[str, MeasuredSet
         areas = [clip.video.areas for clip in videos.clips]
         pixels = {number: int(np.prod(clip.read_frame(0).shape[:2])) for number, clip in enumerate(videos.clips)}
         found.append(_summary(f"{name} set", areas, pixels, videos.clips[0].index))
+    return found
+
+
+def label_reports(training_index: VideoIndex, sets: Mapping[str, MeasuredSet]) -> dict[str, LabelReport]:
+    """{name: label report} of each dataset; videos that are held out are in the training set's."""
+    found = {"training set": training_index.label_report}
+    for name, videos in sets.items():
+        report = videos.clips[0].index.label_report
+        if report not in found.values():
+            found[f"{name} set"] = report
     return found
 
 

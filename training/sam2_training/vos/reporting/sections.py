@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from sam2_training.data.label_report import LabelReport
 from sam2_training.engine.task import RunSummary
 from sam2_training.report.curves import score_chart, training_charts
 from sam2_training.report.data import (
@@ -12,6 +13,7 @@ from sam2_training.report.data import (
     DataSection,
     DatasetSummary,
     Headline,
+    NoteSection,
     PictureSection,
     ProvenanceSection,
     Report,
@@ -38,8 +40,12 @@ def run_report(
     datasets: Sequence[DatasetSummary],
     strips: Sequence[ReportPicture],
     summary: RunSummary,
+    labels: Mapping[str, LabelReport] | None = None,
 ) -> Report:
-    """The report of a run as it is now. datasets: of `describe_datasets`; strips: of `film_strips`."""
+    """The report of a run as it is now.
+
+    datasets: of `describe_datasets`; strips: of `film_strips`. labels: {name of a dataset: what its masks say}.
+    """
     tables = {set_name: score_table(set_name, videos, summary) for set_name, videos in sets.items()}
     missing = _why_no_scores(config, sets)
     seconds = sum(float(row["step_seconds"]) for row in summary.metrics) if summary.metrics else None
@@ -54,9 +60,11 @@ def run_report(
         headline=Headline(MAIN_TITLE, tables.get(VALIDATION), missing),
         sections=[
             *warning_sections(tables, start_stays_best(config, summary)),
+            *label_warnings(labels or {}),
             *strip_sections(strips),
             *score_sections(tables, missing),
             *chart_sections(summary),
+            *label_sections(labels or {}),
             *([DataSection(datasets)] if datasets else []),
             *([ProvenanceSection(summary.provenance)] if summary.provenance else []),
         ],
@@ -68,6 +76,22 @@ def warning_sections(tables: Mapping[str, ScoreTable | None], first: Sequence[st
     """What got worse on any set, after the sentences in `first`; no section if there is nothing to say."""
     worse = worse_warnings([table for table in tables.values() if table is not None])
     return [WarningSection([*first, *worse])] if first or worse else []
+
+
+def label_warnings(labels: Mapping[str, LabelReport]) -> list[Section]:
+    """What is suspicious in the masks of the datasets; no section if nothing is."""
+    sentences = [f"{_sentence(name)}: {line}" for name, report in labels.items() for line in report.warnings]
+    return [WarningSection(sentences, "Masks to look at", "mask-warnings")] if sentences else []
+
+
+def label_sections(labels: Mapping[str, LabelReport]) -> list[Section]:
+    """How the values in mask files are read; no section without mask files."""
+    lines = [f"{_sentence(name)}: {line}" for name, report in labels.items() for line in report.lines]
+    return [NoteSection("How masks are read", "masks", "Masks", lines)] if lines else []
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def strip_sections(strips: Sequence[ReportPicture]) -> list[Section]:

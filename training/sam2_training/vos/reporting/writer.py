@@ -13,7 +13,7 @@ from sam2_training.report.page import write_report
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.measured_set import MeasuredSet
 from sam2_training.vos.metrics.names import VALIDATION
-from sam2_training.vos.reporting.data_summary import describe_datasets
+from sam2_training.vos.reporting.data_summary import describe_datasets, label_reports
 from sam2_training.vos.reporting.pictures import film_strips, write_gif
 from sam2_training.vos.reporting.sections import run_report
 
@@ -41,7 +41,9 @@ class ReportWriter:
         pictured = self.config.visualization.enabled and VALIDATION in self.sets
         strips = film_strips(self.config, self.sets[VALIDATION], summary) if pictured else []
         path = self.log_dir / "report.html"
-        write_report(path, run_report(self.name, self.config, self.sets, self._datasets, strips, summary))
+        labels = label_reports(self.training_index, self.sets)
+        report = run_report(self.name, self.config, self.sets, self._datasets, strips, summary, labels)
+        write_report(path, report)
         if self._gif_due(summary):
             write_gif(self.config, self.sets[VALIDATION], summary, self.log_dir / "visualization")
         return WrittenReport(path, {f"{VALIDATION}/{strip.label}": strip.picture for strip in strips})
