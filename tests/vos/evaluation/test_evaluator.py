@@ -12,6 +12,7 @@ import torch
 from sam2_training.core.errors import DataError
 from sam2_training.core.ranks import Ranks
 from sam2_training.data.config import SyntheticConfig
+from sam2_training.data.source import FrameLabels
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.evaluator import divide, evaluate
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
@@ -47,6 +48,9 @@ class Altered:
         if self.error is not None:
             raise self.error
         return self.clip.read_frame(frame_index)
+
+    def labels(self, frame_index: int) -> FrameLabels:
+        return FrameLabels(self.ground_truth(frame_index))
 
     def ground_truth(self, frame_index: int) -> np.ndarray:
         assert self.labeled[frame_index].any(), "an unlabeled frame has no truth"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sam2_training.core.ranks import Ranks
+from sam2_training.data.source import FrameLabels
 from sam2_training.vos.config import VosDatasetConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.evaluator import evaluate
@@ -60,6 +61,9 @@ class Beginning:
 
     def read_frame(self, frame_index: int) -> np.ndarray:
         return self.clip.read_frame(frame_index)
+
+    def labels(self, frame_index: int) -> FrameLabels:
+        return FrameLabels(self.ground_truth(frame_index))
 
     def ground_truth(self, frame_index: int) -> np.ndarray:
         assert self.labeled[frame_index].any(), "an unlabeled frame has no truth"
@@ -114,6 +118,9 @@ def test_a_perfect_object_gets_no_click_and_ends_the_rounds(vivid: TrainableSAM2
         def read_frame(self, frame_index: int) -> np.ndarray:
             reads.append(frame_index)
             return made.read_frame(frame_index)
+
+        def labels(self, frame_index: int) -> FrameLabels:
+            return FrameLabels(self.ground_truth(frame_index))
 
         def ground_truth(self, frame_index: int) -> np.ndarray:
             return first[frame_index]

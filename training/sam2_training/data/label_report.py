@@ -284,11 +284,13 @@ def _how_values_are_read(videos: Sequence[LabeledVideo], values: _Values, rules:
         yield f"each file is one object: {kept} (dataset.binary_masks={rules.binary_masks})"
     elif values.ids:
         objects = [n for n in values.ids if rules.object_ids is None or n in rules.object_ids]
-        where = "" if rules.palette in (None, "index") else f" of their colors (dataset.palette={rules.palette})"
-        if len(objects) == 1:
-            yield f"one object: value {objects[0]} is object {objects[0]}{where}"
+        names = some([str(n) for n in objects], 8)
+        if rules.palette not in (None, "index"):
+            yield f"objects are numbered by their colors (dataset.palette={rules.palette}): {names}"
+        elif len(objects) == 1:
+            yield f"one object: value {names} is object {names}"
         else:
-            yield f"objects are numbered by their values{where}: {some([str(n) for n in objects], 8)}"
+            yield f"objects are numbered by their values: {names}"
     if any(video.labels.per_object for video in videos) and rules.binary_masks is None:
         yield "a folder per object: any value but 0 is the object"
     per_value: dict[int, list[int]] = {}

@@ -37,6 +37,10 @@ class FrameLabels:
     ignored: Masks | None = None
     """[N, H, W]: pixels of which nothing is known for the object; never in its mask. None: there are none."""
 
+    def without_ignored(self, mask: npt.NDArray[np.bool_], number: int) -> npt.NDArray[np.bool_]:
+        """A predicted mask [H, W] of object `number` in the pixels that take part; the same array if all do."""
+        return mask if self.ignored is None else mask & ~self.ignored[number]
+
 
 @dataclass(frozen=True, eq=False)
 class Video:

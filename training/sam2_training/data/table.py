@@ -16,7 +16,7 @@ from sam2_training.core.files import replacing
 from sam2_training.data.pairing import REASONS, LeftOut, Reason
 from sam2_training.data.source import Video, VideoSource
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Of the file: one of another version is built again."""
 
 _FINGERPRINTED = (

@@ -53,6 +53,8 @@ class VideoBatch(TensorClass):
     """int64 [O]: the object's id in the annotation."""
     info: BatchInfo
     """Metadata that stays on the CPU."""
+    ignored_planes: Tensor | None = None
+    """As mask_planes: pixels that take no part in an object's losses and clicks; None: all take part."""
 
     @property
     def num_frames(self) -> int:
@@ -64,7 +66,16 @@ class VideoBatch(TensorClass):
 
     def masks(self, frame_index: int) -> Tensor:
         """The ground-truth masks of all objects in one frame, bool [O, H, W]."""
-        plane = self.mask_planes[self.object_clip, frame_index, self.object_bit // OBJECTS_PER_PLANE]  # [O, H, W]
+        return self._split(self.mask_planes, frame_index)
+
+    def ignored(self, frame_index: int) -> Tensor | None:
+        """Pixels of one frame that take no part, bool [O, H, W], none of them in a mask; None: all take part."""
+        if self.ignored_planes is None:
+            return None
+        return self._split(self.ignored_planes, frame_index) & ~self.masks(frame_index)
+
+    def _split(self, planes: Tensor, frame_index: int) -> Tensor:
+        plane = planes[self.object_clip, frame_index, self.object_bit // OBJECTS_PER_PLANE]  # [O, H, W]
         shift = (self.object_bit % OBJECTS_PER_PLANE).to(torch.uint8)
         return (plane >> shift[:, None, None]) & 1 == 1
 
@@ -96,6 +107,7 @@ class VideoBatch(TensorClass):
             object_bit=self.object_bit[objects],
             object_ids=self.object_ids[objects],
             info=replace(self.info, clips=tuple(facts[n] for n in clips), loss_weight=len(owner)),
+            ignored_planes=None if self.ignored_planes is None else self.ignored_planes[rows],
             batch_size=[],
         )
 

@@ -54,7 +54,8 @@ def clip_loss(
     divided by `normalizer` (number of objects: mean over ranks). Mask, Dice and IoU terms count where the
     object is present, the class term where it is labeled. A network without presence scores has no class term, and its
     mask, Dice and IoU terms count wherever the object is labeled. An object that is unlabeled in a frame counts nowhere
-    there. Equal to the loss of SAM 2's published training.
+    there. Pixels that are to be ignored for an object take no part: its focal loss is the mean over the others, and
+    the sums of Dice and IoU run over them. Equal to the loss of SAM 2's published training where none is ignored.
     """
     zero = torch.zeros((), device=batch.labeled.device)
     sums = dict.fromkeys((*LOSS_NAMES, "total"), zero)
@@ -64,18 +65,27 @@ def clip_loss(
         ground_truth = batch.masks(output.frame_index)
         labeled = batch.labeled[output.frame_index]
         areas = ground_truth.flatten(1).sum(1)
+        ignored = batch.ignored(output.frame_index)
         for step in output.steps:
-            for name, value in _step_loss(step, ground_truth, areas, labeled, config).items():
+            for name, value in _step_loss(step, ground_truth, areas, labeled, config, ignored).items():
                 sums[name] = sums[name] + value
     return {name: value / normalizer for name, value in sums.items()}
 
 
 def _step_loss(
-    step: PredictionStep, ground_truth: Tensor, areas: Tensor, labeled: Tensor, config: LossConfig
+    step: PredictionStep,
+    ground_truth: Tensor,
+    areas: Tensor,
+    labeled: Tensor,
+    config: LossConfig,
+    ignored: Tensor | None,
 ) -> dict[str, Tensor]:
-    """Sums over objects of one prediction step. ground_truth: bool [O, H, W]; areas: its pixels, [O]; labeled: [O]."""
+    """Sums over objects of one prediction step.
+
+    ground_truth, ignored: bool [O, H, W]; areas: pixels of the ground truth, [O]; labeled: [O].
+    """
     logits = step.low_res_masks if step.high_res_masks is None else step.high_res_masks
-    terms = mask_terms(logits, ground_truth, areas, config)
+    terms = mask_terms(logits, ground_truth, areas, config, ignored)
     labeled_float = labeled.to(terms.focal.dtype)
     if step.object_score_logits is None:
         # As in stock: such a network says "absent" with an empty mask, so absent objects teach it masks.
@@ -116,14 +126,17 @@ def focal_loss(logits: Tensor, target: Tensor, alpha: float, gamma: float) -> Te
     return loss * (alpha * target + (1 - alpha) * (1 - target)) if alpha >= 0 else loss
 
 
-def mask_terms(logits: Tensor, ground_truth: Tensor, areas: Tensor, config: LossConfig) -> MaskTerms:
+def mask_terms(
+    logits: Tensor, ground_truth: Tensor, areas: Tensor, config: LossConfig, ignored: Tensor | None = None
+) -> MaskTerms:
     """Focal and Dice loss of each object's best candidate, and every candidate's IoU.
 
     logits: [N, M, h, w], at full size or smaller; smaller ones are enlarged bilinearly to the ground truth's size, as
     SAM 2 does with its masks. ground_truth: bool [N, H, W]; areas: its pixels, [N]. The best candidate has the smallest
     weighted sum of focal and Dice loss. Dice: 1 - (2 sum(p t) + 1) / (sum p + sum t + 1) with p = sigmoid(logits).
+    ignored: bool [N, H, W], pixels outside the ground truth that all means and sums leave out.
     """
-    return MaskTerms(*_BestCandidate.apply(logits, ground_truth, areas, config))
+    return MaskTerms(*_BestCandidate.apply(logits, ground_truth, areas, config, ignored))
 
 
 class _BestCandidate(torch.autograd.Function):
@@ -131,15 +144,20 @@ class _BestCandidate(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context: Any, logits: Tensor, ground_truth: Tensor, areas: Tensor, config: LossConfig
+        context: Any,
+        logits: Tensor,
+        ground_truth: Tensor,
+        areas: Tensor,
+        config: LossConfig,
+        ignored: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        sums = _sums_of_all(logits, ground_truth, config)
-        focal, dice, iou = _terms(sums, areas, ground_truth[0].numel())
+        sums = _sums_of_all(logits, ground_truth, config, ignored)
+        focal, dice, iou = _terms(sums, areas, _num_pixels(ground_truth, ignored))
         best = (config.loss_mask * focal + config.loss_dice * dice).argmin(1)
         rows = torch.arange(len(logits), device=logits.device)
         focal, dice = focal[rows, best], dice[rows, best]
         if context.needs_input_grad[0]:
-            gradient = _gradient_of_best(logits[rows, best], ground_truth, areas, sums[rows, best], config)
+            gradient = _gradient_of_best(logits[rows, best], ground_truth, areas, sums[rows, best], config, ignored)
             context.save_for_backward(gradient, best)
             context.shape = logits.shape
         context.mark_non_differentiable(focal, dice, iou, best)
@@ -152,21 +170,31 @@ class _BestCandidate(torch.autograd.Function):
         everywhere = gradient.new_zeros(context.shape)
         rows = torch.arange(len(best), device=best.device)
         everywhere[rows, best] = gradient * upstream[:, None, None]
-        return everywhere, None, None, None
+        return everywhere, None, None, None, None
 
 
-def _sums_of_all(logits: Tensor, ground_truth: Tensor, config: LossConfig) -> Tensor:
+def _num_pixels(ground_truth: Tensor, ignored: Tensor | None) -> int | Tensor:
+    """Pixels of a mask that take part; [N, 1] where that differs from object to object, at least 1."""
+    num_pixels = ground_truth[0].numel()
+    return num_pixels if ignored is None else (num_pixels - ignored.flatten(1).sum(1, keepdim=True)).clamp(min=1)
+
+
+def _sums_of_all(logits: Tensor, ground_truth: Tensor, config: LossConfig, ignored: Tensor | None) -> Tensor:
     """`_pixel_sums` of every candidate over its whole mask, [N, M, 5]."""
     sums = logits.new_zeros(*logits.shape[:2], 5)
     for objects in _object_groups(logits):
         full = _enlarge(logits[objects], ground_truth).flatten(2)
         flat_ground_truth = ground_truth[objects].flatten(1)[:, None]
+        flat_ignored = None if ignored is None else ignored[objects].flatten(1)[:, None]
         for pixels in _pixel_groups(full):
-            sums[objects] += _pixel_sums(full[..., pixels], flat_ground_truth[..., pixels], config)
+            left_out = None if flat_ignored is None else flat_ignored[..., pixels]
+            sums[objects] += _pixel_sums(full[..., pixels], flat_ground_truth[..., pixels], config, left_out)
     return sums
 
 
-def _gradient_of_best(best: Tensor, ground_truth: Tensor, areas: Tensor, sums: Tensor, config: LossConfig) -> Tensor:
+def _gradient_of_best(
+    best: Tensor, ground_truth: Tensor, areas: Tensor, sums: Tensor, config: LossConfig, ignored: Tensor | None
+) -> Tensor:
     """Gradient of each object's weighted loss with respect to its best candidate, both [N, h, w]. sums: [N, 5]."""
     gradient = torch.empty_like(best)
     overlap, predicted = _soft_areas(sums, areas)
@@ -174,7 +202,7 @@ def _gradient_of_best(best: Tensor, ground_truth: Tensor, areas: Tensor, sums: T
     # Derivative of the Dice loss with respect to p: everywhere, and in addition inside the ground truth.
     outside = config.loss_dice * (2 * overlap + 1) / denominator**2
     inside = -2 * config.loss_dice / denominator
-    focal_scale = config.loss_mask / ground_truth[0].numel()
+    num_pixels = _num_pixels(ground_truth, ignored)
     for objects in _object_groups(best):
         with torch.enable_grad():
             small = best[objects, None].detach().requires_grad_()
@@ -182,21 +210,24 @@ def _gradient_of_best(best: Tensor, ground_truth: Tensor, areas: Tensor, sums: T
         logits, flat_ground_truth = full.detach().flatten(2), ground_truth[objects].flatten(1)[:, None]
         full_gradient = torch.empty_like(logits)
         slopes = (outside[objects, None, None], inside[objects, None, None])
+        counted = num_pixels if isinstance(num_pixels, int) else num_pixels[objects, None]
         for pixels in _pixel_groups(logits):
             full_gradient[..., pixels] = _pixel_gradient(
-                logits[..., pixels], flat_ground_truth[..., pixels], focal_scale, slopes, config
+                logits[..., pixels], flat_ground_truth[..., pixels], config.loss_mask / counted, slopes, config
             )
+        if ignored is not None:
+            full_gradient.masked_fill_(ignored[objects].flatten(1)[:, None], 0)
         full_gradient = full_gradient.view_as(full)
         reduced = full_gradient if full is small else torch.autograd.grad(full, small, full_gradient)[0]
         gradient[objects] = reduced[:, 0]
     return gradient
 
 
-def _pixel_sums(logits: Tensor, ground_truth: Tensor, config: LossConfig) -> Tensor:
+def _pixel_sums(logits: Tensor, ground_truth: Tensor, config: LossConfig, ignored: Tensor | None = None) -> Tensor:
     """[n, M, 5]: sums of focal loss, of the wrong probability, of that inside the ground truth, hits, predicted pixels.
 
-    logits: [n, M, P]; ground_truth: bool [n, 1, P]. The wrong probability is 1 - p_t: what the pixel gives to the wrong
-    side.
+    logits: [n, M, P]; ground_truth, ignored: bool [n, 1, P]. The wrong probability is 1 - p_t: what the pixel
+    gives to the wrong side.
     """
     target = ground_truth.to(logits.dtype)
     margin = logits * (2 * target - 1)  # positive where the prediction is right
@@ -207,13 +238,16 @@ def _pixel_sums(logits: Tensor, ground_truth: Tensor, config: LossConfig) -> Ten
     if config.focal_alpha >= 0:
         focal *= _side_weight(target, config.focal_alpha)
     positive = logits > 0
+    if ignored is not None:  # none of them is in the ground truth
+        focal, wrong = focal.masked_fill(ignored, 0), wrong.masked_fill(ignored, 0)
+        positive = positive & ~ignored
     columns = [focal.sum(-1), wrong.sum(-1), (wrong * target).sum(-1)]
     columns += [(positive & ground_truth).sum(-1).to(logits.dtype), positive.sum(-1).to(logits.dtype)]
     return torch.stack(columns, -1)
 
 
 def _pixel_gradient(
-    logits: Tensor, ground_truth: Tensor, focal_scale: float, slopes: tuple[Tensor, Tensor], config: LossConfig
+    logits: Tensor, ground_truth: Tensor, focal_scale: float | Tensor, slopes: tuple[Tensor, Tensor], config: LossConfig
 ) -> Tensor:
     """Gradient of the weighted loss with respect to full-size logits, [n, 1, P]; slopes: of Dice, [n, 1, 1] each."""
     target = ground_truth.to(logits.dtype)
@@ -233,7 +267,7 @@ def _pixel_gradient(
     return gradient.addcmul_(wrong * right, target * inside + outside)
 
 
-def _terms(sums: Tensor, areas: Tensor, num_pixels: int) -> tuple[Tensor, Tensor, Tensor]:
+def _terms(sums: Tensor, areas: Tensor, num_pixels: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(focal, dice, iou), each [N, M], from the sums over pixels."""
     ground_truth_area = areas[:, None].to(sums.dtype)
     overlap, predicted = _soft_areas(sums, ground_truth_area)

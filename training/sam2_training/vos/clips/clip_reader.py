@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from sam2_training.core.errors import DataError
 from sam2_training.data.index import VideoIndex
@@ -19,11 +20,14 @@ def read_clip(index: VideoIndex, video: Video, plan: ClipPlan) -> VideoSample:
     """
     columns = [video.object_ids.index(object_id) for object_id in plan.object_ids]
     frames: dict[int, Frame] = {}
-    planes = {}
+    planes, ignored = {}, {}
     for t in dict.fromkeys(plan.frame_indices):
         frames[t] = index.frame(video, t)
         size = (frames[t].shape[0], frames[t].shape[1])
-        planes[t] = pack_planes(index.masks(video, t, plan.object_ids, size))
+        labels = index.labels(video, t, plan.object_ids, size)
+        planes[t] = pack_planes(labels.masks)
+        if labels.ignored is not None:
+            ignored[t] = pack_planes(labels.ignored)
     _check_sizes(index, video, frames)
     files = [index.source.where(video, t) for t in plan.frame_indices]
     return VideoSample(
@@ -35,7 +39,14 @@ def read_clip(index: VideoIndex, video: Video, plan: ClipPlan) -> VideoSample:
         frame_names=tuple(video.frame_name(t) for t in plan.frame_indices),
         image_paths=tuple(file.image for file in files),
         mask_paths=tuple(file.mask for file in files),
+        ignored_planes=_of_all_frames(ignored, planes, plan) if ignored else None,
     )
+
+
+def _of_all_frames(
+    ignored: dict[int, npt.NDArray[np.uint8]], planes: dict[int, npt.NDArray[np.uint8]], plan: ClipPlan
+) -> npt.NDArray[np.uint8]:
+    return np.stack([ignored.get(t, np.zeros_like(planes[t])) for t in plan.frame_indices])
 
 
 def _check_sizes(index: VideoIndex, video: Video, frames: dict[int, Frame]) -> None:

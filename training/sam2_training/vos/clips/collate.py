@@ -33,8 +33,12 @@ def collate_clips(samples: Sequence[VideoSample | BadSample], num_frames: int, r
         return _blank(bad, num_frames, resolution)
     num_planes = max(clip.mask_planes.shape[1] for clip in clips)
     planes = np.zeros((len(clips), num_frames, num_planes, resolution, resolution), np.uint8)
-    for row, clip in zip(planes, clips, strict=True):
-        row[:, : clip.mask_planes.shape[1]] = clip.mask_planes
+    ignored = np.zeros_like(planes) if any(clip.ignored_planes is not None for clip in clips) else None
+    for number, clip in enumerate(clips):
+        own = slice(clip.mask_planes.shape[1])
+        planes[number, :, own] = clip.mask_planes
+        if ignored is not None and clip.ignored_planes is not None:
+            ignored[number, :, own] = clip.ignored_planes
     counts = [clip.num_objects for clip in clips]
     labeled = np.concatenate([clip.labeled for clip in clips], axis=1)
     info = BatchInfo(
@@ -51,6 +55,7 @@ def collate_clips(samples: Sequence[VideoSample | BadSample], num_frames: int, r
         object_bit=torch.cat([torch.arange(count) for count in counts]),
         object_ids=torch.tensor([i for clip in clips for i in clip.object_ids], dtype=torch.int64),
         info=info,
+        ignored_planes=None if ignored is None else torch.from_numpy(ignored),
         batch_size=[],
     )
 

@@ -96,15 +96,19 @@ def warp_planes(
     Nearest neighbor takes one source pixel for each of the output, so it can step over an object of a few pixels. Such
     an object keeps the output pixels that its own pixels fall into most. Without any inside the output it is gone.
     """
-    size = (resolution, resolution)
-    warped = _array(
-        np.stack([cv2.warpAffine(plane, _opencv(matrix), size, flags=cv2.INTER_NEAREST) for plane in planes])
-    )
+    warped = warp_nearest(planes, matrix, resolution)
     lost = set(range(num_objects)) - present(warped, num_objects)
     for n in sorted(lost & present(planes, num_objects) if lost else lost):
         plane, bit = divmod(n, OBJECTS_PER_PLANE)
         warped[plane] |= _most_covered((planes[plane] >> bit) & 1, matrix, resolution) << np.uint8(bit)
     return warped
+
+
+def warp_nearest(planes: npt.NDArray[np.uint8], matrix: Matrix, resolution: int) -> npt.NDArray[np.uint8]:
+    """Warped bit planes [P, R, R] of planes [P, H, W] by nearest neighbor alone, 0 outside the frame."""
+    size = (resolution, resolution)
+    warped = [cv2.warpAffine(plane, _opencv(matrix), size, flags=cv2.INTER_NEAREST) for plane in planes]
+    return _array(np.stack(warped))
 
 
 def _most_covered(mask: npt.NDArray[np.uint8], matrix: Matrix, resolution: int) -> npt.NDArray[np.uint8]:

@@ -34,6 +34,8 @@ class VideoSample:
     """T mask files or folders ("" where the frame has none, or () for generated clips)."""
     seed: int = 0
     """Of the positions of the clip's simulated clicks and boxes."""
+    ignored_planes: npt.NDArray[np.uint8] | None = None
+    """As mask_planes: pixels of which nothing is known for an object; None: there are none."""
     augmentation: dict[str, Any] = field(default_factory=dict)
     """What the transforms drew, by name: for tests and for reports."""
 

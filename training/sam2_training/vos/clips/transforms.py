@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 
 from sam2_training.vos.clips.color import ColorOperation, apply_color, draw_jitter
-from sam2_training.vos.clips.geometry import draw_affine, present, warp_frame, warp_matrix, warp_planes
+from sam2_training.vos.clips.geometry import draw_affine, present, warp_frame, warp_matrix, warp_nearest, warp_planes
 from sam2_training.vos.clips.sample import VideoSample
 from sam2_training.vos.config import TransformsConfig
 
@@ -21,7 +21,7 @@ def apply_transforms(
     color jitter and grayscale of the clip, color jitter of every frame (these as one pass per frame). If the affine
     map would move an object wholly out of the first frame, the clip goes without it, because an object is prompted
     there. In a later frame such an object counts as absent, as the picture shows it. No object is lost by the resize:
-    see `warp_planes`.
+    see `warp_planes`. What the affine map brings in from outside the frame takes part, as what is in no mask.
     """
     height, width = sample.frames[0].shape[:2]
     flip = bool(rng.random() < config.horizontal_flip_prob)
@@ -53,4 +53,7 @@ def apply_transforms(
         "clip_color": [asdict(operation) for operation in clip_color],
         "frame_colors": [[asdict(operation) for operation in color] for color in frame_colors],
     }
-    return sample.with_(frames=tuple(frames), mask_planes=np.stack(planes), augmentation=drawn)
+    ignored = sample.ignored_planes
+    if ignored is not None:
+        ignored = np.stack([warp_nearest(plane, matrix, resolution) for plane in ignored])
+    return sample.with_(frames=tuple(frames), mask_planes=np.stack(planes), ignored_planes=ignored, augmentation=drawn)

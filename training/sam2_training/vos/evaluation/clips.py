@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam2_training.data.index import VideoIndex
-from sam2_training.data.source import Frame, Masks, Video
+from sam2_training.data.source import Frame, FrameLabels, Masks, Video
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,11 @@ class EvaluationClip:
 
     def ground_truth(self, frame_index: int) -> Masks:
         """True masks [N, H, W] of a frame; empty for objects that are not labeled there. Raises DataError."""
-        return self.index.masks(self.video, frame_index, self.object_ids, self._size)
+        return self.labels(frame_index).masks
+
+    def labels(self, frame_index: int) -> FrameLabels:
+        """True masks of a frame, and the pixels that take no part. Raises DataError."""
+        return self.index.labels(self.video, frame_index, self.object_ids, self._size)
 
     @cached_property
     def _size(self) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from sam2_training.core.errors import DataError
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.core.text import some
+from sam2_training.data.source import FrameLabels
 from sam2_training.vos.evaluation.clips import EvaluationClip, first_frame
 from sam2_training.vos.evaluation.interactive import track_interactively
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
@@ -94,11 +95,11 @@ def evaluate_clip(
 ) -> ClipResult:
     """One clip's scores. Raises DataError for files that cannot be used."""
     began = time.monotonic()
-    prompts, ground_truths = _first_prompts(clip, spec)
+    prompts, labels = _first_prompts(clip, spec)
     if spec.kind == "interactive":
         frames = track_interactively(tracker, clip, prompts, spec.count)
     else:
-        frames = tracker.track(clip, prompts, _clicker(spec, ground_truths))
+        frames = tracker.track(clip, prompts, _clicker(spec, clip.object_ids, labels))
     with closing(ClipScorer(clip, protocol)) as scorer:
         for frame in frames:
             if on_masks is not None:
@@ -117,27 +118,30 @@ def _check(clips: Sequence[EvaluationClip]) -> None:
         raise DataError(f"two videos to evaluate have the same name: {some(twice)}")
 
 
-def _first_prompts(clip: EvaluationClip, spec: PromptSpec) -> tuple[list[Prompt], dict[int, Mask]]:
-    """Each object's prompt on its first frame and its ground-truth mask there, for objects that some frame shows."""
-    prompts, ground_truths = [], {}
+def _first_prompts(clip: EvaluationClip, spec: PromptSpec) -> tuple[list[Prompt], dict[int, FrameLabels]]:
+    """Each object's prompt on its first frame and the labels there, for objects that some frame shows."""
+    prompts, labels = [], {}
     for n, object_id in enumerate(clip.object_ids):
         start = first_frame(clip, n)
         if start is not None:
-            ground_truths[object_id] = clip.ground_truth(start)[n]
-            prompts.append(prompt_from_ground_truth(spec, object_id, start, ground_truths[object_id]))
-    return prompts, ground_truths
+            labels[object_id] = clip.labels(start)
+            prompts.append(prompt_from_ground_truth(spec, object_id, start, labels[object_id].masks[n]))
+    return prompts, labels
 
 
-def _clicker(spec: PromptSpec, ground_truths: dict[int, Mask]) -> Callable[[int, int, Mask], Click | None] | None:
+def _clicker(
+    spec: PromptSpec, object_ids: Sequence[int], labels: dict[int, FrameLabels]
+) -> Callable[[int, int, Mask], Click | None] | None:
     """Simulates the clicks after the first on an object's first frame; None if there are none."""
     if spec.kind != "click" or spec.count == 1:
         return None
-    left = dict.fromkeys(ground_truths, spec.count - 1)
+    left = dict.fromkeys(labels, spec.count - 1)
 
     def click(object_id: int, frame_index: int, predicted: Mask) -> Click | None:
         if left[object_id] == 0:
             return None
         left[object_id] -= 1
-        return corrective_click(ground_truths[object_id], predicted)
+        own, n = labels[object_id], object_ids.index(object_id)
+        return corrective_click(own.masks[n], own.without_ignored(predicted, n))
 
     return click

@@ -69,13 +69,14 @@ def _worst_frames(session: TrackingSession, tracks: Sequence[TrackedObjects], cl
     for frame_index, predictions in session.run(tracks):
         if not clip.labeled[frame_index].any():
             continue
-        ground_truths = clip.ground_truth(frame_index)
+        labels = clip.labels(frame_index)
         for track, prediction in predictions:
             object_id = track.object_ids[0]
             n = clip.object_ids.index(object_id)
             if not clip.labeled[frame_index, n]:
                 continue
-            predicted, ground_truth = session.at_video_size(prediction.low_res)[0], ground_truths[n]
+            predicted = labels.without_ignored(session.at_video_size(prediction.low_res)[0], n)
+            ground_truth = labels.masks[n]
             j = region_similarity(predicted, ground_truth)
             if object_id not in worst or j < worst[object_id].j:
                 worst[object_id] = Worst(j, frame_index, predicted, np.asarray(ground_truth), track.snapshot())

@@ -62,9 +62,12 @@ class ClipScorer:
         )
 
     def _score(self, frame: FrameMasks) -> None:
-        ground_truth = self.clip.ground_truth(frame.frame_index)
+        labels = self.clip.labels(frame.frame_index)
+        ground_truth = labels.masks
         radius = tolerance_pixels(ground_truth.shape[1], ground_truth.shape[2])
         for object_id, mask in zip(frame.object_ids, frame.masks, strict=True):
             n = self.clip.object_ids.index(object_id)
             if frame.frame_index in self._frames[n]:
-                self._found[n][frame.frame_index] = frame_score(mask, ground_truth[n], radius)
+                self._found[n][frame.frame_index] = frame_score(
+                    labels.without_ignored(mask, n), ground_truth[n], radius
+                )

@@ -142,6 +142,8 @@ class FramePrompter:
     """bool [O]"""
     positions: Tensor
     """Of this frame's prompts, [P, O, 4]: see `draw_positions`."""
+    ignored: Tensor | None = None
+    """bool [O, H, W]: pixels that are not clicked on; none of them is in the ground truth."""
 
     def box(self, config: PromptsConfig) -> Points:
         """The frame's first prompt as a box, [O, 2, 2]."""
@@ -150,22 +152,32 @@ class FramePrompter:
 
     def click(self, number: int, predicted: Tensor | None = None) -> Points:
         """Prompt `number` of the frame, counted from 0, as a click, [O, 1, 2]; see `sample_click`."""
-        return sample_click(self.ground_truth, predicted, self.labeled, self.positions[number, :, 0])
+        return sample_click(self.ground_truth, predicted, self.labeled, self.positions[number, :, 0], self.ignored)
 
 
 @torch.no_grad()
-def sample_click(ground_truth: Tensor, predicted: Tensor | None, labeled: Tensor, position: Tensor) -> Points:
+def sample_click(
+    ground_truth: Tensor,
+    predicted: Tensor | None,
+    labeled: Tensor,
+    position: Tensor,
+    ignored: Tensor | None = None,
+) -> Points:
     """One click per object, drawn uniformly from where the prediction is wrong, [O, 1, 2].
 
     ground_truth, predicted: bool [O, H, W]; predicted None counts as empty, so the click falls into the ground-truth
     mask. labeled: bool [O]. A missed pixel makes a positive click, a wrongly predicted one a negative click. When
     nothing is wrong, a visible object gets a negative click on the background, and any other object padding.
-    position: [O], between 0 and 1 (excluded): which pixel of the region, in reading order. Never waits for the device.
+    position: [O], between 0 and 1 (excluded): which pixel of the region, in reading order. ignored: pixels outside the
+    ground truth that are never clicked on. Never waits for the device.
     """
     errors = ground_truth if predicted is None else ground_truth ^ predicted
+    background = ~ground_truth
+    if ignored is not None:
+        errors, background = errors & ~ignored, background & ~ignored
     visible = ground_truth.flatten(1).any(1)
     nothing_wrong = ~errors.flatten(1).any(1)
-    region = torch.where((nothing_wrong & visible)[:, None, None], ~ground_truth, errors)
+    region = torch.where((nothing_wrong & visible)[:, None, None], background, errors)
     row, column, found = _pixel_at(region, position[:, None])
     positive = ground_truth[torch.arange(len(ground_truth), device=ground_truth.device), row, column]
     labels = torch.where(found & labeled, positive.to(torch.int32), LABEL_PADDING)

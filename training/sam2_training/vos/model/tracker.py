@@ -66,7 +66,7 @@ class TrainableSAM2(SAM2Adapter):
         for t in plan.processing_order:
             prompter = None
             if positions is not None and (t in plan.conditioning_frames or t in plan.corrected_frames):
-                prompter = FramePrompter(batch.masks(t), batch.labeled[t], positions[t])
+                prompter = FramePrompter(batch.masks(t), batch.labeled[t], positions[t], batch.ignored(t))
             outputs[t] = self._track_frame(t, _features_of_frame(features, batch, t), batch, plan, memory, prompter)
         return [outputs[t] for t in range(batch.num_frames)]
 
