@@ -213,8 +213,6 @@ class Trainer(Generic[BatchT, ModelT]):
         self.reporter.write(log, "running", step)
         log.restart_clock()
         reason = validator.reason_to_stop()
-        if reason is not None:
-            log.message(f"stopping early: {reason}")
         return None if reason is None else RunResult(EXIT_FINISHED, step, reason)
 
     def _save(self, is_last: bool) -> None:

@@ -234,11 +234,10 @@ Section = WarningSection | NoteSection | PictureSection | ScoreSection | ChartSe
 
 @dataclass(frozen=True)
 class Headline:
-    """The result in one line: the main score before and after, or why it is missing."""
+    """The result in one line: the main score before and after; the section of scores says why it is missing."""
 
     metric: str
     table: ScoreTable | None
-    missing: str = ""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def run_report(
         note=summary.note,
         max_steps=summary.max_steps,
         elapsed_seconds=seconds,
-        headline=Headline(MAIN_TITLE, tables.get(VALIDATION), missing),
+        headline=Headline(MAIN_TITLE, tables.get(VALIDATION)),
         sections=[
             *warning_sections(tables, start_stays_best(config, summary)),
             *label_warnings(labels or {}),
