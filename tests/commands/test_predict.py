@@ -233,10 +233,12 @@ def test_inputs_that_are_no_video_are_named(
         assert str(source) in error
 
 
-def test_frames_of_two_sizes_are_named(
+def test_frames_of_two_sizes_are_named_before_any_work(
     folder: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(np.zeros((40, 64, 3), np.uint8)).save(folder / "frame7.png")
     assert call(checkpoint, folder, tmp_path / "out", *BOX) == 6
-    assert "frame 7 of clip is 40x64" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "overlay.mp4").exists()
+    error = capsys.readouterr().err
+    assert "1 frame of video clip with another size than its first" in error
+    assert f"40x64 {folder / 'frame7.png'}" in error
+    assert not (tmp_path / "out").exists()  # said before any work
