@@ -177,8 +177,9 @@ def test_the_banner_names_what_is_not_used(folders, make_squares) -> None:
     folders.mask("b", "00009.png", make_squares([1]))
     folders.mask("c", "00000.png", make_squares([1]))
     (folders.images / "readme.txt").write_text("")
-    lines = open_index(folders.config()).describe()
-    assert lines[3:] == [
+    index = open_index(folders.config())
+    assert index.describe()[-6:] == index.pairing_remarks()
+    assert index.pairing_remarks() == [
         "not used: files beside the videos: 1 (readme.txt)",
         "not used: masks of no video: 1 (c)",
         "not used: copies of other frames: 1 (b/00000 (1).png)",
