@@ -17,15 +17,25 @@ def make_case(name: str, folder: Path) -> Path:
 
     Skips the test where the maker is not there; see `require_test_data`.
     """
-    require_test_data(MAKER.is_file(), "cases/data/make_cases.py beside the test data")
+    maker = _maker()
     root = folder / name
     root.mkdir()
-    _maker().CASES[name](root)
+    maker.CASES[name](root)
     return root
 
 
-@cache
+def case_names() -> list[str]:
+    """The cases there are, sorted. Skips like `make_case`."""
+    return sorted(_maker().CASES)
+
+
 def _maker() -> ModuleType:
+    require_test_data(MAKER.is_file(), "cases/data/make_cases.py beside the test data")
+    return _load_maker()
+
+
+@cache
+def _load_maker() -> ModuleType:
     spec = importlib.util.spec_from_file_location("make_cases", MAKER)
     assert spec is not None
     assert spec.loader is not None

@@ -195,6 +195,8 @@ def test_absent_numbers_have_a_reason_and_satisfy_nothing(
             "one": {1: [20]},
         }
     )
+    # Of object 3 there is only the mask of a frame that the video does not have.
+    Image.fromarray(np.ones((48, 64), np.uint8)).save(tmp_path / "masks" / "long" / "3" / "00099.png")
     (tmp_path / "one.txt").write_text("one\n")
     assert call(checkpoint, *arguments) == 0
     lines = {tuple(line.split()[:2]): line for line in capsys.readouterr().out.splitlines()}
