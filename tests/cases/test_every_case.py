@@ -56,9 +56,9 @@ EXPECTED: dict[str, Refused | Read] = {
     "one_folder_given_twice": Refused(("images", "masks")),
     "object_folder_without_png": Refused(("masks/v/2",)),
     "object_folder_link_broken": Refused(("masks/v/2",)),
-    "ids_from_zero": Read({"v": (1, 2)}, areas={1: 314, 2: 304}),
-    "ids_too_large": Read({"v": (1, 2)}),
-    "folders_of_other_programs": Read({"v": (1, 2)}, areas={1: 314, 2: 304}),
+    "ids_from_zero": Read({"v": (1, 2)}, areas={1: 314, 2: 304}, said=("000 is 1, 001 is 2",)),
+    "ids_too_large": Read({"v": (1, 2)}, said=("99999999999999999999 is 2",)),
+    "folders_of_other_programs": Read({"v": (1, 2)}, areas={1: 314, 2: 304}, said=("not used: hidden", "v/@eaDir")),
     "number_in_name_padded_otherwise": Read({"v": (1, 2)}, areas={1: 314, 2: 304}),
     "accents_composed_otherwise": Read({"cafe\u0301": (1, 2)}, areas={1: 314, 2: 304}),
     "names_not_utf8": Read({"caf\udce9": (1, 2)}, areas={1: 314, 2: 304}),
@@ -72,7 +72,7 @@ EXPECTED: dict[str, Refused | Read] = {
     "jpeg_cut_and_closed": Refused(("the image is damaged", "images/v/0000")),
     "last_mask_half_size": Refused(("masks/v5/00005.png", "36x48")),
     "enormous_mask": Refused(("masks/v/00003.png",)),
-    "object_of_one_pixel": Read({"v": (1,)}, areas={1: 1}),
+    "object_of_one_pixel": Read({"v": (1,)}, areas={1: 1}, said=("6 of 6 masks of an object vanish",)),
     "output_over_the_masks": Read({"v": (1, 2)}, areas={1: 314, 2: 304}),
 }
 

@@ -44,6 +44,8 @@ class LabeledVideo:
     object_ids: tuple[int, ...] = ()
     areas: npt.NDArray[np.int32] | None = None
     """[F, N], as `Video.areas`; None for a single file."""
+    object_folders: tuple[str, ...] = ()
+    """As `Video.object_folders`."""
 
     def path(self, file: str) -> str:
         return f"{self.folder}/{file}" if self.folder else file
@@ -57,7 +59,8 @@ def labeled_videos(table: VideoTable, location: str) -> list[LabeledVideo]:
         if text:
             folder = f"{location}/{table.mask_folders[number] or table.names[number]}"
             labels, ids = VideoLabels.from_text(text), table.object_ids_of(number)
-            found.append(LabeledVideo(table.names[number], folder, labels, ids, table.areas_of(number)))
+            objects = table.object_folders_of(number)
+            found.append(LabeledVideo(table.names[number], folder, labels, ids, table.areas_of(number), objects))
     return found
 
 
@@ -276,6 +279,18 @@ def _tiny_objects(videos: Sequence[LabeledVideo]) -> Iterator[str]:
         yield f"{objects} of at most {TINY_AREA} pixels in every mask, as stray brush strokes are: {some(found)}"
 
 
+def _numbered_folders(videos: Sequence[LabeledVideo]) -> Iterator[str]:
+    """On folders that are not named by an id, such as SA-V's 000: their objects have other numbers."""
+    numbered: dict[str, int] = {}
+    for video in videos:
+        for folder, number in zip(video.object_folders, video.object_ids, strict=False):
+            if folder and (not folder.isdecimal() or int(folder) != number):
+                numbered.setdefault(folder, number)
+    if numbered:
+        names = some([f"{folder} is {number}" for folder, number in numbered.items()], 3)
+        yield f"objects are numbered from 1 in each video where a folder's name is no id from 1 to 65535: {names}"
+
+
 def _how_values_are_read(videos: Sequence[LabeledVideo], values: _Values, rules: LabelRules) -> Iterator[str]:
     if not videos:
         return
@@ -293,6 +308,7 @@ def _how_values_are_read(videos: Sequence[LabeledVideo], values: _Values, rules:
             yield f"objects are numbered by their values: {names}"
     if any(video.labels.per_object for video in videos) and rules.binary_masks is None:
         yield "a folder per object: any value but 0 is the object"
+        yield from _numbered_folders(videos)
     per_value: dict[int, list[int]] = {}
     for video in videos:
         for one in video.labels.values:

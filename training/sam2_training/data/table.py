@@ -171,6 +171,10 @@ class VideoTable(Sequence[Video]):
         """`Video.object_ids` of one video."""
         return tuple(self.object_ids[slice(*_span(self.object_ends, index))].tolist())
 
+    def object_folders_of(self, index: int) -> tuple[str, ...]:
+        """`Video.object_folders` of one video."""
+        return self.object_folders.between(*_span(self.object_ends, index))
+
     def num_frames_of(self, index: int) -> int:
         """Frames of one video."""
         first, last = _span(self.frame_ends, index)
