@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,6 +62,22 @@ def test_a_killed_start_leaves_no_lock_even_while_its_forked_children_live(tmp_p
     assert child.is_running()
     with folder_lock(tmp_path):
         child.kill()
+
+
+def test_a_child_that_still_shares_a_dead_starts_lock_is_waited_for(tmp_path: Path) -> None:
+    """It shares the lock from its fork until it first runs."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with folder_lock(tmp_path):
+        pass
+    holder = json.dumps({"host": socket.gethostname(), "pid": ended.pid, "since": "just now"})
+    with (tmp_path / FILE_NAME).open("w") as file:
+        file.write(holder)
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        threading.Timer(0.5, lambda: fcntl.flock(file, fcntl.LOCK_UN)).start()
+        with folder_lock(tmp_path):
+            assert str(os.getpid()) in (tmp_path / FILE_NAME).read_text()
 
 
 def test_ranks_whose_starter_holds_the_folder_are_let_in_and_nobody_else(tmp_path: Path) -> None:

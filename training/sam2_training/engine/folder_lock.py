@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,8 @@ FILE_NAME = "run.lock"
 HELD_VARIABLE = "SAM2_LOCKED_FOLDER"
 """Environment variable that tells ranks which folder the process that started them has locked."""
 
+SECONDS_FOR_CHILDREN = 10.0
+"""A child that was forked in the moment of its parent's death shares the lock until it first runs: so long at most."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 LOCAL_LOCKS: dict[str, tuple[str, ...]] = {
     "nfs": ("nolock", "local_lock=all", "local_lock=flock"),
@@ -78,7 +81,7 @@ def lock_for_ranks(folder: Path) -> Iterator[None]:
 
 def _lock(file_descriptor: int, path: Path) -> None:
     try:
-        fcntl.flock(file_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(file_descriptor, path)
     except BlockingIOError:
         raise FolderInUseError(
             f"{path.parent} is in use by {_holder(path)}. Wait for its end, stop it, or choose another folder for this "
@@ -97,6 +100,28 @@ def _lock(file_descriptor: int, path: Path) -> None:
     with contextlib.suppress(OSError):  # a full disk: the lock holds, only its holder's name is missing
         os.ftruncate(file_descriptor, 0)
         os.pwrite(file_descriptor, holder, 0)
+
+
+def _flock(file_descriptor: int, path: Path) -> None:
+    """Takes the lock. Raises BlockingIOError if a process that lives holds it, OSError where there are no locks."""
+    give_up = time.monotonic() + SECONDS_FOR_CHILDREN
+    while True:
+        try:
+            fcntl.flock(file_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not _holder_is_gone(path) or time.monotonic() > give_up:
+                raise
+        time.sleep(0.02)
+
+
+def _holder_is_gone(path: Path) -> bool:
+    """Whether the process that last took the lock was one of this host and has ended."""
+    try:
+        content = json.loads(path.read_text())
+        return content["host"] == socket.gethostname() and not psutil.pid_exists(int(content["pid"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _holder(path: Path) -> str:
