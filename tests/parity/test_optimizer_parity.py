@@ -13,7 +13,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from sam2_training.engine.optimizer import build_optimizer
-from sam2_training.engine.schedule import Schedule
+from sam2_training.engine.schedule import ShapedSchedule
 from sam2_training.tasks import load_config
 
 from benchmarks.stock import stock_root
@@ -45,10 +45,10 @@ def test_every_parameters_lr_and_weight_decay_are_those_of_stock_training(tmp_pa
     recipe = ["dataset.img_folder=unused", "dataset.gt_folder=unused"]
     config = load_config("sam2.1_training/mose_finetune", recipe).config
     optimizer = build_optimizer(published_network(), config.optimizer, torch.device("cpu"))
-    schedule = Schedule(config.scheduler, TOTAL_STEPS)
+    schedule = ShapedSchedule(config.scheduler, optimizer, TOTAL_STEPS, config.optimizer.lr)
     expected = stock_rates(tmp_path)
     for step in STEPS:
-        schedule.apply(optimizer, step)
+        schedule.apply(step)
         ours = {
             name: (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for name in group["names"]
         }

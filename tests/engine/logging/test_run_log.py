@@ -157,7 +157,7 @@ def test_the_first_step_is_not_part_of_the_time_that_is_left(tmp_path, monkeypat
     log.banner([])
     for step in range(1, 6):
         now[0] += 100.0 if step == 1 else 2.0
-        log.step(step, losses_of(step), torch.tensor(1.0), 1e-6, 1, 0.0)
+        log.step(step, losses_of(step), torch.tensor(1.0), 1e-6, 1, 0.0, torch.tensor(0))
         if step == 3:
             now[0] += 500.0
             log.validation(step, {"loss_mask": 1.0}, "")

@@ -37,6 +37,7 @@ class Altered:
         self.frame_names, self.object_ids = clip.frame_names[: self.num_frames], clip.object_ids
         self.labeled = clip.labeled[: self.num_frames].copy()
         self.visible = clip.visible[: self.num_frames].copy()
+        self.object_folders = clip.object_folders
         self.error: DataError | None = None
 
     def hide(self, object_number: int, frames: slice, unlabeled: bool) -> None:

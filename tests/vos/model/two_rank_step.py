@@ -35,7 +35,9 @@ CASES = {"one frame": (1, 1.0), "masks": (3, 0.0), "clicks": (3, 1.0), "nothing 
 """Name -> frames, probability of point prompts; run in this order with one DDP module."""
 
 
-def first_pixel(truth: Tensor, predicted: Tensor | None, labeled: Tensor, position: Tensor) -> Points:
+def first_pixel(
+    truth: Tensor, predicted: Tensor | None, labeled: Tensor, position: Tensor, ignored: Tensor | None
+) -> Points:
     """A click without randomness, which cannot agree between one process and two."""
     pixel = truth.flatten(1).to(torch.uint8).argmax(1)
     coords = torch.stack([pixel % truth.shape[2], pixel // truth.shape[2]], -1).float()
