@@ -103,6 +103,6 @@ def test_r08_a_disk_that_is_full_after_the_last_save_does_not_undo_the_run(
 
 def test_a_full_disk_is_refused_before_the_work_and_nothing_is_left(small_disk: Path) -> None:
     fill(small_disk)
-    with pytest.raises(ConfigError, match="cannot be written by user 0: No space left on device"):
+    with pytest.raises(ConfigError, match=r"cannot be written: No space left on device. Free some space"):
         require_writable(small_disk / "run", "the run's folder", "Free some space")
     assert list((small_disk / "run").iterdir()) == []

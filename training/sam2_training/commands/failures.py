@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -31,12 +32,17 @@ def report_stop() -> int:
     return EXIT_PREEMPTED
 
 
+DISK_IS_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+
+
 def require_writable(folder: Path, name: str, cure: str) -> None:
     """Makes the folder; raises ConfigError when this user cannot write there. Called before hours of work.
 
     name: of the folder in the message, such as "the run's folder".
     """
     reason = why_not_writable(folder)
+    if reason in DISK_IS_FULL:
+        raise ConfigError(f"{name} {folder} cannot be written: {reason}. Free some space there first")
     if reason is not None:
         raise ConfigError(f"{name} {folder} cannot be written by user {os.getuid()}: {reason}. {cure}")
 
