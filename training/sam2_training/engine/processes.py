@@ -8,10 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -24,6 +26,8 @@ STATUS = "run_status.json"
 """File name of the status that `write_status` leaves, in the folder of the run."""
 TORCHRUN_LOG = "logs/torchrun.log"
 """What torchrun itself has to say, beside the status."""
+SPARE_FOLDER = "SAM2_SPARE_STATUS_FOLDER"
+"""Environment variable that names a folder, of temporary files, for the status where its own folder takes none."""
 POLL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -36,22 +40,31 @@ def write_status(
 
     keep_first: leave a status alone that is already there. When one rank fails, the others fail because of it, later:
     the first to write is the one with the reason. is_consequence: these words say only that another rank is gone;
-    whoever knows why replaces them. Where it cannot be written (disk full), it is printed: it decides no exit code.
+    whoever knows why replaces them. Where it cannot be written (disk full), it is printed, and goes into the folder for
+    temporary files that the starting process watches, if there is one.
     """
     status = {"exit_code": exit_code, "message": message, **({"is_consequence": True} if is_consequence else {})}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if keep_first:
-            try:
-                with path.open("x") as file:
-                    file.write(json.dumps(status))
-                return True
-            except FileExistsError:
-                if is_consequence or not _is_consequence(path):
-                    return False
-        write_text(path, json.dumps(status))
+        return _write_status(path, status, keep_first)
     except OSError as error:
         print(f"{path} cannot be written ({error.strerror}): exit code {exit_code}, {message}", file=sys.stderr)
+    if SPARE_FOLDER in os.environ:
+        with suppress(OSError):
+            return _write_status(Path(os.environ[SPARE_FOLDER]) / STATUS, status, keep_first)
+    return True
+
+
+def _write_status(path: Path, status: dict[str, Any], keep_first: bool) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if keep_first:
+        try:
+            with path.open("x") as file:
+                file.write(json.dumps(status))
+            return True
+        except FileExistsError:
+            if status.get("is_consequence") or not _is_consequence(path):
+                return False
+    write_text(path, json.dumps(status))
     return True
 
 
@@ -67,7 +80,7 @@ def read_status(path: Path) -> tuple[int, str] | None:
     try:
         content = json.loads(path.read_text())
         return int(content["exit_code"]), str(content["message"])
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError):
         return None
 
 
@@ -98,17 +111,21 @@ def run_workers(script: Path, argv: list[str], num_processes: int, status_path: 
     """
     status_path.parent.mkdir(parents=True, exist_ok=True)
     status_path.unlink(missing_ok=True)
-    with _adopted_orphans(), _Forwarder(num_processes) as forwarder:
+    with (
+        _adopted_orphans(),
+        _Forwarder(num_processes) as forwarder,
+        tempfile.TemporaryDirectory(prefix="run_status_") as spare,
+    ):
         agent = subprocess.Popen(
             _command(script, argv, num_processes, status_path),
-            env=_environment(num_processes),
+            env=_environment(num_processes) | {SPARE_FOLDER: spare},
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C then reaches only this process, which passes it on once
         )
         forwarder.attach(agent)
         while agent.poll() is None:
             time.sleep(POLL_SECONDS)  # signal handlers run in between
-    status = read_status(status_path)
+        status = read_status(status_path) or read_status(Path(spare) / STATUS)
     if status is not None:
         return status[0]
     if forwarder.requested:
