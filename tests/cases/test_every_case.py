@@ -92,7 +92,7 @@ def test_refused_before_any_work(name: str, tmp_path: Path, weights: Path, capfd
     right = EXPECTED[name]
     assert isinstance(right, Refused)
     before = files_of(root)
-    settings = [*folders(root), *(setting.format(root=root) for setting in right.settings)]
+    settings = settings_of(root, right)
     for verb in (["train", "model.checkpoint=null"], ["evaluate", "--checkpoint", str(weights)]):
         output = tmp_path / verb[0]
         code = main([*verb, *SETTINGS, CPU, *settings, f"launcher.experiment_log_dir={output}"])
@@ -112,7 +112,7 @@ def test_read_as_it_was_meant(name: str, tmp_path: Path, weights: Path, capfd: p
     right = EXPECTED[name]
     assert isinstance(right, Read)
     before = files_of(root)
-    settings = [*folders(root), *(setting.format(root=root) for setting in right.settings)]
+    settings = settings_of(root, right)
     run = [*SETTINGS, CPU, *settings, f"launcher.experiment_log_dir={tmp_path / 'run'}", "scratch.num_epochs=1"]
     assert main(["train", *run, "model.checkpoint=null", "scratch.num_train_workers=0"]) == 0
     printed = "".join(capfd.readouterr())
@@ -129,14 +129,15 @@ def test_read_as_it_was_meant(name: str, tmp_path: Path, weights: Path, capfd: p
     assert files_of(root) == before
 
 
-def folders(root: Path) -> list[str]:
-    return [f"dataset.img_folder={root / 'images'}", f"dataset.gt_folder={root / 'masks'}"]
+def settings_of(root: Path, right: Refused | Read) -> list[str]:
+    folders = [f"dataset.img_folder={root / 'images'}", f"dataset.gt_folder={root / 'masks'}"]
+    return [*folders, *(setting.format(root=root) for setting in right.settings)]
 
 
 def index_of(root: Path, right: Read) -> VideoIndex:
-    settings = dict(setting.format(root=root).removeprefix("dataset.").split("=") for setting in right.settings)
-    config = DatasetConfig(img_folder=str(root / "images"), gt_folder=str(root / "masks"), **settings)
-    return open_index(config)
+    return open_index(
+        DatasetConfig(**dict(one.removeprefix("dataset.").split("=") for one in settings_of(root, right)))
+    )
 
 
 def check_facts(index: VideoIndex, right: Read) -> None:

@@ -6,15 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from sam2_training.cli import main
 from sam2_training.commands import evaluate, export, predict
 
+from tests.commands.conftest import NUM_FRAMES
 from tests.tiny_checkpoint import CPU, SETTINGS, save_tiny
-
-NUM_FRAMES = 6
 
 
 @pytest.fixture
@@ -30,18 +27,6 @@ def beats(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for module in (evaluate, predict, export):
         monkeypatch.setattr(module, "command_heartbeat", command_heartbeat)
     return noted
-
-
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
-    """A folder with images/v and masks/v/1: a square that stands still."""
-    frame, mask = np.full((48, 64, 3), 90, np.uint8), np.zeros((48, 64), np.uint8)
-    frame[8:28, 8:28], mask[8:28, 8:28] = 200, 1
-    for kind, pixels, suffix in (("images/v", frame, "jpg"), ("masks/v/1", mask, "png")):
-        (tmp_path / kind).mkdir(parents=True)
-        for t in range(NUM_FRAMES):
-            Image.fromarray(pixels).save(tmp_path / kind / f"{t:05d}.{suffix}")
-    return tmp_path
 
 
 def test_evaluation_and_prediction_beat_with_every_frame(video: Path, beats: list[str]) -> None:

@@ -21,6 +21,11 @@ from tests.tiny_checkpoint import CPU, SETTINGS, save_tiny
 BOX = ("--box", "1:2,4,20,20")
 
 
+def predict_words(checkpoint: Path, frames: Path) -> list[str]:
+    """The command line of predict, without prompt and output."""
+    return ["predict", *SETTINGS, CPU, "--checkpoint", str(checkpoint), str(frames)]
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("weights") / "checkpoint.pt")
@@ -175,7 +180,7 @@ def test_predict_refuses_to_write_over_frames_and_masks(place, prompt, words, da
     (tmp_path / "link").symlink_to(clip)
     link(tmp_path / "leads" / "masks", clip / "frames")
     given = ["--mask", str(clip / "masks" / "00000.png")] if prompt == "--mask" else list(BOX)
-    arguments = ["predict", *SETTINGS, CPU, "--checkpoint", str(checkpoint), str(clip / "frames"), *given]
+    arguments = [*predict_words(checkpoint, clip / "frames"), *given]
     refused([*arguments, "--output", str(tmp_path / place)], *words)
 
 
@@ -184,32 +189,14 @@ def test_predict_refuses_to_replace_pictures_that_it_did_not_draw_or_reads(name,
     out = tmp_path / "out"
     out.mkdir()
     (out / name).write_bytes((data.masks / "v" / "00000.png").read_bytes())
-    arguments = [
-        "predict",
-        *SETTINGS,
-        CPU,
-        "--checkpoint",
-        str(checkpoint),
-        str(data.images / "v"),
-        "--output",
-        str(out),
-    ]
+    arguments = [*predict_words(checkpoint, data.images / "v"), "--output", str(out)]
     refused([*arguments, *BOX], name)
     if name == "contact_sheet.png":
         refused([*arguments, "--mask", str(out / name)], "--mask", "is its contact_sheet.png")
 
 
 def test_predict_replaces_what_it_wrote_itself(data, checkpoint, tmp_path):
-    arguments = [
-        "predict",
-        *SETTINGS,
-        CPU,
-        "--checkpoint",
-        str(checkpoint),
-        str(data.images / "v"),
-        *BOX,
-        "--no-overlay",
-    ]
+    arguments = [*predict_words(checkpoint, data.images / "v"), *BOX, "--no-overlay"]
     assert main([*arguments, "--output", str(tmp_path / "out")]) == 0
     before = hashes(tmp_path / "out")
     assert set(before) == {MANIFEST, "contact_sheet.png", *(f"masks/0000{t}.png" for t in range(3))}
@@ -229,16 +216,7 @@ def test_a_mask_folder_that_becomes_a_link_while_predicting_is_not_followed(
 
     monkeypatch.setattr(predict, "id_map", draw_after_swap)
     before = hashes(tmp_path / "data")
-    arguments = [
-        "predict",
-        *SETTINGS,
-        CPU,
-        "--checkpoint",
-        str(checkpoint),
-        str(data.images / "v"),
-        *BOX,
-        "--no-overlay",
-    ]
+    arguments = [*predict_words(checkpoint, data.images / "v"), *BOX, "--no-overlay"]
     assert main([*arguments, "--output", str(tmp_path / "out")]) == 6
     assert "outside of its folder" in capsys.readouterr().err
     assert hashes(tmp_path / "data") == before

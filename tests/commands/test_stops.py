@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,22 +16,10 @@ from sam2_training.core.outputs import MANIFEST
 from sam2_training.data import images
 from sam2_training.data.images import read_mask
 
+from tests.commands.conftest import NUM_FRAMES
 from tests.tiny_checkpoint import CPU, SETTINGS, save_tiny
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-NUM_FRAMES = 8
-
-
-@pytest.fixture
-def video(tmp_path: Path) -> Path:
-    """A folder with images/v and masks/v/1: a square that stands still."""
-    frame, mask = np.full((48, 64, 3), 90, np.uint8), np.zeros((48, 64), np.uint8)
-    frame[8:28, 8:28], mask[8:28, 8:28] = 200, 1
-    for kind, pixels, suffix in (("images/v", frame, "jpg"), ("masks/v/1", mask, "png")):
-        (tmp_path / kind).mkdir(parents=True)
-        for t in range(NUM_FRAMES):
-            Image.fromarray(pixels).save(tmp_path / kind / f"{t:05d}.{suffix}")
-    return tmp_path
 
 
 @pytest.fixture
