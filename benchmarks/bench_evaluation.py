@@ -32,10 +32,10 @@ from PIL import Image  # noqa: E402
 from sam2_training.data.config import SyntheticConfig  # noqa: E402
 from sam2_training.data.formats.synthetic import synthetic_video  # noqa: E402
 from sam2_training.data.images import read_image  # noqa: E402
-from sam2_training.vos.config import ModelConfig  # noqa: E402
 from sam2_training.vos.evaluation.prompts import Prompt  # noqa: E402
 from sam2_training.vos.evaluation.tracker import VideoTracker  # noqa: E402
 from sam2_training.vos.model.build import build_network  # noqa: E402
+from sam2_training.vos.model.config import ModelConfig  # noqa: E402
 from sam2_training.vos.model.tracker import TrainableSAM2  # noqa: E402
 
 NETWORK = "sam2.1_hiera_t"

@@ -95,7 +95,7 @@ print(json.dumps({"full": measure(of_full, full), "small": measure(of_small, sma
 OURS = (
     COMMON
     + """
-from sam2_training.vos.config import LossConfig
+from sam2_training.vos.loss_config import LossConfig
 from sam2_training.vos.batch import BatchInfo, FrameOutput, PredictionStep, VideoBatch
 from sam2_training.vos.losses import clip_loss
 

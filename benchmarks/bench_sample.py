@@ -64,7 +64,9 @@ print(json.dumps(times[2:]))
 OURS = """
 import json, sys, time
 import cv2, torch
-from sam2_training.vos.config import ModelConfig, TrainingSetConfig, VosConfig
+from sam2_training.vos.clips.config import TrainingSetConfig
+from sam2_training.vos.config import VosConfig
+from sam2_training.vos.model.config import ModelConfig
 from sam2_training.engine.task import SampleKey
 from sam2_training.vos.clips.dataset import ClipDataset, training_index
 

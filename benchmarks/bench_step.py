@@ -98,7 +98,9 @@ OURS = (
     COMMON
     + """
 from sam2_training.engine.task import StepContext
-from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig
+from sam2_training.vos.loss_config import LossConfig
+from sam2_training.vos.model.config import ModelConfig
+from sam2_training.vos.model.prompts_config import PromptsConfig
 from sam2_training.vos.batch import BatchInfo, VideoBatch
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.step import ClipStep

@@ -11,14 +11,9 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from sam2_training.vos.config import (
-    AffineConfig,
-    ColorJitterConfig,
-    ModelConfig,
-    TrainingSetConfig,
-    TransformsConfig,
-    VosConfig,
-)
+from sam2_training.vos.clips.config import AffineConfig, ColorJitterConfig, TrainingSetConfig, TransformsConfig
+from sam2_training.vos.config import VosConfig
+from sam2_training.vos.model.config import ModelConfig
 
 NO_JITTER = ColorJitterConfig()
 RESIZE_ONLY = TransformsConfig(

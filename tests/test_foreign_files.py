@@ -10,8 +10,8 @@ import torch
 from sam2_training.cli import main
 from sam2_training.core.errors import CheckpointError, ConfigError
 from sam2_training.tasks import load_config
-from sam2_training.vos.config import ModelConfig
 from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.config import ModelConfig
 from sam2_training.vos.model.names import resolve_network
 from sam2_training.vos.model.weights import clean_state_dict, load_weights
 

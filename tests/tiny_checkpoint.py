@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import torch
-from sam2_training.vos.config import ModelConfig
 from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.config import ModelConfig
 from sam2_training.vos.model.weights import clean_state_dict
 
 from tests.places import REPOSITORY

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from sam2_training.engine.task import SampleKey
-from sam2_training.vos.config import ModelConfig, TrainingSetConfig, VosConfig
+from sam2_training.vos.clips.config import TrainingSetConfig
+from sam2_training.vos.config import VosConfig
+from sam2_training.vos.model.config import ModelConfig
 
 from tests.cases.made import make_case
 from tests.vos.opened import build_dataset

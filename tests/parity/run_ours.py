@@ -16,9 +16,11 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from sam2_training.engine.task import StepContext  # noqa: E402
 from sam2_training.vos.batch import BatchInfo, VideoBatch  # noqa: E402
-from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig  # noqa: E402
+from sam2_training.vos.loss_config import LossConfig  # noqa: E402
 from sam2_training.vos.model import prompts  # noqa: E402
 from sam2_training.vos.model.build import build_network  # noqa: E402
+from sam2_training.vos.model.config import ModelConfig  # noqa: E402
+from sam2_training.vos.model.prompts_config import PromptsConfig  # noqa: E402
 from sam2_training.vos.model.step import ClipStep  # noqa: E402
 from sam2_training.vos.model.weights import load_weights  # noqa: E402
 from sam2_training.vos.sam2.points import Points  # noqa: E402

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from sam2_training.vos.config import ModelConfig
 from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.config import ModelConfig
 from sam2_training.vos.model.tracker import TrainableSAM2
 
 TINY = "architecture/tiny.yaml"

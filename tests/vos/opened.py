@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sam2_training.vos.clips.config import VosDatasetConfig
 from sam2_training.vos.clips.dataset import ClipDataset, training_index
 from sam2_training.vos.clips.usable import clip_index
-from sam2_training.vos.config import VosConfig, VosDatasetConfig
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip, clips_of
 
 

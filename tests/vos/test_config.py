@@ -10,7 +10,8 @@ from sam2_training.core.errors import ConfigError
 from sam2_training.core.schema import as_dict
 from sam2_training.engine.config import LoadedConfig, mode_of
 from sam2_training.tasks import load_config
-from sam2_training.vos.config import TransformsConfig, VosConfig
+from sam2_training.vos.clips.config import TransformsConfig
+from sam2_training.vos.config import VosConfig
 
 FOLDERS = ("dataset.img_folder=images", "dataset.gt_folder=masks")
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from sam2_training.engine.task import SampleKey, StepContext
-from sam2_training.vos.config import AffineConfig, LossConfig, TransformsConfig
+from sam2_training.vos.clips.config import AffineConfig, TransformsConfig
 from sam2_training.vos.evaluation.scoring import ClipScorer
 from sam2_training.vos.evaluation.tracker import FrameMasks
+from sam2_training.vos.loss_config import LossConfig
 from sam2_training.vos.losses import mask_terms
 from sam2_training.vos.model.prompts import sample_click
 from sam2_training.vos.model.step import ClipStep

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from sam2_training.vos import losses as losses_module
 from sam2_training.vos.batch import BatchInfo, ClipFacts, FrameOutput, PredictionStep, VideoBatch
-from sam2_training.vos.config import LossConfig
+from sam2_training.vos.loss_config import LossConfig
 from sam2_training.vos.losses import clip_loss, focal_loss, mask_terms
 from sam2_training.vos.metrics.names import LOSS_NAMES
 from torch import Tensor

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sam2_training.core.ranks import Ranks
 from sam2_training.data.config import DatasetConfig
-from sam2_training.vos.config import WITHOUT_EFFECT_IN_MEASURED_SETS, EvaluationConfig, VosConfig, VosDatasetConfig
+from sam2_training.vos.clips.config import WITHOUT_EFFECT_IN_MEASURED_SETS, VosDatasetConfig
+from sam2_training.vos.config import EvaluationConfig, VosConfig
 from sam2_training.vos.validation import open_validation
 
 from tests.small_datasets import Folders

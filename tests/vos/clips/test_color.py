@@ -9,7 +9,7 @@ import torch
 import torchvision.transforms.functional as F
 from PIL import Image
 from sam2_training.vos.clips.color import ColorOperation, apply_color, draw_jitter
-from sam2_training.vos.config import ColorJitterConfig
+from sam2_training.vos.clips.config import ColorJitterConfig
 
 PUBLISHED = ColorJitterConfig(0.1, 0.05, 0.05)
 

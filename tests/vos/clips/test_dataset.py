@@ -15,9 +15,11 @@ from sam2_training.data.images import UnreadableFileError
 from sam2_training.engine.task import SampleKey
 from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.clips.collate import BadSample
+from sam2_training.vos.clips.config import TrainingSetConfig, TransformsConfig
 from sam2_training.vos.clips.dataset import ClipDataset
 from sam2_training.vos.clips.planes import unpack_planes
-from sam2_training.vos.config import ModelConfig, TrainingSetConfig, TransformsConfig, VosConfig
+from sam2_training.vos.config import VosConfig
+from sam2_training.vos.model.config import ModelConfig
 
 from tests.vos.opened import build_dataset
 

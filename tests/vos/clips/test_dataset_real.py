@@ -11,11 +11,13 @@ from sam2_training.data.images import read_mask
 from sam2_training.data.index import VideoIndex, open_index
 from sam2_training.engine.task import SampleKey
 from sam2_training.vos.clips.clip_reader import read_clip
+from sam2_training.vos.clips.config import TrainingSetConfig, VosDatasetConfig
 from sam2_training.vos.clips.dataset import ClipDataset
 from sam2_training.vos.clips.planes import unpack_planes
 from sam2_training.vos.clips.sampler import RandomUniformSampler
 from sam2_training.vos.clips.usable import clip_index
-from sam2_training.vos.config import ModelConfig, TrainingSetConfig, VosConfig, VosDatasetConfig
+from sam2_training.vos.config import VosConfig
+from sam2_training.vos.model.config import ModelConfig
 
 
 @pytest.fixture(scope="module")

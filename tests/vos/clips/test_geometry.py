@@ -10,6 +10,7 @@ import pytest
 import torch
 import torchvision.transforms.functional as F
 from PIL import Image
+from sam2_training.vos.clips.config import AffineConfig, TransformsConfig
 from sam2_training.vos.clips.geometry import (
     FILL_RGB,
     Affine,
@@ -22,7 +23,6 @@ from sam2_training.vos.clips.geometry import (
 from sam2_training.vos.clips.planes import pack_planes, unpack_planes
 from sam2_training.vos.clips.sample import VideoSample
 from sam2_training.vos.clips.transforms import apply_transforms
-from sam2_training.vos.config import AffineConfig, TransformsConfig
 from torchvision.transforms import InterpolationMode
 
 

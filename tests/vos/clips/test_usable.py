@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sam2_training.core.errors import ConfigError, DataError
 from sam2_training.data.config import SyntheticConfig
+from sam2_training.vos.clips.config import VosDatasetConfig
 from sam2_training.vos.clips.usable import clip_index
-from sam2_training.vos.config import VosDatasetConfig
 
 
 def refusal(folders, num_frames: int = 1, **changes) -> str:

@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 from sam2.build_sam import build_sam2_video_predictor
 from sam2.modeling.sam2_base import SAM2Base
 from sam2_training.data.images import read_image, read_mask
-from sam2_training.vos.config import ModelConfig
 from sam2_training.vos.evaluation.prompts import Prompt
 from sam2_training.vos.model.build import build_network, read_architecture
+from sam2_training.vos.model.config import ModelConfig
 from sam2_training.vos.model.names import resolve_network
 from sam2_training.vos.model.tracker import TrainableSAM2
 

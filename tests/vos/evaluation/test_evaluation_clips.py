@@ -11,7 +11,7 @@ from PIL import Image
 from sam2_training.core.errors import DataError
 from sam2_training.data.config import SyntheticConfig
 from sam2_training.data.formats.synthetic import synthetic_video
-from sam2_training.vos.config import VosDatasetConfig
+from sam2_training.vos.clips.config import VosDatasetConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip, first_frame
 
 from tests.vos.opened import open_clips

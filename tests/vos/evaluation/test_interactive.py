@@ -9,7 +9,7 @@ import pytest
 import torch
 from sam2_training.core.ranks import Ranks
 from sam2_training.data.source import FrameLabels
-from sam2_training.vos.config import VosDatasetConfig
+from sam2_training.vos.clips.config import VosDatasetConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.evaluator import evaluate
 from sam2_training.vos.evaluation.interactive import track_interactively

@@ -115,7 +115,7 @@ def test_a_training_step_after_tracking_is_what_it_would_have_been(
 def gradient_of() -> Callable[[TrainableSAM2], torch.Tensor]:
     """The gradient of one training step on a small batch, as a vector."""
     from sam2_training.engine.task import StepContext
-    from sam2_training.vos.config import LossConfig
+    from sam2_training.vos.loss_config import LossConfig
     from sam2_training.vos.model.step import ClipStep
 
     from tests.vos.moving_clips import make_batch

@@ -11,8 +11,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.places import CONFIG_ROOT
-from sam2_training.vos.config import ModelConfig
 from sam2_training.vos.model.build import architecture_fingerprint, build_network
+from sam2_training.vos.model.config import ModelConfig
 from sam2_training.vos.model.tracker import TrainableSAM2
 from torch import nn
 

@@ -6,9 +6,11 @@ import pytest
 import torch
 from sam2_training.core.errors import ConfigError
 from sam2_training.engine.task import StepContext
-from sam2_training.vos.config import LossConfig, ModelConfig, PromptsConfig
+from sam2_training.vos.loss_config import LossConfig
 from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.config import ModelConfig
 from sam2_training.vos.model.freezing import MEMORY_PARTS, OWN_PARAMETERS, freeze, memory_remark, trainable_table
+from sam2_training.vos.model.prompts_config import PromptsConfig
 from sam2_training.vos.model.step import ClipStep
 from sam2_training.vos.model.tracker import TrainableSAM2
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from sam2_training.vos.config import PromptsConfig
 from sam2_training.vos.model.prompts import (
     PromptPlan,
     mask_plan,
@@ -15,6 +14,7 @@ from sam2_training.vos.model.prompts import (
     sample_box,
     sample_click,
 )
+from sam2_training.vos.model.prompts_config import PromptsConfig
 from sam2_training.vos.sam2.points import LABEL_PADDING, Points
 
 PUBLISHED = PromptsConfig()

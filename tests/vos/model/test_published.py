@@ -8,8 +8,9 @@ import pytest
 from sam2_training.core.errors import CheckpointError, ConfigError
 from sam2_training.core.ranks import Ranks
 from sam2_training.tasks import load_config
-from sam2_training.vos.config import ModelConfig, VosConfig
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.model import published
+from sam2_training.vos.model.config import ModelConfig
 from sam2_training.vos.model.names import PUBLISHED, resolve_network
 from sam2_training.vos.model.published import (
     download_command,

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from sam2_training.vos.config import LossConfig, ModelConfig
+from sam2_training.vos.loss_config import LossConfig
 from sam2_training.vos.losses import clip_loss
 from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.config import ModelConfig
 from sam2_training.vos.model.prompts import mask_plan
 from sam2_training.vos.model.tracker import TrainableSAM2
 from torch import Tensor, nn

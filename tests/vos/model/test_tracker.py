@@ -9,9 +9,10 @@ import pytest
 import torch
 from sam2_training.engine.task import StepContext
 from sam2_training.vos.batch import FrameOutput, VideoBatch
-from sam2_training.vos.config import LossConfig, PromptsConfig
+from sam2_training.vos.loss_config import LossConfig
 from sam2_training.vos.losses import clip_loss
 from sam2_training.vos.model.prompts import PromptPlan, mask_plan
+from sam2_training.vos.model.prompts_config import PromptsConfig
 from sam2_training.vos.model.step import ClipStep
 from sam2_training.vos.model.tracker import TrainableSAM2
 from sam2_training.vos.sam2.adapter import MemoryBank

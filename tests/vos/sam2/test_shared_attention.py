@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 from sam2.modeling.memory_attention import MemoryAttention
-from sam2_training.vos.config import ModelConfig
 from sam2_training.vos.model.build import build_network
+from sam2_training.vos.model.config import ModelConfig
 from sam2_training.vos.sam2 import shared_attention
 from torch import Tensor
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sam2_training.vos.batch import FrameOutput, PredictionStep, TrackedClips, VideoBatch
-from sam2_training.vos.config import LossConfig
+from sam2_training.vos.loss_config import LossConfig
 from sam2_training.vos.metrics.names import LOSS_NAMES
 
 CHUNK_VALUES = 1 << 16

@@ -14,9 +14,10 @@ from sam2_training.data.index import VideoIndex
 from sam2_training.engine.task import ForwardPrecision, RunSummary
 from sam2_training.pictures.strips import score_text
 from sam2_training.report.data import worse_warnings
+from sam2_training.vos.clips.config import AffineConfig, ColorJitterConfig, TransformsConfig, VosDatasetConfig
 from sam2_training.vos.clips.dataset import ClipDataset
 from sam2_training.vos.clips.usable import clip_index
-from sam2_training.vos.config import AffineConfig, ColorJitterConfig, TransformsConfig, VosConfig, VosDatasetConfig
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.evaluation.clips import EvaluationClip, clips_of
 from sam2_training.vos.evaluation.measured_set import MeasuredSet, loss_batches
 from sam2_training.vos.metrics.names import PREFIXES, RETENTION, TITLES, VALIDATION

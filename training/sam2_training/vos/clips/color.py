@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sam2_training.vos.config import ColorJitterConfig
+from sam2_training.vos.clips.config import ColorJitterConfig
 
 GRAY_WEIGHTS = np.array([0.299, 0.587, 0.114])
 """Gray level of an RGB pixel, ITU-R BT.601; as Pillow's and torchvision's."""

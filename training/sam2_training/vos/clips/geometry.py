@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sam2_training.vos.clips.config import AffineConfig
 from sam2_training.vos.clips.planes import OBJECTS_PER_PLANE
-from sam2_training.vos.config import AffineConfig
 
 Matrix = npt.NDArray[np.float64]
 """[3, 3]; maps (x, y, 1) in pixels, where the center of the first pixel is (0.5, 0.5), of the source to the output."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sam2_training.core.errors import DataError
 from sam2_training.data.source import Video
-from sam2_training.vos.config import VosDatasetConfig
+from sam2_training.vos.clips.config import VosDatasetConfig
 
 Problem = Literal["short", "empty"]
 

@@ -7,9 +7,9 @@ from dataclasses import asdict
 import numpy as np
 
 from sam2_training.vos.clips.color import ColorOperation, apply_color, draw_jitter
+from sam2_training.vos.clips.config import TransformsConfig
 from sam2_training.vos.clips.geometry import draw_affine, present, warp_frame, warp_matrix, warp_nearest, warp_planes
 from sam2_training.vos.clips.sample import VideoSample
-from sam2_training.vos.config import TransformsConfig
 
 
 def apply_transforms(

@@ -8,8 +8,8 @@ from sam2_training.core.errors import ConfigError, DataError
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.core.text import count, some
 from sam2_training.data.index import VideoIndex, open_index
+from sam2_training.vos.clips.config import VosDatasetConfig
 from sam2_training.vos.clips.sampler import RandomUniformSampler
-from sam2_training.vos.config import VosDatasetConfig
 
 
 def clip_index(

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sam2_training.core.errors import CheckpointError, ConfigError
 from sam2_training.core.files import replacing
-from sam2_training.vos.config import TransformsConfig, VosConfig
+from sam2_training.vos.clips.config import TransformsConfig
+from sam2_training.vos.config import VosConfig
 from sam2_training.vos.export.stock_comparison import (
     Tracked,
     comparison_clip,

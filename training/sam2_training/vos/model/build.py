@@ -18,8 +18,11 @@ from yaml import YAMLError
 
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.vocabulary import nearest
-from sam2_training.vos.config import ModelConfig, PromptsConfig, TransformsConfig, VosConfig
+from sam2_training.vos.clips.config import TransformsConfig
+from sam2_training.vos.config import VosConfig
+from sam2_training.vos.model.config import ModelConfig
 from sam2_training.vos.model.names import Network, resolve_network
+from sam2_training.vos.model.prompts_config import PromptsConfig
 from sam2_training.vos.model.tracker import TrainableSAM2
 
 ROOT_TARGET = "sam2.modeling.sam2_base.SAM2Base"

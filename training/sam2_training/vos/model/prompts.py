@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sam2_training.core.rng import rng_for
 from sam2_training.vos.batch import ClipFacts
-from sam2_training.vos.config import PromptsConfig
+from sam2_training.vos.model.prompts_config import PromptsConfig
 from sam2_training.vos.sam2.points import LABEL_BOTTOM_RIGHT, LABEL_PADDING, LABEL_TOP_LEFT, Points
 
 

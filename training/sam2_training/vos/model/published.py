@@ -8,7 +8,8 @@ from pathlib import Path
 from sam2_training.core.errors import CheckpointError, ConfigError
 from sam2_training.core.places import IS_CHECKOUT, PROJECT
 from sam2_training.engine.config import continues_run
-from sam2_training.vos.config import ModelConfig, VosConfig
+from sam2_training.vos.config import VosConfig
+from sam2_training.vos.model.config import ModelConfig
 from sam2_training.vos.model.names import resolve_network
 
 PROJECT_CHECKPOINTS = PROJECT / "checkpoints"

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sam2_training.engine.task import StepContext, StepModule
 from sam2_training.vos.batch import VideoBatch
-from sam2_training.vos.config import LossConfig
+from sam2_training.vos.loss_config import LossConfig
 from sam2_training.vos.losses import tracked_loss
 from sam2_training.vos.model.tracker import TrainableSAM2
 

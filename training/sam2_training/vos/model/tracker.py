@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from sam2_training.vos.batch import ClipFacts, FrameOutput, PredictionStep, TrackedClips, VideoBatch
-from sam2_training.vos.config import PromptsConfig, TransformsConfig
+from sam2_training.vos.clips.config import TransformsConfig
 from sam2_training.vos.model.prompts import FramePrompter, PromptPlan, draw_positions, plan_prompts
+from sam2_training.vos.model.prompts_config import PromptsConfig
 from sam2_training.vos.sam2.adapter import DecoderInput, ImageFeatures, MaskPrediction, MemoryBank, SAM2Adapter
 from sam2_training.vos.sam2.points import Points
 

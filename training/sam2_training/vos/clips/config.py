@@ -1,0 +1,107 @@
+"""Configuration of clips: which videos they are cut from, and how they are augmented."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+
+from sam2_training.core.settings import setting
+from sam2_training.data.config import DatasetConfig
+
+
+@dataclass(frozen=True)
+class VosDatasetConfig(DatasetConfig):
+    """Which videos, what happens with those that do not fit, and how clips are cut from them."""
+
+    multiplier: int = setting(1, at_least=1)
+    """How often each video is seen per epoch."""
+    frame_selection: Literal["all", "annotated"] = "all"
+    """"all": clips run over all frames, and frames without a mask are tracked through without loss;
+    "annotated": clips are made of frames with a mask only (for sparsely labeled videos)."""
+    frame_interval: tuple[int, int] = setting((1, 1), at_least=1, ascending=True)
+    """Distance between neighboring frames of a clip, drawn per clip between these two (inclusive)."""
+    reverse_time_prob: float = setting(0.0, at_least=0, at_most=1)
+    """Probability that a clip runs backwards."""
+    short_videos: Literal["error", "skip", "repeat_last"] = "error"
+    """Videos with fewer frames than a clip needs: stop, leave out and count, or repeat their last frame."""
+
+    def problems(self, where: str) -> Iterator[str]:
+        """What does not go together in this section, which stands at `where` in the configuration."""
+        yield from super().problems(where)
+        if where == "dataset":
+            return
+        plain = type(self)()
+        for name, why in WITHOUT_EFFECT_IN_MEASURED_SETS.items():
+            if getattr(self, name) != getattr(plain, name):
+                yield f"{where}.{name}={getattr(self, name)} has no effect here: {why}; remove it"
+
+
+WITHOUT_EFFECT_IN_MEASURED_SETS = {
+    "multiplier": "each video of it is measured once",
+    "reverse_time_prob": "it is measured forward in time",
+    "short_videos": "all of its videos are measured, short ones too",
+}
+"""{key of a dataset: why it changes nothing where videos are measured and not trained on}."""
+
+
+@dataclass(frozen=True)
+class TrainingSetConfig(VosDatasetConfig):
+    """Which videos are trained on, and what a clip is."""
+
+    num_frames: int = setting(1, at_least=1, aliases=("scratch.num_frames",))
+    """Frames per clip."""
+    max_num_objects: int = setting(3, at_least=1, aliases=("scratch.max_num_objects",))
+    """Objects per clip, at most; chosen at random among those visible in the clip's first frame."""
+
+    def with_videos_of(self, other: VosDatasetConfig) -> TrainingSetConfig:
+        """The same clips, cut from the videos of another dataset."""
+        return replace(self, **{item.name: getattr(other, item.name) for item in fields(other)})
+
+
+@dataclass(frozen=True)
+class ColorJitterConfig:
+    """Factors are drawn from [1 - value, 1 + value]; 0 switches a part off. Hue is a shift in [-hue, hue],
+    at most 0.5."""
+
+    brightness: float = setting(0.0, at_least=0)
+    """Blend with black."""
+    contrast: float = setting(0.0, at_least=0)
+    """Blend with the image's mean gray."""
+    saturation: float = setting(0.0, at_least=0)
+    """Blend with the gray image."""
+    hue: float = setting(0.0, at_least=0, at_most=0.5)
+    """Shift of the hue, as a fraction of the color circle."""
+
+
+@dataclass(frozen=True)
+class AffineConfig:
+    """Random affine map about the image center, the same for all frames of a clip; all zero or null switches it off."""
+
+    degrees: float = setting(25.0, at_least=0, at_most=180, unit="degrees")
+    """Rotation is drawn from [-degrees, degrees]."""
+    shear: float = setting(20.0, at_least=0, below=90, unit="degrees")
+    """Horizontal shear is drawn from [-shear, shear]."""
+    scale: tuple[float, float] | None = setting(None, above=0, ascending=True)
+    """Zoom factor is drawn between these two; null: 1."""
+    translate: tuple[float, float] | None = setting(None, at_least=0, at_most=1)
+    """Largest shift as a fraction of width and of height; null: none."""
+
+
+@dataclass(frozen=True)
+class TransformsConfig:
+    """Augmentation, in this order: flip, affine, resize to a square, jitter per clip, grayscale, jitter per frame."""
+
+    horizontal_flip_prob: float = setting(0.5, at_least=0, at_most=1)
+    """Probability that a whole clip is mirrored."""
+    affine: AffineConfig = field(default_factory=AffineConfig)
+    clip_jitter: ColorJitterConfig = field(default_factory=lambda: ColorJitterConfig(0.1, 0.03, 0.03))
+    """Drawn once per clip."""
+    grayscale_prob: float = setting(0.05, at_least=0, at_most=1)
+    """Probability that a whole clip turns gray."""
+    frame_jitter: ColorJitterConfig = field(default_factory=lambda: ColorJitterConfig(0.1, 0.05, 0.05))
+    """Drawn for every frame."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Subtracted per channel (RGB, range 0 to 1), on the device."""
+    std: tuple[float, float, float] = setting((0.229, 0.224, 0.225), above=0)
+    """Divided by per channel, after the mean."""

@@ -1,0 +1,40 @@
+"""Configuration of the network: which one, from which weights, and which part of it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sam2_training.core.settings import setting
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which SAM 2 network, from which weights, and which part of it learns."""
+
+    name: str = setting("sam2.1_hiera_b+", free=True)
+    """A published network in any usual spelling (sam2.1_hiera_b+, base_plus, b+, configs/sam2.1/sam2.1_hiera_b+.yaml,
+    ...), or the path of an architecture YAML of your own (its `_target_`s must start with `sam2.`). A resume compares
+    the file's content, not its name."""
+    image_size: int = setting(1024, multiple_of=32, unit="pixels", aliases=("scratch.resolution",))
+    """Side of the square network input; a multiple of Hiera's strides."""
+    checkpoint: str | None = setting("auto", free=True)
+    """Weights to start from: a file, "auto" (the published file of this network in checkpoints/), or null: random."""
+    trainable_modules: tuple[str, ...] | None = None
+    """Names or globs of modules and parameters that learn, such as memory_attention or image_encoder.neck.*;
+    everything else is frozen: no gradient, no optimizer state, no dropout. null: everything learns."""
+    attention_dropout: float | None = setting(None, at_least=0, below=1)
+    """Dropout on the attention weights inside memory attention; null: as in the architecture (0.1). With 0 attention
+    takes torch's fused kernels; the dropout on each layer's output stays as it is."""
+    drop_path_rate: float | None = setting(None, at_least=0, below=1)
+    """Stochastic depth in the image encoder's trunk: the last block is left out with this probability, earlier ones
+    with less; null: as in the architecture (0). The published training recipe has 0.1."""
+    compile: bool = False
+    """torch.compile the image encoder and the memory attention (slow first step, then faster; needs a C compiler)."""
+
+    def problems(self, where: str) -> Iterator[str]:
+        """What does not go together in this section, which stands at `where` in the configuration."""
+        if not self.name:
+            yield f"{where}.name is empty: give a network such as sam2.1_hiera_t"
+        if self.trainable_modules is not None and not self.trainable_modules:
+            yield f"{where}.trainable_modules is empty, so nothing would learn: name modules, or null for all"
