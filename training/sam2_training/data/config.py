@@ -8,12 +8,8 @@ from difflib import get_close_matches
 from typing import Literal
 
 from sam2_training.core.settings import setting
-from sam2_training.data.formats import FORMATS
+from sam2_training.data.formats import AUTO, FORMATS, SPELLINGS, format_name, format_problems
 from sam2_training.data.labels import LARGEST_VALUE, LabelRules
-
-_NO_JSON = "annotation JSON is not read in this version: write masks as PNGs, one folder per video; "
-ANNOTATION_JSON = dict.fromkeys(("coco", "coco_video", "ytvis", "youtube_vis", "json"), _NO_JSON)
-"""{format that is not read: what to do}."""
 
 Orientation = Literal["stored", "shown"]
 """Pixels of a frame as they are stored, or turned as its EXIF orientation says and viewers show them."""
@@ -37,9 +33,12 @@ class SyntheticConfig:
 class DatasetConfig:
     """Which videos, and what happens with those that do not fit."""
 
-    dataset_type: str = "video"
-    """The format: "video", a folder of frames and a folder of masks per video; "synthetic", generated videos, no
-    files."""
+    dataset_type: str = setting(AUTO, free=True)
+    """The format, see docs/data.md; "auto": the one that the files are of, which the start says. "video": a folder of
+    frames and a folder of masks per video; "synthetic": generated videos, no files."""
+    data_path: str | None = setting(None, free=True)
+    """Annotation file, or folder of them, of formats that have documents in place of mask PNGs; gt_folder is read as
+    such where this is null."""
     img_folder: str | None = setting(None, free=True)
     """Folder with one folder of frames (jpg, jpeg, png, webp) per video."""
     gt_folder: str | None = setting(None, free=True)
@@ -77,7 +76,13 @@ class DatasetConfig:
 
     @property
     def is_generated(self) -> bool:
-        return self.dataset_type in FORMATS and FORMATS[self.dataset_type].generated
+        name = format_name(self.dataset_type)
+        return name in FORMATS and FORMATS[name].generated
+
+    @property
+    def annotations(self) -> str:
+        """The annotation file or folder; "" if none is set."""
+        return self.data_path or self.gt_folder or ""
 
     @property
     def label_rules(self) -> LabelRules:
@@ -87,14 +92,17 @@ class DatasetConfig:
     def problems(self, where: str) -> Iterator[str]:
         """What does not go together in this section, which stands at `where` in the configuration."""
         yield from self._label_problems(where)
-        if self.dataset_type not in FORMATS:
-            close = get_close_matches(self.dataset_type, FORMATS, n=1)
-            hint = f"did you mean {close[0]}? " if close else ANNOTATION_JSON.get(self.dataset_type.lower(), "")
-            yield f"{where}.dataset_type={self.dataset_type!r} is not a format; {hint}there are: {', '.join(FORMATS)}"
+        name = format_name(self.dataset_type)
+        if name == AUTO:
+            if self.data_path is None:
+                yield from format_problems(self, "video", where)
+        elif name not in FORMATS:
+            close = get_close_matches(self.dataset_type, [*FORMATS, *SPELLINGS], n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            formats = ", ".join([AUTO, *FORMATS])
+            yield f"{where}.dataset_type={self.dataset_type!r} is not a format; {hint}there are: {formats}"
         else:
-            for name in FORMATS[self.dataset_type].needs:
-                if not getattr(self, name):
-                    yield f"{where}.{name} is not set: give the folder with one folder of files per video"
+            yield from format_problems(self, name, where)
         if self.val_fraction and where != "dataset":
             yield f"{where}.val_fraction={self.val_fraction}: only dataset.val_fraction holds videos out; remove it"
         if self.val_fraction and self.is_generated:
@@ -104,11 +112,6 @@ class DatasetConfig:
             )
 
     def _label_problems(self, where: str) -> Iterator[str]:
-        if self.is_generated and self.label_rules != LabelRules():
-            yield (
-                f"{where}: ignore_ids, object_ids, binary_masks and palette say what mask files mean; generated videos "
-                "have none; remove them"
-            )
         both = sorted(set(self.ignore_ids) & set(self.object_ids or ()))
         if both:
             yield f"{where}.object_ids and {where}.ignore_ids both name {both[0]}: a value is an object or ignored"

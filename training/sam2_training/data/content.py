@@ -42,6 +42,11 @@ class VideoContent:
         is_narrow = values.dtype == np.uint8 or not (values > 255).any()
         self._hash.update(np.ascontiguousarray(values, np.uint8 if is_narrow else np.uint16).data)
 
+    def add_region(self, frame_index: int, object_id: int, counts: bytes) -> None:
+        """Pixels of an object, encoded as in `rle`."""
+        self._hash.update(b"region %d %d %d\0" % (frame_index, object_id, len(counts)))
+        self._hash.update(counts)
+
     def digest(self) -> str:
         """Hexadecimal."""
         return self._hash.hexdigest()

@@ -110,6 +110,7 @@ class VideoIndex:
             f"videos: {len(table)} ({self.source.location})",
             f"frames: {len(table.frame_files)}, {labeled} of them with masks ({self.source.mask_location})",
             f"objects: {len(table.object_ids)}",
+            *([f"format: {self.source.format_name}"] if self.source.format_name else []),
             *(f"labels: {line}" for line in self.label_report.lines),
             *(f"left out: {line}" for line in self.skipped),
         ]
@@ -177,6 +178,7 @@ def build_index(
     max_bad_fraction: leave videos with unreadable files out, up to this fraction of all; None: none. Raises DataError
     with everything else that is wrong.
     """
+    source.prepare(cache_dir, heartbeat)
     names = list(source.videos()) if file_list is None else _listed(source, file_list)
     if source.on_demand:
         return VideoIndex(source, OnDemandTable(source, names), beside=tuple(source.beside(names)))

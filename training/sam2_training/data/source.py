@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
 from sam2_training.core.errors import DataError
+from sam2_training.core.shared_work import HeartbeatCallback
 from sam2_training.data.labels import LabelRules
 from sam2_training.data.pairing import LeftOut
 
@@ -111,6 +112,8 @@ class VideoSource(ABC):
     """Where the frames are, for messages."""
     mask_location: str
     """Where the masks are, for messages."""
+    format_name: str = ""
+    """As in `FORMATS`; set by whoever opens it."""
     label_rules: LabelRules = LabelRules()
     """What the values in mask files mean."""
     on_demand: bool = False
@@ -146,6 +149,17 @@ class VideoSource(ABC):
     @abstractmethod
     def stamp(self, video: Video) -> int:
         """A number, 0 to 2**64 - 1, that changes when the video's files do; cheap, since every start asks for all."""
+
+    def prepare(self, cache_dir: Path | None, heartbeat: HeartbeatCallback) -> None:  # noqa: B027 - most need nothing
+        """Reads what all videos share, before anything else is asked for.
+
+        cache_dir: where it may be kept for the next start; None: nowhere. heartbeat: called while it works. Raises
+        DataError.
+        """
+
+    def object_names(self, name: str) -> Mapping[int, str]:
+        """{object id: what the format calls the object}, where it has names."""
+        return {}
 
     def missing(self, names: Sequence[str]) -> list[str]:
         """Those of the names that no video has."""

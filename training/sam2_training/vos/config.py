@@ -118,7 +118,7 @@ class VosConfig(RunConfig):
             f"{section}.{key}": getattr(dataset, key)
             for section, dataset in sections.items()
             if dataset is not None
-            for key in ("img_folder", "gt_folder", "file_list_txt")
+            for key in ("img_folder", "gt_folder", "data_path", "file_list_txt")
         }
 
     def how_to_validate(self) -> str:

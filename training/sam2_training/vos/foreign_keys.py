@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 _ARCHITECTURE = "not supported as a setting: the architecture decides it; give a YAML of your own as model.name"
-_JSON = "not supported in this version: annotation JSON is not read; write masks as PNGs, one folder per video, and set"
-_JSON += " dataset.img_folder and dataset.gt_folder"
 _ASSOCIATION = "not supported in this version, which trains task=vos (masks) only, not the association of detections"
 _CLICKS = "not supported: training simulates one click, then prompts.num_correction_pt_per_frame clicks where the"
 _CLICKS += " prediction is wrong"
@@ -42,9 +40,8 @@ FOREIGN_KEYS: dict[str, str] = {
     "prompts.num_of_neg_points": _CLICKS,
     "prompts.include_center_point": _CLICKS,
     # Data
-    "dataset.data_path": _JSON,
-    "data.train_path": _JSON,
-    "data.val_path": _JSON.replace("dataset.img_folder and dataset.gt_folder", "val_dataset.img_folder and gt_folder"),
+    "data.train_path": "here it is dataset.data_path",
+    "data.val_path": "here it is val_dataset.data_path",
     "data.img_folder": "here it is dataset.img_folder",
     "dataset.image_size": "here it is model.image_size, the side of the square input",
     "dataset.video_clip_length": "here it is dataset.num_frames",

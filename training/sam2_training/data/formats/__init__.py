@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sam2_training.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from sam2_training.data.config import DatasetConfig
@@ -16,21 +19,84 @@ class Format:
     """A kind of dataset, as dataset.dataset_type names it."""
 
     module: str
-    """Has `open_source(config: DatasetConfig, seed: int) -> VideoSource`; imported when the format is used."""
+    """Has `open_source(config: DatasetConfig, seed: int) -> VideoSource`, and, if files can be told to be of this
+    format, `recognizes(config: DatasetConfig) -> bool`, which is quick and reads little. Imported when it is used."""
     needs: tuple[str, ...] = ()
-    """Keys of the dataset section that must be set."""
+    """Keys of the dataset section that must be set; "annotations": data_path, or gt_folder in its place."""
     generated: bool = False
     """Videos have no files and no names of their own, so none can be held out."""
+    options: tuple[str, ...] = ()
+    """Keys in `OF_SOME_FORMATS` that this format heeds; any other of them is refused."""
 
 
+LABEL_VALUES = ("ignore_ids", "object_ids", "binary_masks", "palette")
+"""Keys that say what the values of pixels mean, for formats whose masks are pictures."""
+OF_SOME_FORMATS = (*LABEL_VALUES, "orientation")
+"""Keys of the dataset section that only some formats heed."""
+
+AUTO = "auto"
+"""The value of dataset.dataset_type that leaves it to the files."""
 FORMATS: dict[str, Format] = {
-    "video": Format("sam2_training.data.formats.folders", needs=("img_folder", "gt_folder")),
+    "video": Format(
+        "sam2_training.data.formats.folders",
+        needs=("img_folder", "gt_folder"),
+        options=(*LABEL_VALUES, "orientation"),
+    ),
     "synthetic": Format("sam2_training.data.formats.synthetic", generated=True),
 }
 """{value of dataset.dataset_type: its format}; a line here adds one."""
+SPELLINGS: dict[str, str] = {"folders": "video", "davis": "video"}
+"""{other names of formats: theirs}."""
+
+
+def format_name(dataset_type: str) -> str:
+    """The name in FORMATS, or AUTO, of a value of dataset.dataset_type; the value itself if it is none."""
+    return SPELLINGS.get(dataset_type, dataset_type)
+
+
+def detected_format(config: DatasetConfig) -> str:
+    """The name of the format that the files are of; "video" if no other is recognized.
+
+    Raises DataError if they could be of several.
+    """
+    found = [name for name, one in FORMATS.items() if _recognizes(one, config)]
+    if len(found) > 1:
+        raise DataError(
+            f"the dataset could be of several formats, {' and '.join(found)}: {config.annotations}\n"
+            f"Set dataset.dataset_type to one of them."
+        )
+    return found[0] if found else "video"
 
 
 def open_source(config: DatasetConfig, seed: int = 0) -> VideoSource:
-    """The videos that a configuration names. seed: of generated ones. Raises DataError."""
-    source: VideoSource = import_module(FORMATS[config.dataset_type].module).open_source(config, seed)
+    """The videos that a configuration names. seed: of generated ones. Raises DataError, ConfigError."""
+    name = format_name(config.dataset_type)
+    if name == AUTO:
+        name = detected_format(config)
+        problems = list(format_problems(config, name, "dataset"))
+        if problems:
+            raise ConfigError(problems)
+    source: VideoSource = import_module(FORMATS[name].module).open_source(config, seed)
+    source.format_name = name
     return source
+
+
+def format_problems(config: DatasetConfig, name: str, where: str) -> Iterator[str]:
+    """What is not set that a format needs, and what is set that it does not heed. where: the section's name."""
+    chosen = FORMATS[name]
+    for key in chosen.needs:
+        if not getattr(config, key):
+            if key == "annotations":
+                yield f"{where}.data_path is not set: format {name} needs the annotation file or folder"
+            else:
+                yield f"{where}.{key} is not set: give the folder with one folder of files per video"
+    plain: Any = type(config)()
+    for key in OF_SOME_FORMATS:
+        if key not in chosen.options and getattr(config, key) != getattr(plain, key):
+            why = "generated videos have no files" if chosen.generated else f"format {name} does not use it"
+            yield f"{where}.{key} has no effect here: {why}; remove it"
+
+
+def _recognizes(one: Format, config: DatasetConfig) -> bool:
+    recognizes = getattr(import_module(one.module), "recognizes", None)
+    return recognizes is not None and bool(recognizes(config))
