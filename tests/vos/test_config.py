@@ -64,6 +64,12 @@ def test_a_whole_number_counts_and_a_fraction_divides() -> None:
     assert isinstance(load("trainer.val_check_interval=1.0").trainer.val_check_interval, float)
 
 
+@pytest.mark.parametrize("text", ["memory+decoder", "[memory+decoder]", "'[\"memory+decoder\"]'"])
+def test_what_learns_may_be_one_text_in_place_of_a_list(text: str) -> None:
+    assert load(f"model.trainable_modules={text.strip(chr(39))}").model.trainable_modules == ("memory+decoder",)
+    assert load("optimizer.no_weight_decay=*bias*").optimizer.no_weight_decay == ("*bias*",)
+
+
 def test_a_tenth_of_the_videos_is_held_out_unless_others_are_named() -> None:
     """The recipe that users start with reports J&F before and after without being asked."""
     config = load()

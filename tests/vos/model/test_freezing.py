@@ -9,7 +9,15 @@ from sam2_training.engine.task import StepContext
 from sam2_training.vos.loss_config import LossConfig
 from sam2_training.vos.model.build import build_network
 from sam2_training.vos.model.config import ModelConfig
-from sam2_training.vos.model.freezing import MEMORY_PARTS, OWN_PARAMETERS, freeze, memory_remark, trainable_table
+from sam2_training.vos.model.freezing import (
+    MEMORY_PARTS,
+    OWN_PARAMETERS,
+    PRESETS,
+    explained_presets,
+    freeze,
+    memory_remark,
+    trainable_table,
+)
 from sam2_training.vos.model.prompts_config import PromptsConfig
 from sam2_training.vos.model.step import ClipStep
 from sam2_training.vos.model.tracker import TrainableSAM2
@@ -51,6 +59,41 @@ def test_none_lets_everything_learn_again(network: TrainableSAM2) -> None:
     freeze(network, None)
     assert len(trainable(network)) == len(list(network.parameters()))
     assert all(module.training for module in network.modules())
+
+
+PARTS_OF_PRESETS = {
+    "decoder": {"sam_mask_decoder"},
+    "memory": {
+        *("memory_attention", "memory_encoder", "maskmem_tpos_enc", "obj_ptr_proj", "obj_ptr_tpos_proj"),
+        *("mask_downsample", "no_mem_pos_enc", "no_obj_ptr", "no_obj_embed_spatial"),
+    },
+}
+PARTS_OF_PRESETS["memory+decoder"] = PARTS_OF_PRESETS["memory"] | PARTS_OF_PRESETS["decoder"]
+PARTS_OF_PRESETS["frozen_encoder"] = PARTS_OF_PRESETS["memory+decoder"] | {"sam_prompt_encoder", "no_mem_embed"}
+PARTS_OF_PRESETS["all"] = PARTS_OF_PRESETS["frozen_encoder"] | {"image_encoder"}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_these_parts_wholly(network: TrainableSAM2, preset: str) -> None:
+    freeze(network, (preset,))
+    everything = {name for name, _ in network.named_parameters()}
+    expected = {name for name in everything if name.split(".")[0] in PARTS_OF_PRESETS[preset]}
+    assert trainable(network) == expected
+    (line,) = explained_presets((preset, "image_encoder"))
+    assert preset in line
+    assert PRESETS[preset].meaning in line
+
+
+def test_presets_names_and_globs_add_up(network: TrainableSAM2) -> None:
+    freeze(network, ("decoder", "no_mem_embed", "*.neck.*"))
+    parts = {".".join(name.split(".")[:2]) for name in trainable(network) if "decoder" not in name}
+    assert parts == {"no_mem_embed", "image_encoder.neck"}
+    assert any(name.startswith("sam_mask_decoder.") for name in trainable(network))
+
+
+def test_a_preset_that_is_misspelled_is_answered_with_the_right_one(network: TrainableSAM2) -> None:
+    with pytest.raises(ConfigError, match=r"did you mean frozen_encoder\?.*Presets: all, frozen_encoder"):
+        freeze(network, ("frozen_encodr",))
 
 
 def test_every_name_that_fits_nothing_is_answered_with_the_nearest(network: TrainableSAM2) -> None:

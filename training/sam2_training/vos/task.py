@@ -15,7 +15,7 @@ from sam2_training.vos.clips.dataset import ClipDataset, training_index
 from sam2_training.vos.columns import column_kinds
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.model.build import architecture_fingerprint, build_network
-from sam2_training.vos.model.freezing import freeze, memory_remark, trainable_table
+from sam2_training.vos.model.freezing import explained_presets, freeze, memory_remark, trainable_table
 from sam2_training.vos.model.names import resolve_network
 from sam2_training.vos.model.published import starting_weights
 from sam2_training.vos.model.step import ClipStep
@@ -121,4 +121,5 @@ def describe_network(config: VosConfig, weights: str | None, model: TrainableSAM
     network = resolve_network(config.model.name)
     source = weights or "random weights"
     remark = memory_remark(model, config.dataset.num_frames)
-    return [f"{network.key} at {config.model.image_size} px from {source}", *trainable_table(model), *remark]
+    head = f"{network.key} at {config.model.image_size} px from {source}"
+    return [head, *explained_presets(config.model.trainable_modules), *trainable_table(model), *remark]

@@ -21,8 +21,10 @@ class ModelConfig:
     checkpoint: str | None = setting("auto", free=True)
     """Weights to start from: a file, "auto" (the published file of this network in checkpoints/), or null: random."""
     trainable_modules: tuple[str, ...] | None = None
-    """Names or globs of modules and parameters that learn, such as memory_attention or image_encoder.neck.*;
-    everything else is frozen: no gradient, no optimizer state, no dropout. null: everything learns."""
+    """What learns: names or globs of modules and parameters, such as memory_attention or image_encoder.neck.*, and
+    presets: all, frozen_encoder (all but the image encoder), memory (memory attention, memory encoder, object
+    pointers), decoder (the mask decoder), memory+decoder. One name needs no brackets. Everything else is frozen: no
+    gradient, no optimizer state, no dropout. null: everything learns."""
     attention_dropout: float | None = setting(None, at_least=0, below=1)
     """Dropout on the attention weights inside memory attention; null: as in the architecture (0.1). With 0 attention
     takes torch's fused kernels; the dropout on each layer's output stays as it is."""

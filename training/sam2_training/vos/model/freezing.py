@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -16,18 +18,42 @@ MEMORY_PARTS = (
     *("mask_downsample", "no_mem_pos_enc", "no_obj_ptr", "no_obj_embed_spatial"),
 )
 """Parts of SAM2Base that only frames after a clip's first one use."""
+ENCODER, DECODER = "image_encoder", "sam_mask_decoder"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A name for several parts of the network."""
+
+    meaning: str
+    includes: Callable[[str], bool]
+    """Whether a part, the first word of a parameter's name, is one of them."""
+
+
+PRESETS = {
+    "all": Preset("everything", lambda part: True),
+    "frozen_encoder": Preset("all but the image encoder", lambda part: part != ENCODER),
+    "memory": Preset("memory attention, memory encoder, object pointers", lambda part: part in MEMORY_PARTS),
+    "decoder": Preset("the mask decoder", lambda part: part == DECODER),
+    "memory+decoder": Preset(
+        "memory attention, memory encoder, object pointers, mask decoder",
+        lambda part: part in MEMORY_PARTS or part == DECODER,
+    ),
+}
+"""What model.trainable_modules takes besides names and globs."""
 
 
 def freeze(model: nn.Module, trainable_modules: tuple[str, ...] | None) -> None:
     """Leaves only the named modules and parameters trainable; None: all are trainable.
 
     trainable_modules: names or globs of modules or parameters, such as memory_attention, image_encoder.neck.* or
-    no_obj_ptr; a module's name stands for all its parameters. The others get requires_grad=False, and parts in which
-    nothing learns go to eval mode and stay there (see TrainableSAM2.train): no dropout, no drop path.
+    no_obj_ptr, and names of `PRESETS`; a module's name stands for all its parameters. The others get
+    requires_grad=False, and parts in which nothing learns go to eval mode and stay there (see TrainableSAM2.train): no
+    dropout, no drop path.
     Raises ConfigError for every name that matches no parameter, with the nearest that does.
     """
     names = [name for name, _ in model.named_parameters()]
-    patterns = ("*",) if trainable_modules is None else trainable_modules
+    patterns = ("all",) if trainable_modules is None else trainable_modules
     unmatched = [pattern for pattern in patterns if not any(_matches(name, pattern) for name in names)]
     if unmatched:
         raise ConfigError([_no_match(pattern, names) for pattern in unmatched])
@@ -37,7 +63,9 @@ def freeze(model: nn.Module, trainable_modules: tuple[str, ...] | None) -> None:
 
 
 def _matches(parameter_name: str, pattern: str) -> bool:
-    """Whether `pattern` matches the parameter or a module that contains it."""
+    """Whether `pattern` is a preset with the parameter, or matches it or a module that contains it."""
+    if pattern in PRESETS:
+        return PRESETS[pattern].includes(parameter_name.split(".")[0])
     return any(fnmatchcase(prefix, pattern) for prefix in _prefixes(parameter_name))
 
 
@@ -48,10 +76,17 @@ def _prefixes(name: str) -> list[str]:
 
 def _no_match(pattern: str, parameter_names: list[str]) -> str:
     known = list(dict.fromkeys(prefix for name in parameter_names for prefix in _prefixes(name)))
-    close = difflib.get_close_matches(pattern, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(pattern, [*PRESETS, *known], n=1, cutoff=0.5)
     parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in parameter_names))
     hint = f"did you mean {close[0]}? " if close else ""
-    return f"model.trainable_modules: {pattern!r} matches no parameter; {hint}Parts: {parts}"
+    presets = ", ".join(PRESETS)
+    return f"model.trainable_modules: {pattern!r} matches no parameter; {hint}Parts: {parts}. Presets: {presets}"
+
+
+def explained_presets(trainable_modules: tuple[str, ...] | None) -> list[str]:
+    """A line for the start banner on each preset that is used."""
+    used = [pattern for pattern in trainable_modules or () if pattern in PRESETS]
+    return [f"model.trainable_modules: {pattern} = {PRESETS[pattern].meaning}" for pattern in used]
 
 
 def memory_remark(model: nn.Module, num_frames: int) -> list[str]:
