@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -43,7 +43,13 @@ class Boxes(AnnotatedSource):
             1: [Region(2, box(0, 0, 8, 8)), Region(IGNORED, box(4, 0, 20, 30))],
         }
         labeled = np.array([True, True, False])
-        return AnnotatedVideo(self.library.of_video(name), (2, 5), labeled, lambda t: regions.get(t, []), self.size)
+        tallies = {"named": 2}
+        return AnnotatedVideo(
+            self.library.of_video(name), (2, 5), labeled, lambda t: regions.get(t, []), self.size, tallies=tallies
+        )
+
+    def reading(self, tallies: Mapping[str, int]) -> list[str]:
+        return [f"objects with names: {tallies['named']}"]
 
     def annotation_path(self, name: str, frame_index: int) -> str:
         return f"{self.location}/{name}.boxes"
@@ -79,6 +85,18 @@ def test_a_pickled_source_and_a_cached_index_are_the_same(videos: Path, tmp_path
     again = build_index(pickle.loads(pickle.dumps(Boxes(videos))), cache_dir=tmp_path)
     assert again.fingerprint() == fingerprint
     assert again.labels(again.video(0), 0, (5,), SIZE).masks.sum() == 100
+
+
+def test_what_was_counted_while_reading_is_added_up_for_the_banner_also_from_the_cache(
+    videos: Path, tmp_path: Path
+) -> None:
+    (videos / "b").mkdir()
+    for t in range(3):
+        cv2.imwrite(str(videos / "b" / f"{t}.png"), np.zeros((*SIZE, 3), np.uint8))
+    for _ in range(2):
+        index = build_index(Boxes(videos), cache_dir=tmp_path)
+        assert "labels: objects with names: 4" in index.describe()
+    assert "labels: objects with names: 2" in index.part([1]).describe()
 
 
 def test_frames_of_another_size_than_the_annotations_are_refused(videos: Path) -> None:

@@ -111,6 +111,7 @@ class VideoIndex:
             f"frames: {len(table.frame_files)}, {labeled} of them with masks ({self.source.mask_location})",
             f"objects: {len(table.object_ids)}",
             *([f"format: {self.source.format_name}"] if self.source.format_name else []),
+            *(f"labels: {line}" for line in self.source.reading(table.tally())),
             *(f"labels: {line}" for line in self.label_report.lines),
             *(f"left out: {line}" for line in self.skipped),
         ]

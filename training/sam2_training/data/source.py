@@ -6,7 +6,7 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -68,6 +68,8 @@ class Video:
     """`VideoContent.digest` of its files; "" for formats that have none."""
     left_out: tuple[LeftOut, ...] = ()
     """Files beside its frames and masks that are not used, and why."""
+    tallies: Mapping[str, int] = field(default_factory=dict)
+    """Numbers on how it was read, which the start adds up over all videos: see `VideoSource.reading`."""
 
     @property
     def num_frames(self) -> int:
@@ -168,6 +170,10 @@ class VideoSource(ABC):
 
     def beside(self, names: Sequence[str]) -> list[str]:
         """Lines on what lies beside the videos of these names and is not used."""
+        return []
+
+    def reading(self, tallies: Mapping[str, int]) -> list[str]:
+        """Lines for the start banner on how the videos are read. tallies: sums of theirs (`Video.tallies`)."""
         return []
 
     def num_frames(self, name: str) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from sam2_training.core.files import replacing
 from sam2_training.data.pairing import REASONS, LeftOut, Reason
 from sam2_training.data.source import Video, VideoSource
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Of the file: one of another version is built again."""
 
 _FINGERPRINTED = (
@@ -90,6 +92,8 @@ class VideoTable(Sequence[Video]):
     """Places in `pairing.REASONS`, one for each name in left_out."""
     left_out_ends: npt.NDArray[np.int64]
     labels: StringColumn
+    tallies: StringColumn
+    """[V]: `Video.tallies` as JSON."""
 
     @classmethod
     def of(cls, videos: Sequence[Video]) -> VideoTable:
@@ -118,6 +122,7 @@ class VideoTable(Sequence[Video]):
             left_out_reasons=np.array([REASONS.index(o.reason) for video in videos for o in video.left_out], np.uint8),
             left_out_ends=ends([len(video.left_out) for video in videos]),
             labels=StringColumn.of([video.labels for video in videos]),
+            tallies=StringColumn.of([json.dumps(dict(video.tallies)) for video in videos]),
         )
 
     def __len__(self) -> int:
@@ -138,6 +143,7 @@ class VideoTable(Sequence[Video]):
             size=self.size_of(index),
             left_out=self._left_out_of(index),
             labels=self.labels[index],
+            tallies=json.loads(self.tallies[index]),
         )
 
     def size_of(self, index: int) -> tuple[int, int] | None:
@@ -161,6 +167,13 @@ class VideoTable(Sequence[Video]):
                     f"{self.names[v]}/{self.left_out[int(n)]}" for v, n in zip(videos.tolist(), first, strict=True)
                 ]
                 yield reason, len(places), names
+
+    def tally(self) -> dict[str, int]:
+        """Sums of `Video.tallies` over all videos."""
+        total: Counter[str] = Counter()
+        for text in self.tallies.between(0, len(self)):
+            total.update(json.loads(text))
+        return dict(total)
 
     def areas_of(self, index: int) -> npt.NDArray[np.int32]:
         """`Video.areas` of one video, without building the rest of it."""

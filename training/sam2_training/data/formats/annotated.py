@@ -46,6 +46,8 @@ class AnnotatedVideo:
     """(H, W) of the frames by the document, which is compared with that of the files; None if it does not say."""
     object_names: Mapping[int, str] = field(default_factory=dict)
     """{object id: what the document calls it}, where it has names."""
+    tallies: Mapping[str, int] = field(default_factory=dict)
+    """As `Video.tallies`."""
 
 
 class AnnotatedSource(VideoSource):
@@ -102,6 +104,7 @@ class AnnotatedSource(VideoSource):
             size=size,
             content=content.digest(),
             left_out=found.frames.left_out,
+            tallies=found.tallies,
         )
 
     def frame(self, video: Video, frame_index: int) -> Frame:
