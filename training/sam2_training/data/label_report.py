@@ -161,6 +161,7 @@ def _reserved_values(values: _Values, rules: LabelRules) -> Iterator[str]:
                 f"value {value} beside the object{'s' if len(others) > 1 else ''} {some([str(n) for n in others])}: "
                 f"{values.amount(value)}, such as {values.first[value]}\n{value} mostly marks pixels of no object. "
                 f"{asked}; {both}; if {value} is background, dataset.object_ids={_listing(others)}."
+                + (" If these are MOTS masks, dataset.dataset_type=mots reads them." if value == MOTS_IGNORED else "")
             )
 
 

@@ -42,6 +42,11 @@ FORMATS: dict[str, Format] = {
         needs=("img_folder", "gt_folder"),
         options=(*LABEL_VALUES, "orientation"),
     ),
+    "mots": Format(
+        "sam2_training.data.formats.mots",
+        needs=("img_folder", "annotations"),
+        options=("ignore_ids", "object_ids", "orientation"),
+    ),
     "synthetic": Format("sam2_training.data.formats.synthetic", generated=True),
 }
 """{value of dataset.dataset_type: its format}; a line here adds one."""
