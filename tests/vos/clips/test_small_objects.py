@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from sam2_training.data.formats.folders import FolderSource
+from sam2_training.data.index import build_index
 from sam2_training.data.source import UNLABELED, Video
 from sam2_training.data.table import VideoTable
 from sam2_training.vos.clips.geometry import present, warp_matrix, warp_planes
 from sam2_training.vos.clips.planes import pack_planes
-from sam2_training.vos.clips.small_objects import expected_losses
+from sam2_training.vos.clips.small_objects import dice_remark, expected_losses, median_share
+from sam2_training.vos.loss_config import LossConfig
+
+from tests.small_datasets import Folders
 
 
 def table(size: tuple[int, int] | None, *areas: int) -> VideoTable:
@@ -33,3 +40,24 @@ def test_large_absent_and_unlabeled_objects_and_unknown_sizes_count_as_nothing()
     assert expected_losses(table((2160, 3840), 400, 0, UNLABELED), 1024) == 0
     assert expected_losses(table(None, 1), 1024) == 0
     assert expected_losses(table((480, 640), 1), 64) == pytest.approx(1 - 64 / 480 * 64 / 640)
+
+
+def test_the_median_share_is_of_objects_that_are_seen() -> None:
+    assert median_share(table((100, 100), 10, 30, 2000, 0, UNLABELED)) == pytest.approx(0.003)
+    assert median_share(table(None, 10)) is None
+
+
+def test_a_heavier_dice_loss_is_suggested_for_small_objects_only(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    ids = np.zeros((100, 100), np.uint8)
+    ids[3:9, 4:10] = 1  # 36 of 10,000 pixels
+    folders.image("v", "0.png", height=100, width=100)
+    folders.mask("v", "0.png", ids)
+    index = build_index(FolderSource(str(folders.images), str(folders.masks)))
+    (line,) = dice_remark(index, LossConfig())
+    assert line.startswith("hint: the median object covers 0.36% of its frame")
+    assert line.endswith("loss.loss_dice=10")
+    assert dice_remark(index, LossConfig(loss_dice=10)) == []
+    ids[20:30, 20:60] = 1
+    folders.mask("v", "0.png", ids)
+    assert dice_remark(build_index(FolderSource(str(folders.images), str(folders.masks))), LossConfig()) == []

@@ -16,7 +16,7 @@ from sam2_training.vos.clips.clip_reader import read_clip
 from sam2_training.vos.clips.collate import BadSample, collate_clips
 from sam2_training.vos.clips.sample import VideoSample
 from sam2_training.vos.clips.sampler import RandomUniformSampler
-from sam2_training.vos.clips.small_objects import small_objects_remark
+from sam2_training.vos.clips.small_objects import dice_remark, small_objects_remark
 from sam2_training.vos.clips.transforms import apply_transforms
 from sam2_training.vos.clips.usable import clip_index
 from sam2_training.vos.config import VosConfig
@@ -70,6 +70,7 @@ class ClipDataset:
     def describe(self) -> list[str]:
         """Lines for the start banner."""
         remark = small_objects_remark(self.index, self.config.model.image_size)
+        remark += dice_remark(self.index, self.config.loss)
         return [*self.index.describe(), *remark, f"clips per epoch: {len(self)}"]
 
     def fingerprint(self) -> str:

@@ -98,7 +98,7 @@ def memory_remark(model: nn.Module, num_frames: int) -> list[str]:
     parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in idle))
     return [
         "WARNING: memory does not learn: a clip of one frame (dataset.num_frames=1) has no earlier frame to remember. "
-        f"{len(idle)} of {len(names)} trainable tensors get no gradient ({parts}). For videos, use longer clips."
+        f"{len(idle)} of {len(names)} trainable tensors get no gradient ({parts}). For videos: scratch.num_frames=8"
     ]
 
 
