@@ -22,7 +22,6 @@ model.proj_tpos_enc_in_obj_ptrs model.use_signed_tpos_enc_to_obj_ptrs model.mult
 model.multimask_output_for_tracking model.device prompts.prompt_types prompts.prompt_type prompts.num_of_pos_points
 prompts.num_of_neg_points prompts.include_center_point data.train_path data.val_path data.img_folder
 dataset.image_size dataset.video_clip_length dataset.stride dataset.batch_size dataset.num_workers dataset.shuffle
-loss.bce_weight loss.dice_weight loss.iou_weight loss.temporal_weight loss.smooth
 trainer.devices trainer.enable_checkpointing trainer.logger
 trainer.early_stopping_patience output_dir save_dir log_level use_wandb wandb_project ckpt_path
 """
@@ -59,7 +58,6 @@ def answer_to(key: str) -> str:
         ("dataset.video_clip_length", "scratch.num_frames"),
         ("dataset.stride", "dataset.frame_interval"),
         ("dataset.image_size", "scratch.resolution"),
-        ("loss.dice_weight", "loss.loss_dice"),
         ("optimizer.momentum", "optimizer.options"),
         ("trainer.early_stopping_patience", "early_stopping.patience"),
         ("output_dir", "launcher.experiment_log_dir"),
@@ -73,7 +71,7 @@ def test_a_key_under_another_name_says_which(key: str, meant: str) -> None:
     assert re.search(rf"unknown key {re.escape(key)}; here it is {re.escape(meant)}(\W|$)", answer_to(key))
 
 
-@pytest.mark.parametrize("key", ["loss.temporal_weight", "trainer.strategy", "use_wandb", "tracker"])
+@pytest.mark.parametrize("key", ["loss.epsilon", "trainer.strategy", "use_wandb", "tracker"])
 def test_what_is_not_supported_is_said_plainly(key: str) -> None:
     assert answer_to(key).startswith(f"unknown key {key}; not supported")
 

@@ -15,7 +15,7 @@ from sam2_training.vos.clips.config import AffineConfig, TransformsConfig
 from sam2_training.vos.evaluation.scoring import ClipScorer
 from sam2_training.vos.evaluation.tracker import FrameMasks
 from sam2_training.vos.loss_config import LossConfig
-from sam2_training.vos.losses import mask_terms
+from sam2_training.vos.mask_terms import mask_terms
 from sam2_training.vos.model.prompts import sample_click
 from sam2_training.vos.model.step import ClipStep
 from sam2_training.vos.model.tracker import TrainableSAM2
@@ -42,7 +42,7 @@ def test_losses_are_means_over_the_pixels_that_take_part() -> None:
     areas = masks.flatten(1).sum(1)
     left_out = mask_terms(whole, masks, areas, LossConfig(), ignored)
     alone = mask_terms(half, masks[..., :12], areas, LossConfig())
-    for name in ("focal", "dice", "actual_iou", "weighted"):
+    for name in ("cross_entropy", "dice", "soft_iou", "actual_iou", "weighted"):
         torch.testing.assert_close(getattr(left_out, name), getattr(alone, name))
     assert left_out.best.equal(alone.best)
     left_out.weighted.sum().backward()
@@ -60,9 +60,9 @@ def test_each_object_ignores_its_own_pixels_and_a_fully_ignored_one_gives_no_los
     ignored[1, :, 20:], ignored[2] = True, True
     areas = masks.flatten(1).sum(1)
     found, plain = (mask_terms(logits, masks, areas, LossConfig(), left_out) for left_out in (ignored, None))
-    assert found.focal[0] == plain.focal[0]
-    assert found.focal[1] != plain.focal[1]
-    assert found.focal[2] == found.dice[2] == 0
+    assert found.cross_entropy[0] == plain.cross_entropy[0]
+    assert found.cross_entropy[1] != plain.cross_entropy[1]
+    assert found.cross_entropy[2] == found.dice[2] == found.soft_iou[2] == 0
 
 
 def test_without_ignored_pixels_losses_are_bit_equal() -> None:

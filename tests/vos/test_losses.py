@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from sam2_training.vos import losses as losses_module
+from sam2_training.vos import mask_terms as mask_terms_module
 from sam2_training.vos.batch import BatchInfo, ClipFacts, FrameOutput, PredictionStep, VideoBatch
 from sam2_training.vos.loss_config import LossConfig
-from sam2_training.vos.losses import clip_loss, focal_loss, mask_terms
+from sam2_training.vos.losses import clip_loss, focal_loss
+from sam2_training.vos.mask_terms import mask_terms
 from sam2_training.vos.metrics.names import LOSS_NAMES
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from tests.vos.moving_clips import make_batch
 
 CONFIGS = [
     LossConfig(),
-    LossConfig(3.0, 2.0, 0.5, 4.0, focal_alpha=0.7, focal_gamma=1.5, supervise_all_iou=False, iou_use_l1_loss=False),
+    LossConfig("sam2", 3.0, 2.0, 0.5, 4.0, 0.7, 1.5, supervise_all_iou=False, iou_use_l1_loss=False),
     LossConfig(focal_alpha=-1.0, focal_gamma=0.0, focal_alpha_obj_score=0.3, focal_gamma_obj_score=2.0),
 ]
 
@@ -100,7 +101,7 @@ def test_values_and_gradients_equal_the_plain_formulas(
     config: LossConfig, num_candidates: int, chunk: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if chunk:
-        monkeypatch.setattr(losses_module, "CHUNK_VALUES", chunk)
+        monkeypatch.setattr(mask_terms_module, "CHUNK_VALUES", chunk)
     batch = make_batch(3, absent=[(1, 0)], unlabeled=[(1, 1), (2, 0), (2, 1)])
     outputs = outputs_for(batch, 2, num_candidates)
     found = clip_loss(outputs, batch, config, 2.5)
@@ -152,7 +153,7 @@ def test_the_best_candidate_is_chosen_by_the_weighted_sum() -> None:
     bold[0, 12:, 12:] = 6.0
     logits, areas = torch.stack([unsure, bold], 1), truth.flatten(1).sum(1)
     choice = {
-        weights: int(mask_terms(logits, truth, areas, LossConfig(*weights)).best)
+        weights: int(mask_terms(logits, truth, areas, LossConfig(loss_mask=weights[0], loss_dice=weights[1])).best)
         for weights in ((1.0, 0.0), (0.0, 1.0), (20.0, 0.01), (0.01, 20.0))
     }
     assert choice == {(1.0, 0.0): 0, (0.0, 1.0): 1, (20.0, 0.01): 0, (0.01, 20.0): 1}

@@ -59,12 +59,6 @@ FOREIGN_KEYS: dict[str, str] = {
     "dataset.test_dataset": _TEST_SET,
     "test_dataset": _TEST_SET,
     "augmentations": "here it is the section transforms, such as transforms.horizontal_flip_prob",
-    # Loss
-    "loss.bce_weight": "here it is loss.loss_mask; loss.focal_gamma=0 makes it plain cross entropy",
-    "loss.dice_weight": "here it is loss.loss_dice",
-    "loss.iou_weight": "here it is loss.loss_iou",
-    "loss.temporal_weight": "not supported: no term compares neighboring frames; nearest: loss.loss_mask",
-    "loss.smooth": "not supported: the Dice loss adds 1 to both parts of its fraction; loss.loss_dice is its weight",
     # Association
     "loss.asso_weight": _ASSOCIATION,
     "loss.neg_unmatched": _ASSOCIATION,

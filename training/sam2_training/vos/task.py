@@ -52,7 +52,7 @@ class VosTask:
         self._report = ReportWriter(config, name, log_dir, index, sets)
 
     def columns(self) -> Mapping[str, ColumnKind]:
-        return column_kinds()
+        return column_kinds(self.config.loss.type)
 
     def describe_data(self) -> list[str]:
         lines = self._dataset.describe()

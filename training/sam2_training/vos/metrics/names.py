@@ -9,7 +9,9 @@ SCORE_NAMES = ("j", "f", "j_and_f", "iou", "dice", "presence_accuracy")
 TITLES = {"j_and_f": "J&F", "j": "J", "f": "F"}
 """The scores that reports show, the main one first, and their titles."""
 LOSS_NAMES = ("loss_mask", "loss_dice", "loss_iou", "loss_class")
-"""The terms of the training loss."""
+"""The terms of the training loss, loss.type=sam2."""
+BCE_DICE_LOSS_NAMES = ("loss_bce", "loss_dice", "loss_soft_iou", "loss_class", "loss_temporal")
+"""Those of loss.type=bce_dice."""
 
 VALIDATION, RETENTION = "validation", "retention"
 """The sets of videos that a run measures: unseen videos, and videos of what the network must not forget. Also the
@@ -22,6 +24,11 @@ METRIC_NAMES = (*_MAIN, *(name for name in SCORE_NAMES if name not in _MAIN))
 """What is measured on a set, the most important first; besides, each term of the loss."""
 METRICS = (*(f"{PREFIXES[VALIDATION]}{name}" for name in METRIC_NAMES), f"{PREFIXES[VALIDATION]}loss_*")
 """What a configuration can watch; the last stands for each term of the loss, such as val_loss_mask."""
+
+
+def loss_names(loss_type: str) -> tuple[str, ...]:
+    """The terms of a type of loss."""
+    return LOSS_NAMES if loss_type == "sam2" else BCE_DICE_LOSS_NAMES
 
 
 def most_important_first(values: Mapping[str, float]) -> dict[str, float]:
