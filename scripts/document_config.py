@@ -90,6 +90,9 @@ def section(defaults: Any, path: str, keys: dict[str, Key]) -> Iterator[str]:
             if get_origin(hint) is tuple:
                 yield f"\nAn entry of `{where}` has the keys:"
                 yield from (f"- `{name}`: {text}" for name, text in entry_documents.items())
+            elif not isinstance(VosConfig().dataset, entry):
+                yield f"\n`{where}` has the keys:"
+                yield from optional_section(entry(), where, keys)
             else:
                 names = ", ".join(f"`{name}`" for name in entry_documents)
                 yield f"\n`{where}` has the keys {names}, as `dataset` has."
@@ -99,6 +102,14 @@ def section(defaults: Any, path: str, keys: dict[str, Key]) -> Iterator[str]:
         yield from section(getattr(defaults, field.name), where, keys)
         if field.name in documents:
             yield f"`{where}`: {documents[field.name]}\n"
+
+
+def optional_section(defaults: Any, where: str, keys: dict[str, Key]) -> Iterator[str]:
+    """A line for each key of a section that need not be there, given with its defaults."""
+    hints, documents = get_type_hints(type(defaults)), field_documents(type(defaults))
+    for name, text in documents.items():
+        kind, default = kind_of(hints[name], keys[f"{where}.{name}"]), in_yaml(getattr(defaults, name))
+        yield f"- `{name}` ({kind}; default `{default}`): {text}"
 
 
 def kind_of(hint: Any, key: Key) -> str:

@@ -15,7 +15,10 @@ from sam2_training.engine.precision import Precision
 from sam2_training.engine.preemption import StopRequest
 from sam2_training.engine.task import Validation
 from sam2_training.engine.validation import Validator
+from sam2_training.engine.weights import RunWeights
 from torch import nn
+
+WEIGHTS: RunWeights[nn.Module] = RunWeights(nn.Linear(1, 1), lambda model: {"model": model.state_dict()})
 
 
 def plan(total_steps: int = 40, per_epoch: int = 10, **trainer: Any) -> RunPlan:
@@ -126,11 +129,11 @@ class Watched:
 def test_a_long_validation_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, watched = validator(tmp_path), Watched()
     made.validation = watched  # type: ignore[assignment]
-    made.run(torch.nn.Linear(1, 1), 0, watched, StopRequest())  # type: ignore[arg-type]
+    made.run(WEIGHTS, 0, watched, StopRequest())  # type: ignore[arg-type]
     assert watched.said == []  # nothing to say within ten seconds
     assert watched.lives == 9
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
-    made.run(torch.nn.Linear(1, 1), 0, watched, StopRequest())  # type: ignore[arg-type]
+    made.run(WEIGHTS, 0, watched, StopRequest())  # type: ignore[arg-type]
     assert [line.split(" frames")[0] for line in watched.said] == [
         f"validating after step 0: {done} of 8" for done in range(1, 9)
     ]  # and no ninth line, although the losses give one more heartbeat
@@ -164,7 +167,7 @@ def losses_in_turn(folder: Path, *losses: float) -> tuple[Validator[nn.Module], 
     made, watched = validator(folder), Watched()
     made.validation = watched  # type: ignore[assignment]
     for step, watched.loss in enumerate(losses):
-        made.run(torch.nn.Linear(1, 1), 10 * step, watched, StopRequest())  # type: ignore[arg-type]
+        made.run(WEIGHTS, 10 * step, watched, StopRequest())  # type: ignore[arg-type]
     return made, watched
 
 

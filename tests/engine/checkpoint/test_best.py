@@ -11,16 +11,17 @@ from sam2_training.core.ranks import Ranks
 from sam2_training.engine.checkpoint import files
 from sam2_training.engine.checkpoint.best import BestWeights
 from sam2_training.engine.config import CheckpointConfig
+from sam2_training.engine.weights import RunWeights
 from torch import nn
 
 MONITOR = ("val_j_and_f",)
 
 
-def network(step: int) -> nn.Module:
+def network(step: int) -> RunWeights[nn.Module]:
     module = nn.Linear(2, 2)
     with torch.no_grad():
         module.weight.fill_(step)
-    return module
+    return RunWeights(module, lambda model: {"model": model.state_dict()})
 
 
 def after(folder: Path, config: CheckpointConfig, *values: tuple[int, dict[str, float]]) -> BestWeights:

@@ -14,6 +14,7 @@ from sam2_training.engine.checkpoint.state import TrainState
 from sam2_training.engine.checkpoint.store import SaveFailed
 from sam2_training.engine.config import CheckpointConfig, LauncherConfig, LoadedConfig, RunConfig
 from sam2_training.engine.plan import Order, RunPlan
+from sam2_training.engine.weights import RunWeights
 from torch import nn
 
 STEPS_PER_EPOCH = 1000
@@ -28,8 +29,12 @@ def checkpointer_of(made: RunConfig) -> Checkpointer:
     return Checkpointer(LoadedConfig(made, "demo/demo", ""), Ranks())
 
 
+def weights() -> RunWeights[nn.Module]:
+    return RunWeights(nn.Linear(1, 1), lambda model: {"model": model.state_dict()})
+
+
 def save(made: Checkpointer, step: int, is_last: bool = False) -> None:
-    made.save(TrainState({}, {}, 1, 1, 1, step), nn.Linear(1, 1), {}, is_last)
+    made.save(TrainState({}, {}, 1, 1, 1, step), weights(), {}, is_last)
 
 
 @pytest.mark.parametrize(("settings", "minutes"), [({}, 10.0), ({"every_n_minutes": 2.5}, 2.5)])
@@ -48,7 +53,7 @@ def test_the_state_is_saved_when_so_many_minutes_have_passed_since_the_last_save
     assert not made.should_save(8, plan)
     now[0] += 60 * minutes
     assert made.should_save(8, plan)
-    made.restore(nn.Linear(1, 1), {})
+    made.restore(weights(), {})
     assert not made.should_save(8, plan), "the time before the first step does not count"
 
 

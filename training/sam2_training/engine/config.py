@@ -60,6 +60,10 @@ class TrainerConfig:
     """Autocast type; auto: bf16-mixed on a GPU, 32 on a CPU. 16-mixed (GPU only) adds a gradient scaler."""
     gradient_clip_val: float | None = setting(0.1, above=0)
     """Largest L2 norm of the gradient; null: no clipping."""
+    ema_decay: float | None = setting(None, above=0, below=1)
+    """Average the weights that learn: after every step, average = d * average + (1 - d) * weights, in float32, with d
+    rising to this (such as 0.999) as (1 + step) / (10 + step). The average is validated, and is what checkpoint.pt,
+    best_*.pt and exports hold; training goes on with the weights themselves. null: no average."""
     accumulate_grad_batches: int = setting(1, at_least=1, free=True)
     """Batches per optimizer step. The loss is normalized over all of them, so 4 batches of 1 equal 1 batch of 4."""
     max_epochs: int = setting(10, at_least=1, aliases=("scratch.num_epochs",))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -243,6 +243,14 @@ class Task(Protocol[BatchT, ModelT]):
     def model(self) -> ModelT:
         """The network with its initial weights, on the CPU, frozen where the config says so."""
         ...
+
+    def saved_form(self, model: ModelT) -> Mapping[str, Any]:
+        """What files hold of the network: "model", {name: tensor} as others load it, and what else belongs beside it.
+
+        "model" has every name of model.state_dict() that a start from these weights needs; what differs from the
+        network's own tensors, or is missing, the engine saves besides. Tensors and plain values only.
+        """
+        return {"model": model.state_dict()}
 
     def describe_model(self, model: ModelT) -> list[str]:
         """Lines for the start banner: which network, from which weights, what of it learns."""

@@ -24,6 +24,7 @@ from sam2_training.engine.step import TrainStep
 from sam2_training.engine.task import BatchT, ModelT, Task
 from sam2_training.engine.torch_schedule import build_schedule
 from sam2_training.engine.validation import StopInValidation, Validator
+from sam2_training.engine.weights import RunWeights
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Trainer(Generic[BatchT, ModelT]):
         # The network, its initial weights the same on every rank and in every start.
         torch.manual_seed(derive_seed(config.seed, "init"))
         self.model = task.model().to(ranks.device)
+        self.weights = RunWeights(self.model, task.saved_form, config.trainer.ema_decay)
         self.optimizer = build_optimizer(self.model, config.optimizer, ranks.device)
         self.precision = Precision(config.trainer.precision, ranks.device)
         budget = config.trainer.nonfinite_budget if config.trainer.on_nonfinite == "skip" else 0
@@ -87,7 +89,7 @@ class Trainer(Generic[BatchT, ModelT]):
             self.parts["validation"] = self.validator
         self.schedule = build_schedule(config, self.optimizer, self.plan, validation is not None)
         self.parts["schedule"] = self.schedule  # after the optimizer, whose rates it restores
-        self.checkpointer.restore(self.model, self.parts)
+        self.checkpointer.restore(self.weights, self.parts)
         if self.validator is not None:
             self.state.notes += self.validator.begin(self.state.step)
         self.reporter = Reporter(task, self.validator, self.plan, ranks, loaded.log_dir)
@@ -116,6 +118,7 @@ class Trainer(Generic[BatchT, ModelT]):
                 lr = self.schedule.apply(self.state.step)
                 weight = self._weigh(batches, log)
                 losses, grad_norm = self.step.run(self.state.step, batches, weight)
+                self.weights.after_step(number)
 
                 stopping = self.ranks.any_says(stop.requested)
                 validating = self.validator is not None and self.plan.validates_at(number)
@@ -204,7 +207,7 @@ class Trainer(Generic[BatchT, ModelT]):
         validator, step = self.validator, self.state.step
         assert validator is not None
         try:
-            validator.run(self.model, step, log, stop)
+            validator.run(self.weights, step, log, stop)
         except StopInValidation:
             return RunResult(EXIT_PREEMPTED, step)
         if step > 0:  # before the first step there is nothing to lose
@@ -216,7 +219,7 @@ class Trainer(Generic[BatchT, ModelT]):
         return None if reason is None else RunResult(EXIT_FINISHED, step, reason)
 
     def _save(self, is_last: bool) -> None:
-        self.checkpointer.save(self.state, self.model, self.parts, is_last)
+        self.checkpointer.save(self.state, self.weights, self.parts, is_last)
 
     def _picture(self, batch: BatchT, log: RunLog) -> None:
         """Logs what the network makes of a training sample."""

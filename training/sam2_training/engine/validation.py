@@ -18,6 +18,7 @@ from sam2_training.engine.plan import RunPlan
 from sam2_training.engine.precision import Precision
 from sam2_training.engine.preemption import StopRequest
 from sam2_training.engine.task import ModelT, Validation
+from sam2_training.engine.weights import RunWeights
 
 
 class StopInValidation(TrainingError):
@@ -64,12 +65,13 @@ class Validator(Generic[ModelT]):
         """Whether the validation of `step`, where a run starts or continues, has not been done yet."""
         return self.plan.validates_at(step) and (not self.history or self.history[-1]["step"] != step)
 
-    def run(self, model: ModelT, step: int, log: RunLog, stop: StopRequest) -> None:
-        """Validates the network as it is after `step`. Raises StopInValidation on all ranks when asked to stop."""
-        values = self.validation.measure(model, step, self.precision, self._heartbeat(step, log, stop))
+    def run(self, weights: RunWeights[ModelT], step: int, log: RunLog, stop: StopRequest) -> None:
+        """Validates the result as it is after `step`. Raises StopInValidation on all ranks when asked to stop."""
+        with weights.as_result() as model:
+            values = self.validation.measure(model, step, self.precision, self._heartbeat(step, log, stop))
         self.history.append({"step": step, **values})
         # The starting weights compete for the best: a run that makes them worse keeps them. They count no patience.
-        leading = self.best.update(step, values, model)
+        leading = self.best.update(step, values, weights)
         if step > 0:
             self.early_stopping.update(values)
             if self._main_metric in leading and self.ranks.is_main:

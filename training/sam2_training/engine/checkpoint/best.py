@@ -7,13 +7,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from sam2_training.core.files import sha256_of
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine.checkpoint import files
 from sam2_training.engine.config import CheckpointConfig, Mode, mode_of
 from sam2_training.engine.early_stopping import is_better
+from sam2_training.engine.weights import RunWeights
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +20,9 @@ log = logging.getLogger(__name__)
 class BestWeights:
     """Keeps the weights of the best validations, in files of {"model": weights, "step", "metric", "value"}.
 
-    A file is written under a temporary name, read back, and only then renamed; its SHA-256 lies beside it. A full disk
-    is logged and training continues; the former best stays.
+    What the task saves beside weights (`Task.saved_form`) is in them too. A file is written under a temporary name,
+    read back, and only then renamed; its SHA-256 lies beside it. A full disk is logged and training continues; the
+    former best stays.
     """
 
     def __init__(self, folder: Path, config: CheckpointConfig, ranks: Ranks) -> None:
@@ -39,7 +39,7 @@ class BestWeights:
         """The file with the best weights of a metric."""
         return self.folder / f"best_{metric}.pt"
 
-    def update(self, step: int, values: dict[str, float], model: nn.Module) -> list[str]:
+    def update(self, step: int, values: dict[str, float], weights: RunWeights[Any]) -> list[str]:
         """Keeps the weights of a validation where they are among the best; returns the metrics that they lead in.
 
         Called on all ranks with equal values.
@@ -56,7 +56,7 @@ class BestWeights:
             if place == 0:
                 leading.append(metric)
             if self.config.save_top_k != 0 and place < keep and self.ranks.is_main:
-                self._write(metric, value, step, model, dropped)
+                self._write(metric, value, step, weights, dropped)
         return leading
 
     def state_dict(self) -> dict[str, Any]:
@@ -74,8 +74,10 @@ class BestWeights:
         """The rank of a value: behind those that are as good."""
         return sum(not is_better(value, other, mode) for other, _ in ranking)
 
-    def _write(self, metric: str, value: float, step: int, model: nn.Module, dropped: list[tuple[float, int]]) -> None:
-        content = {"model": model.state_dict(), "step": step, "metric": metric, "value": value}
+    def _write(
+        self, metric: str, value: float, step: int, weights: RunWeights[Any], dropped: list[tuple[float, int]]
+    ) -> None:
+        content = weights.result() | {"step": step, "metric": metric, "value": value}
         best, several = self.path(metric), self.config.save_top_k != 1
         path = self._numbered(metric, step) if several else best
         try:

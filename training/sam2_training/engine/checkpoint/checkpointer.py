@@ -7,8 +7,6 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from torch import nn
-
 from sam2_training.core.errors import CheckpointError
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.schema import as_dict
@@ -17,6 +15,7 @@ from sam2_training.engine.checkpoint.state import FORMAT, TrainState, compare, w
 from sam2_training.engine.checkpoint.store import CheckpointStore, SaveFailed
 from sam2_training.engine.config import LoadedConfig, RunConfig, checkpoint_folder
 from sam2_training.engine.plan import RunPlan
+from sam2_training.engine.weights import RunWeights
 
 log = logging.getLogger(__name__)
 
@@ -83,19 +82,15 @@ class Checkpointer:
         self._found = saved
         return state
 
-    def restore(self, model: nn.Module, parts: Mapping[str, Stateful]) -> None:
-        """Puts the state that `resume_or_start` found into network and parts; a fresh start leaves them as they are.
+    def restore(self, weights: RunWeights[Any], parts: Mapping[str, Stateful]) -> None:
+        """Puts the state that `resume_or_start` found into weights and parts; a fresh start leaves them as they are.
 
         A part that the checkpoint does not have, such as a validation that is new, starts fresh.
         """
         self._last_save_seconds = time.monotonic()
         if self._found is None:
             return
-        try:
-            model.load_state_dict(self._found["model"])
-        except RuntimeError as error:  # only where an earlier version did not record the architecture
-            reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            raise CheckpointError(f"the checkpoint's weights are of another network: {reason}") from error
+        weights.restore(self._found)
         for name, part in parts.items():
             if name in self._found:
                 part.load_state_dict(self._found[name])
@@ -110,15 +105,15 @@ class Checkpointer:
             return False
         return self.ranks.any_says((time.monotonic() - self._last_save_seconds) / 60 >= minutes)
 
-    def save(self, state: TrainState, model: nn.Module, parts: Mapping[str, Stateful], is_last: bool) -> None:
+    def save(self, state: TrainState, weights: RunWeights[Any], parts: Mapping[str, Stateful], is_last: bool) -> None:
         """Saves. is_last: nothing follows that could be saved later.
 
         Raises CheckpointError on all ranks after too many failures in a row, or if the last save fails.
         """
         self._last_save_seconds = time.monotonic()
-        content = state.to_save() | {name: part.state_dict() for name, part in parts.items()}
+        content = weights.state() | state.to_save() | {name: part.state_dict() for name, part in parts.items()}
         try:
-            path = self.store.save(state.step, model.state_dict(), content)
+            path = self.store.save(state.step, content.pop("model"), content)
         except SaveFailed as error:  # on every rank together
             self._count_failure(state.step, error, is_last)
         else:
