@@ -54,9 +54,9 @@ def test_a_modules_name_is_no_prefix_of_another_name(network: TrainableSAM2) -> 
         freeze(network, ("no_mem",))
 
 
-def test_none_lets_everything_learn_again(network: TrainableSAM2) -> None:
+def test_everything_can_learn_again(network: TrainableSAM2) -> None:
     freeze(network, ("no_obj_ptr",))
-    freeze(network, None)
+    freeze(network, ModelConfig().learning_modules)
     assert len(trainable(network)) == len(list(network.parameters()))
     assert all(module.training for module in network.modules())
 

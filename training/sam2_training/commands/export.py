@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sam2_training.commands.command import Command
 from sam2_training.commands.failures import require_writable_output
-from sam2_training.core.errors import EXIT_FINISHED
+from sam2_training.core.errors import EXIT_FINISHED, ConfigError
 from sam2_training.core.outputs import OutputFolder
 from sam2_training.core.terminal import say
 from sam2_training.engine.heartbeat import command_heartbeat
@@ -21,11 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, metavar="FILE", help="the file to write, .pt or .safetensors"
     )
     parser.add_argument("--fp16", action="store_true", help="store numbers in 16 bits: half the size, rounded")
+    parser.add_argument(
+        "--adapters", action="store_true", help="of a run with model.lora: write the adapters alone, a few MB"
+    )
     parser.add_argument("--safetensors", action="store_true", help="write safetensors (needs that package)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes and verifies the file, and prints what it is; the exit code."""
+    if arguments.adapters and (arguments.fp16 or arguments.safetensors):
+        raise ConfigError("--adapters goes with neither --fp16 nor --safetensors: merge the adapters first")
     config = load_config(arguments.config, arguments.overrides, VosConfig).config
     # torch takes a second or two to import; nothing that needs it has been asked for until here.
     from sam2_training.vos.export.export_weights import check_format, export_weights
@@ -35,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     output = OutputFolder(arguments.output.parent, "--output", inputs)
     output.check([arguments.output.name])
     require_writable_output(output.folder)
+    if arguments.adapters:
+        return _export_adapters(arguments, output)
     say("Writing, then verifying with stock sam2 on the CPU ...")
     with command_heartbeat():
         made = export_weights(config, arguments.checkpoint, arguments.output, arguments.fp16, arguments.safetensors)
@@ -45,6 +52,19 @@ def run(arguments: argparse.Namespace) -> int:
     say("verified  loaded strictly by stock sam2; its masks equal ours on a generated clip")
     if arguments.fp16:
         say(f"fp16      mean IoU with the masks of the unrounded weights: {made.iou_with_checkpoint:.4f}")
+    return EXIT_FINISHED
+
+
+def _export_adapters(arguments: argparse.Namespace, output: OutputFolder) -> int:
+    from sam2_training.vos.model.adapter_files import write_adapters
+
+    number = write_adapters(arguments.checkpoint, arguments.output)
+    output.record([arguments.output.name])
+    say(f"before    {Path(arguments.checkpoint).stat().st_size:>13,} bytes  {arguments.checkpoint}")
+    say(f"after     {arguments.output.stat().st_size:>13,} bytes  {arguments.output}  (adapters of {number} layers)")
+    say(
+        "evaluate, predict and export take this file as --checkpoint, with model.checkpoint=<what the run started from>"
+    )
     return EXIT_FINISHED
 
 

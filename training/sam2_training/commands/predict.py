@@ -77,8 +77,8 @@ def track(
     from sam2_training.core.ranks import choose_device
     from sam2_training.engine.precision import Precision
     from sam2_training.vos.evaluation.tracker import VideoTracker
+    from sam2_training.vos.model.adapter_files import load_result
     from sam2_training.vos.model.build import build_for_inference
-    from sam2_training.vos.model.weights import load_weights
     from sam2_training.vos.prediction.predict import open_video, predict, result_files
 
     config, make_overlay = loaded.config, not arguments.no_overlay
@@ -93,7 +93,7 @@ def track(
         output.check(files)
         require_writable_output(output.folder)
         network = build_for_inference(config)
-        load_weights(network, arguments.checkpoint)
+        load_result(network, arguments.checkpoint, config.model)
         what = f"{len(prompts)} object(s) through {video.num_frames} frames of {width}x{height}"
         say(f"Tracking {what}, on {device.type}, precision {precision.name}")
         for remark in video.index.remarks():

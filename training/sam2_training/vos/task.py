@@ -14,13 +14,15 @@ from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.clips.dataset import ClipDataset, training_index
 from sam2_training.vos.columns import column_kinds
 from sam2_training.vos.config import VosConfig
+from sam2_training.vos.model.adapter_files import AdapterContent
 from sam2_training.vos.model.build import architecture_fingerprint, build_network
 from sam2_training.vos.model.freezing import explained_presets, freeze, memory_remark, trainable_table
+from sam2_training.vos.model.lora import add_lora, describe_lora, merged_state_dict
 from sam2_training.vos.model.names import resolve_network
 from sam2_training.vos.model.published import starting_weights
 from sam2_training.vos.model.step import ClipStep
 from sam2_training.vos.model.tracker import TrainableSAM2
-from sam2_training.vos.model.weights import load_weights
+from sam2_training.vos.model.weights import ADAPTERS, load_weights
 from sam2_training.vos.reporting.pictures import training_strip
 from sam2_training.vos.reporting.writer import ReportWriter
 from sam2_training.vos.validation import VosValidation, open_validation
@@ -49,6 +51,7 @@ class VosTask:
         self._held_out = held_out
         self._validation = open_validation(config, ranks, log_dir, held_out)
         sets = self._validation.sets if self._validation is not None else {}
+        self._adapters = AdapterContent()
         self._report = ReportWriter(config, name, log_dir, index, sets)
 
     def columns(self) -> Mapping[str, ColumnKind]:
@@ -87,6 +90,11 @@ class VosTask:
     def model(self) -> TrainableSAM2:
         return initial_network(self.config, self._initial_weights)
 
+    def saved_form(self, model: TrainableSAM2) -> dict[str, object]:
+        if self.config.model.lora is None:
+            return {"model": model.state_dict()}
+        return {"model": merged_state_dict(model), ADAPTERS: self._adapters.of(model)}
+
     def step_module(self, model: TrainableSAM2) -> ClipStep:
         return ClipStep(model, self.config.loss)
 
@@ -105,14 +113,16 @@ class VosTask:
 
 
 def initial_network(config: VosConfig, weights: str | None) -> TrainableSAM2:
-    """The network with its initial weights (a file; None: random), on the CPU, frozen where the configuration says so.
+    """The network with its initial weights (a file; None: random), on the CPU, frozen and with adapters as configured.
 
     Raises ConfigError and CheckpointError.
     """
     model = build_network(config.model, config.prompts, config.transforms)
     if weights is not None:
         load_weights(model, weights)
-    freeze(model, config.model.trainable_modules)
+    freeze(model, config.model.learning_modules)
+    if config.model.lora is not None:
+        add_lora(model, config.model.lora)
     return model
 
 
@@ -122,4 +132,5 @@ def describe_network(config: VosConfig, weights: str | None, model: TrainableSAM
     source = weights or "random weights"
     remark = memory_remark(model, config.dataset.num_frames)
     head = f"{network.key} at {config.model.image_size} px from {source}"
-    return [head, *explained_presets(config.model.trainable_modules), *trainable_table(model), *remark]
+    what = [*explained_presets(config.model.trainable_modules or ()), *describe_lora(model, config.model.lora)]
+    return [head, *what, *trainable_table(model), *remark]

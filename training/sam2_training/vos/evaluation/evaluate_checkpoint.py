@@ -35,9 +35,10 @@ from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 from sam2_training.vos.evaluation.result import EvaluationResult
 from sam2_training.vos.evaluation.tracker import FrameMasks
 from sam2_training.vos.metrics.scores import Protocol
+from sam2_training.vos.model.adapter_files import load_result
 from sam2_training.vos.model.build import build_for_inference
 from sam2_training.vos.model.tracker import TrainableSAM2
-from sam2_training.vos.model.weights import file_sha256, load_weights
+from sam2_training.vos.model.weights import file_sha256
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def run_evaluation(request: EvaluationRequest) -> Evaluated:
     paths = {"checkpoint": request.checkpoint, **({"baseline": request.baseline} if request.baseline else {})}
     model = build_for_inference(request.config)
     for path in reversed(paths.values()):  # a file that cannot be used is found before anything is tracked
-        load_weights(model, path)
+        load_result(model, path, request.config.model)
     files = {name: {"path": path, "sha256": file_sha256(path)} for name, path in paths.items()}
     ranks.on_main(lambda: _begin_results(request))
     model.to(ranks.device)
@@ -95,7 +96,7 @@ def run_evaluation(request: EvaluationRequest) -> Evaluated:
     with Progress(mine * len(paths), unit, stream, request.config.trainer.enable_progress_bar) as progress:
         for number, (name, path) in enumerate(paths.items()):
             if number:
-                load_weights(model, path)
+                load_result(model, path, request.config.model)
             write = folder.write if name == "checkpoint" else None
             results[name] = _evaluate(request, model, _Counter(progress, number * mine), write)
     return Evaluated(results["checkpoint"], results.get("baseline"), files)

@@ -20,6 +20,7 @@ from sam2_training.vos.export.stock_comparison import (
     track_with_ours,
     track_with_stock,
 )
+from sam2_training.vos.model.adapter_files import load_result
 from sam2_training.vos.model.build import build_for_inference
 from sam2_training.vos.model.names import resolve_network
 from sam2_training.vos.model.weights import (
@@ -70,7 +71,7 @@ def export_weights(config: VosConfig, checkpoint: str, output: Path, fp16: bool,
     of `FP16_IOU`. Raises CheckpointError if they do not, and for a checkpoint that does not fit; no file is left then.
     """
     model = build_for_inference(config)
-    load_weights(model, checkpoint)
+    load_result(model, checkpoint, config.model)
     model.use_stock_image_encoder()
     weights = {name: tensor.clone() for name, tensor in clean_state_dict(model).items()}
     weights = _as_fp16(weights, checkpoint) if fp16 else weights

@@ -43,8 +43,8 @@ PRESETS = {
 """What model.trainable_modules takes besides names and globs."""
 
 
-def freeze(model: nn.Module, trainable_modules: tuple[str, ...] | None) -> None:
-    """Leaves only the named modules and parameters trainable; None: all are trainable.
+def freeze(model: nn.Module, trainable_modules: tuple[str, ...]) -> None:
+    """Leaves only the named modules and parameters trainable.
 
     trainable_modules: names or globs of modules or parameters, such as memory_attention, image_encoder.neck.* or
     no_obj_ptr, and names of `PRESETS`; a module's name stands for all its parameters. The others get
@@ -53,20 +53,19 @@ def freeze(model: nn.Module, trainable_modules: tuple[str, ...] | None) -> None:
     Raises ConfigError for every name that matches no parameter, with the nearest that does.
     """
     names = [name for name, _ in model.named_parameters()]
-    patterns = ("all",) if trainable_modules is None else trainable_modules
-    unmatched = [pattern for pattern in patterns if not any(_matches(name, pattern) for name in names)]
+    unmatched = [pattern for pattern in trainable_modules if not any(matches(name, pattern) for name in names)]
     if unmatched:
         raise ConfigError([_no_match(pattern, names) for pattern in unmatched])
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(any(_matches(name, pattern) for pattern in patterns))
+        parameter.requires_grad_(any(matches(name, pattern) for pattern in trainable_modules))
     model.train(model.training)
 
 
-def _matches(parameter_name: str, pattern: str) -> bool:
-    """Whether `pattern` is a preset with the parameter, or matches it or a module that contains it."""
+def matches(name: str, pattern: str) -> bool:
+    """Whether `pattern` is a preset with the parameter or module, or matches it or a module that contains it."""
     if pattern in PRESETS:
-        return PRESETS[pattern].includes(parameter_name.split(".")[0])
-    return any(fnmatchcase(prefix, pattern) for prefix in _prefixes(parameter_name))
+        return PRESETS[pattern].includes(name.split(".")[0])
+    return any(fnmatchcase(prefix, pattern) for prefix in _prefixes(name))
 
 
 def _prefixes(name: str) -> list[str]:
@@ -83,9 +82,9 @@ def _no_match(pattern: str, parameter_names: list[str]) -> str:
     return f"model.trainable_modules: {pattern!r} matches no parameter; {hint}Parts: {parts}. Presets: {presets}"
 
 
-def explained_presets(trainable_modules: tuple[str, ...] | None) -> list[str]:
+def explained_presets(trainable_modules: tuple[str, ...]) -> list[str]:
     """A line for the start banner on each preset that is used."""
-    used = [pattern for pattern in trainable_modules or () if pattern in PRESETS]
+    used = [pattern for pattern in trainable_modules if pattern in PRESETS]
     return [f"model.trainable_modules: {pattern} = {PRESETS[pattern].meaning}" for pattern in used]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from iopath.common.file_io import g_pathmgr
@@ -17,6 +18,9 @@ from sam2_training.core.text import some
 from sam2_training.vos.foreign_files import OTHER_SAM, foreign_weights
 from sam2_training.vos.model.names import PUBLISHED
 from sam2_training.vos.model.published import download_command, published_files
+
+ADAPTERS = "adapters"
+"""Key of what a run with model.lora saves of its adapters; a file without "model" holds them alone."""
 
 SAFETENSORS_SUFFIX = ".safetensors"
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
@@ -39,7 +43,11 @@ def load_weights(model: nn.Module, path: str) -> None:
     weights of another network, and weights that are not finite; ConfigError for safetensors without the package.
     `model` is unchanged then.
     """
-    weights = read_weights(path)
+    put_weights(model, read_weights(path), path)
+
+
+def put_weights(model: nn.Module, weights: dict[str, Tensor], path: str) -> None:
+    """`load_weights` with weights that were read already; path: where from, for messages."""
     expected = clean_state_dict(model)
     if weights.keys() != expected.keys() or any(weights[name].shape != expected[name].shape for name in expected):
         raise CheckpointError(_mismatch(weights, expected, path))
@@ -70,7 +78,26 @@ def _clean(name: str) -> str:
 
 def read_weights(path: str) -> dict[str, Tensor]:
     """{name: tensor} of a checkpoint, names as in `clean_state_dict`. Raises as `load_weights`."""
-    content = _read_safetensors(path) if path.endswith(SAFETENSORS_SUFFIX) else load_safely(_local(path), path)
+    return weights_in(read_content(path), path)
+
+
+def read_content(path: str) -> Any:
+    """What a checkpoint holds, tensors on the CPU. Raises as `load_weights`."""
+    return _read_safetensors(path) if path.endswith(SAFETENSORS_SUFFIX) else load_safely(_local(path), path)
+
+
+def holds_adapters_alone(content: object) -> bool:
+    """Whether what `read_content` found are adapters without the weights that they belong to."""
+    return isinstance(content, dict) and isinstance(content.get(ADAPTERS), dict) and "model" not in content
+
+
+def weights_in(content: Any, path: str) -> dict[str, Tensor]:
+    """{name: tensor} of what `read_content` found, names as in `clean_state_dict`. Raises as `load_weights`."""
+    if holds_adapters_alone(content):
+        raise CheckpointError(
+            f"{path} holds adapters alone, not whole weights: merge them first, with the command export and "
+            "model.checkpoint=<the weights they were trained on>"
+        )
     weights = content.get("model", content) if isinstance(content, dict) else content
     if not isinstance(weights, dict) or not weights or not all(isinstance(v, Tensor) for v in weights.values()):
         keys = f"a dictionary with keys {sorted(map(str, content))[:6]}" if isinstance(content, dict) else type(content)
