@@ -115,3 +115,16 @@ class FrameLibrary:
     def of_files(self, name: str, files: Sequence[str]) -> Frames:
         """The frames of a video that are these image files, paths below the root."""
         return ImageFrames(name, self.root, files, self.orientation)
+
+
+def frame_root(img_folder: str | None, beside: str) -> str:
+    """The folder of the frames: img_folder, or, where that is not set, the one that the annotations are in.
+
+    Raises DataError if img_folder does not exist.
+    """
+    if img_folder is not None and not g_pathmgr.isdir(img_folder):
+        raise DataError(
+            f"dataset.img_folder does not exist: {img_folder}\n"
+            "Correct it, or set dataset.img_folder=null if the frames lie beside the annotations."
+        )
+    return (img_folder or beside).rstrip("/") or "/"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from iopath.common.file_io import g_pathmgr
+
 from sam2_training.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -47,11 +49,18 @@ FORMATS: dict[str, Format] = {
         needs=("img_folder", "annotations"),
         options=("ignore_ids", "object_ids", "orientation"),
     ),
+    "labelme": Format("sam2_training.data.formats.labelme", needs=("annotations",), options=("orientation",)),
     "synthetic": Format("sam2_training.data.formats.synthetic", generated=True),
 }
 """{value of dataset.dataset_type: its format}; a line here adds one."""
-SPELLINGS: dict[str, str] = {"folders": "video", "davis": "video"}
+SPELLINGS: dict[str, str] = {"folders": "video", "davis": "video", "xanylabeling": "labelme"}
 """{other names of formats: theirs}."""
+
+
+_CURE = (
+    "Name the format in dataset.dataset_type; its messages then say what is missing. docs/data.md shows what each "
+    "looks like."
+)
 
 
 def format_name(dataset_type: str) -> str:
@@ -62,13 +71,19 @@ def format_name(dataset_type: str) -> str:
 def detected_format(config: DatasetConfig) -> str:
     """The name of the format that the files are of; "video" if no other is recognized.
 
-    Raises DataError if they could be of several.
+    Raises DataError if they could be of several, and for annotations in data_path that are of none.
     """
     found = [name for name, one in FORMATS.items() if _recognizes(one, config)]
     if len(found) > 1:
         raise DataError(
             f"the dataset could be of several formats, {' and '.join(found)}: {config.annotations}\n"
             f"Set dataset.dataset_type to one of them."
+        )
+    if not found and config.data_path and not config.gt_folder:
+        is_there = g_pathmgr.exists(config.data_path)
+        raise DataError(
+            f"dataset.data_path {'is of no format that is recognized' if is_there else 'does not exist'}: "
+            f"{config.data_path}\n{_CURE if is_there else 'Correct the path.'}"
         )
     return found[0] if found else "video"
 
