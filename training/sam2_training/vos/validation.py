@@ -180,6 +180,7 @@ def _without_augmentation(config: VosConfig, dataset: VosDatasetConfig) -> VosCo
     clips = replace(
         config.dataset.with_videos_of(dataset),
         short_videos="repeat_last",
+        gt_stride=1,
         reverse_time_prob=0.0,
         multiplier=1,
         on_bad_sample="error",

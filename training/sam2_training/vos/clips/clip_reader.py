@@ -21,19 +21,23 @@ def read_clip(index: VideoIndex, video: Video, plan: ClipPlan) -> VideoSample:
     columns = [video.object_ids.index(object_id) for object_id in plan.object_ids]
     frames: dict[int, Frame] = {}
     planes, ignored = {}, {}
-    for t in dict.fromkeys(plan.frame_indices):
+    for t, is_used in dict(zip(plan.frame_indices, plan.labels_used, strict=True)).items():
         frames[t] = index.frame(video, t)
         size = (frames[t].shape[0], frames[t].shape[1])
+        if not is_used:
+            planes[t] = pack_planes(np.zeros((len(plan.object_ids), *size), np.bool_))
+            continue
         labels = index.labels(video, t, plan.object_ids, size)
         planes[t] = pack_planes(labels.masks)
         if labels.ignored is not None:
             ignored[t] = pack_planes(labels.ignored)
     _check_sizes(index, video, frames)
+    has_label = video.areas[np.ix_(plan.frame_indices, columns)] != UNLABELED
     files = [index.source.where(video, t) for t in plan.frame_indices]
     return VideoSample(
         frames=tuple(frames[t] for t in plan.frame_indices),
         mask_planes=np.stack([planes[t] for t in plan.frame_indices]),
-        labeled=np.asarray(video.areas[np.ix_(plan.frame_indices, columns)] != UNLABELED, np.bool_),
+        labeled=np.asarray(has_label & np.array(plan.labels_used)[:, None], np.bool_),
         object_ids=plan.object_ids,
         video_name=video.name,
         frame_names=tuple(video.frame_name(t) for t in plan.frame_indices),

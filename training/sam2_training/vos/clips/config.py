@@ -19,6 +19,9 @@ class VosDatasetConfig(DatasetConfig):
     frame_selection: Literal["all", "annotated"] = "all"
     """"all": clips run over all frames, and frames without a mask are tracked through without loss;
     "annotated": clips are made of frames with a mask only (for sparsely labeled videos)."""
+    gt_stride: int = setting(1, at_least=1)
+    """Training uses every n-th labeled frame of a video as labeled, from its first one on; 1: all. The others are
+    frames without a mask: tracked through without loss, and never a clip's first frame."""
     frame_interval: tuple[int, int] = setting((1, 1), at_least=1, ascending=True)
     """Distance between neighboring frames of a clip, drawn per clip between these two (inclusive)."""
     reverse_time_prob: float = setting(0.0, at_least=0, at_most=1)
@@ -39,6 +42,7 @@ class VosDatasetConfig(DatasetConfig):
 
 WITHOUT_EFFECT_IN_MEASURED_SETS = {
     "multiplier": "each video of it is measured once",
+    "gt_stride": "it is measured in all of its labeled frames",
     "reverse_time_prob": "it is measured forward in time",
     "short_videos": "all of its videos are measured, short ones too",
 }

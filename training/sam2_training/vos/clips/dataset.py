@@ -71,6 +71,8 @@ class ClipDataset:
         """Lines for the start banner."""
         remark = small_objects_remark(self.index, self.config.model.image_size)
         remark += dice_remark(self.index, self.config.loss)
+        if self.config.dataset.gt_stride > 1:
+            remark = [f"labels: 1 of every {self.config.dataset.gt_stride} labeled frames (dataset.gt_stride)", *remark]
         return [*self.index.describe(), *remark, f"clips per epoch: {len(self)}"]
 
     def fingerprint(self) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam2_training.core.errors import DataError
-from sam2_training.data.source import Video
+from sam2_training.data.source import UNLABELED, Video
 from sam2_training.vos.clips.config import VosDatasetConfig
 
 Problem = Literal["short", "empty"]
@@ -23,6 +23,8 @@ class ClipPlan:
     """T positions in the video, in clip order; a position may repeat at the end."""
     object_ids: tuple[int, ...]
     """N ids, ascending."""
+    labels_used: tuple[bool, ...]
+    """Whether each of the T frames counts as labeled, where it is (dataset.gt_stride)."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class RandomUniformSampler:
     A start is valid if the clip fits into the video and the first frame in clip order (the last in time, if time runs
     backwards) is labeled and shows an object. Interval and direction are drawn first, from those that have a valid
     start; then one of all valid starts is drawn, each as likely; then up to `max_num_objects` of the objects visible
-    in the first frame. There is no retry, so a video without a valid start is an error at indexing time, not a
-    surprise in epoch 7.
+    in the first frame. Only every `gt_stride`-th labeled frame counts as labeled. There is no retry, so a video
+    without a valid start is an error at indexing time, not a surprise in epoch 7.
 
     A video is short if no clip of the smallest interval fits. With short_videos=repeat_last its clip runs from the
     first frame that shows an object (in clip order) to the video's end, and its last frame is repeated.
@@ -54,6 +56,7 @@ class RandomUniformSampler:
     frame_interval: tuple[int, int] = (1, 1)
     frame_selection: Literal["all", "annotated"] = "all"
     short_videos: Literal["error", "skip", "repeat_last"] = "error"
+    gt_stride: int = 1
 
     @classmethod
     def of(cls, config: VosDatasetConfig, num_frames: int, max_num_objects: int) -> RandomUniformSampler:
@@ -65,27 +68,31 @@ class RandomUniformSampler:
             frame_interval=config.frame_interval,
             frame_selection=config.frame_selection,
             short_videos=config.short_videos,
+            gt_stride=config.gt_stride,
         )
 
     def sample(self, video: Video, rng: np.random.Generator) -> ClipPlan:
         """A clip drawn with rng. Raises DataError if `problem` finds one (other than "short" with repeat_last)."""
-        candidates = self._candidates(video.areas)
-        visible = _shows_any(video.areas[candidates])
+        areas = self._used(video.areas)
+        candidates = self._candidates(areas)
+        visible = _shows_any(areas[candidates])
         if self._is_short(len(visible)) and self.short_videos == "repeat_last" and visible.any():
             order = self._short_order(visible, rng)
         else:
             order = self._uniform_order(video, visible, rng)
         frames = candidates[order]
-        shown = np.flatnonzero(video.areas[frames[0]] > 0)
+        shown = np.flatnonzero(areas[frames[0]] > 0)
         count = min(len(shown), self.max_num_objects)
         chosen = np.sort(rng.choice(shown, count, replace=False))
-        return ClipPlan(tuple(frames.tolist()), tuple(video.object_ids[n] for n in chosen))
+        used = (areas[frames] != UNLABELED).any(axis=1)
+        return ClipPlan(tuple(frames.tolist()), tuple(video.object_ids[n] for n in chosen), tuple(used.tolist()))
 
     def problem(self, areas: npt.NDArray[np.int32]) -> Problem | None:
         """Why no clip can be drawn from a video with these areas [F, N], or None.
 
         "short": too few frames, whatever short_videos says; "empty": long enough, but without a valid start.
         """
+        areas = self._used(areas)
         visible = _shows_any(areas[self._candidates(areas)])
         if self._is_short(len(visible)):
             return "short" if visible.any() or self.short_videos == "skip" else "empty"
@@ -98,6 +105,16 @@ class RandomUniformSampler:
 
     def _is_short(self, num_candidates: int) -> bool:
         return num_candidates < self.shortest_video
+
+    def _used(self, areas: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """The areas [F, N] with every labeled frame unlabeled but each `gt_stride`-th, the first among them."""
+        if self.gt_stride == 1:
+            return areas
+        labeled = np.flatnonzero((areas != UNLABELED).any(axis=1))
+        kept = labeled[:: self.gt_stride]
+        used = np.full_like(areas, UNLABELED)
+        used[kept] = areas[kept]
+        return used
 
     def _candidates(self, areas: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
         """Positions of the frames that a clip may use."""

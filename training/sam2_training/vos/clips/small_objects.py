@@ -38,7 +38,8 @@ def dice_remark(index: VideoIndex, loss: LossConfig) -> list[str]:
 
     The focal loss is a mean over the frame, in which a small object is hardly felt; Dice is relative to the object.
     """
-    if not isinstance(index.table, VideoTable) or loss.loss_dice * HEAVY_DICE > loss.loss_mask:
+    is_focal = loss.type == "sam2"
+    if not isinstance(index.table, VideoTable) or not is_focal or loss.loss_dice * HEAVY_DICE > loss.loss_mask:
         return []
     share = median_share(index.table)
     if share is None or share >= SMALL_SHARE:

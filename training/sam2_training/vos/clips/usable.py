@@ -51,10 +51,11 @@ def usable(index: VideoIndex, sampler: RandomUniformSampler) -> VideoIndex:
             "dataset.short_videos to skip or repeat_last."
         )
     if empty:
+        thinned = "lower dataset.gt_stride, " if sampler.gt_stride > 1 else ""
         raise DataError(
             f"{count(len(empty), 'video')} in which no clip of {sampler.num_frames} {frames} can start, because no "
             f"frame that could be its first shows an object: {some(empty)} ({source.mask_location})\n"
-            "Correct the masks, or leave these videos out with dataset.file_list_txt."
+            f"Correct the masks, {thinned}or leave these videos out with dataset.file_list_txt."
         )
     if not short or sampler.short_videos == "repeat_last":
         return index
