@@ -34,7 +34,8 @@ python training/train.py -c sam2.1_training/custom_finetune scratch.resolution=5
 
 - `key=value` and `++key=value` mean the same. Lists: `'dataset.frame_interval=[1,3]'`
   (quoted, because of the shell). Nothing: `null`.
-- Groups exchange several keys at once: `prompts=mask`, `prompts=clicks`, `transforms=none`.
+- Groups exchange several keys at once: `prompts=mask`, `prompts=clicks`, `transforms=none`; `model=t` (or `s`,
+  `b+`, `l`); `parts=lora` (or `full`, `frozen_encoder`, `memory`: what learns). A single key wins over a group.
 - An unknown key, a wrong type or an impossible value ends the run with exit code 2 before anything is touched; all
   problems are shown together, each with the nearest valid key. Keys of other trainers are answered by their meaning:
   `trainer.devices` is `launcher.gpus_per_node` here.

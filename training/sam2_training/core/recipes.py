@@ -103,6 +103,10 @@ def resolve(recipe: Recipe, aliases: Aliases, keys: Collection[str]) -> Values:
             problems.append(f"{name} must be a section with keys, found {value!r}")
         else:
             _put(nested, canonical(name, aliases).split("."), value)
+    for name in _empty_sections(raw):
+        path = canonical(name, aliases).split(".")
+        if not _stands_in(nested, path):
+            _put(nested, path, {})
     return Values(nested, _written(winners, aliases), problems)
 
 
@@ -149,8 +153,10 @@ def _keys_written(override: str) -> Iterator[str]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parsed = OverridesParser.create().parse_override(override)
-    if not parsed.is_delete() and not (CONFIG_ROOT / parsed.key_or_group).is_dir():
-        value = parsed.value()
+    if parsed.is_delete():
+        return
+    value = parsed.value()
+    if isinstance(value, dict) or not (CONFIG_ROOT / parsed.key_or_group).is_dir():
         yield from flatten({parsed.key_or_group: value} if value != {} else {})
 
 
@@ -176,6 +182,24 @@ def _leaves(raw: dict[str, Any], resolved: dict[str, Any], path: str = "") -> di
         name = f"{path}.{key}" if path else str(key)
         found.update(_leaves(value, resolved[key], name) if isinstance(value, dict) else {name: resolved[key]})
     return found
+
+
+def _empty_sections(raw: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Full names of sections without keys, such as an optional one that is switched on with its defaults."""
+    for key, value in raw.items():
+        name = f"{path}.{key}" if path else str(key)
+        if value == {}:
+            yield name
+        elif isinstance(value, dict):
+            yield from _empty_sections(value, name)
+
+
+def _stands_in(nested: Any, path: list[str]) -> bool:
+    for part in path:
+        if not isinstance(nested, dict) or part not in nested:
+            return False
+        nested = nested[part]
+    return True
 
 
 def _put(nested: dict[str, Any], path: list[str], value: Any) -> None:
@@ -217,10 +241,12 @@ def _with_plus(override: str) -> str:
     """Adds ++ to an override of a key: Hydra then takes any key, and `parse_section` names the nearest valid one."""
     if "=" not in override or override.startswith("="):
         raise ConfigError(f"{override!r} is not an override; write key=value, such as seed=7")
-    key = override.split("=", 1)[0]
+    key, value = override.split("=", 1)
     if key.lstrip("+").split(".")[0] == "hydra":
         raise ConfigError(f"unknown key {key.lstrip('+')}: Hydra only composes here, and has no settings of its own")
-    if key.startswith(("+", "~")) or (CONFIG_ROOT / key).is_dir():
+    # Of a section that is also a group, {key: value} are values, and a word is a choice; so does Hydra take them.
+    is_choice = (CONFIG_ROOT / key).is_dir() and not value.lstrip().startswith("{")
+    if key.startswith(("+", "~")) or is_choice:
         return override
     return f"++{override}"
 
