@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sam2_training.core.columns import ColumnKind
 from sam2_training.core.ranks import Ranks
@@ -14,15 +15,15 @@ from sam2_training.vos.batch import VideoBatch
 from sam2_training.vos.clips.dataset import ClipDataset, training_index
 from sam2_training.vos.columns import column_kinds
 from sam2_training.vos.config import VosConfig
-from sam2_training.vos.model.adapter_files import AdapterContent
+from sam2_training.vos.model.adapter_files import network_as_saved
 from sam2_training.vos.model.build import architecture_fingerprint, build_network
 from sam2_training.vos.model.freezing import explained_presets, freeze, memory_remark, trainable_table
-from sam2_training.vos.model.lora import add_lora, describe_lora, merged_state_dict
+from sam2_training.vos.model.lora import add_lora, describe_lora
 from sam2_training.vos.model.names import resolve_network
 from sam2_training.vos.model.published import starting_weights
 from sam2_training.vos.model.step import ClipStep
 from sam2_training.vos.model.tracker import TrainableSAM2
-from sam2_training.vos.model.weights import ADAPTERS, load_weights
+from sam2_training.vos.model.weights import load_weights
 from sam2_training.vos.reporting.pictures import training_strip
 from sam2_training.vos.reporting.writer import ReportWriter
 from sam2_training.vos.validation import VosValidation, open_validation
@@ -51,7 +52,7 @@ class VosTask:
         self._held_out = held_out
         self._validation = open_validation(config, ranks, log_dir, held_out)
         sets = self._validation.sets if self._validation is not None else {}
-        self._adapters = AdapterContent()
+        self._as_saved = network_as_saved(config.model)
         self._report = ReportWriter(config, name, log_dir, index, sets)
 
     def columns(self) -> Mapping[str, ColumnKind]:
@@ -90,10 +91,8 @@ class VosTask:
     def model(self) -> TrainableSAM2:
         return initial_network(self.config, self._initial_weights)
 
-    def saved_form(self, model: TrainableSAM2) -> dict[str, object]:
-        if self.config.model.lora is None:
-            return {"model": model.state_dict()}
-        return {"model": merged_state_dict(model), ADAPTERS: self._adapters.of(model)}
+    def saved_form(self, model: TrainableSAM2) -> Mapping[str, Any]:
+        return self._as_saved(model)
 
     def step_module(self, model: TrainableSAM2) -> ClipStep:
         return ClipStep(model, self.config.loss)

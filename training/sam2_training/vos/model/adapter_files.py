@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sam2_training.core.errors import CheckpointError
 from sam2_training.core.files import replacing
 from sam2_training.vos.model.config import ModelConfig
-from sam2_training.vos.model.lora import DOWN, UP, adapted_layers, adapter_weights, low_rank_sum
+from sam2_training.vos.model.lora import DOWN, UP, adapted_layers, low_rank_sum, merged_state_dict
 from sam2_training.vos.model.published import initial_checkpoint
 from sam2_training.vos.model.weights import (
     ADAPTERS,
@@ -25,22 +25,26 @@ from sam2_training.vos.model.weights import (
 )
 
 
-class AdapterContent:
-    """What files of a run hold of its adapters, beside the merged weights."""
+def network_as_saved(config: ModelConfig) -> Callable[[nn.Module], dict[str, Any]]:
+    """A function that gives what files of a run hold of its network: {"model": {name: tensor}}.
 
-    def __init__(self) -> None:
-        self._base_sha256: str | None = None
-        """Of the frozen weights, which never change."""
+    With LoRA the adapters are merged there, and "adapters" stands beside it: {"weights": {name: tensor} of all that
+    learns, "scale": {layer: factor of B A}, "base_sha256": of what is frozen}.
+    """
+    if config.lora is None:
+        return lambda model: {"model": model.state_dict()}
+    base_sha256 = ""
 
-    def of(self, model: nn.Module) -> dict[str, Any]:
-        """{"weights": {name: tensor} of all that learns, "scale": {layer: factor of B A}, "base_sha256"}."""
+    def with_adapters(model: nn.Module) -> dict[str, Any]:
+        nonlocal base_sha256
         learning = {name: tensor.detach() for name, tensor in model.named_parameters() if tensor.requires_grad}
-        adapters = adapter_weights(model)
-        if self._base_sha256 is None:
-            frozen = {n: t for n, t in model.state_dict().items() if n not in learning and n not in adapters}
-            self._base_sha256 = sha256_of_weights(frozen)
+        if not base_sha256:  # what is frozen never changes
+            base_sha256 = sha256_of_weights({n: t for n, t in model.state_dict().items() if n not in learning})
         scale = {name: layer.lora_scale for name, layer in adapted_layers(model)}
-        return {"weights": {**learning, **adapters}, "scale": scale, "base_sha256": self._base_sha256}
+        adapters = {"weights": learning, "scale": scale, "base_sha256": base_sha256}
+        return {"model": merged_state_dict(model), ADAPTERS: adapters}
+
+    return with_adapters
 
 
 def load_result(model: nn.Module, path: str, config: ModelConfig) -> None:
