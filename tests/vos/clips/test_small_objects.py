@@ -59,6 +59,7 @@ def test_a_heavier_dice_loss_is_suggested_for_small_objects_only(tmp_path: Path)
     assert line.endswith("loss.loss_dice=10")
     assert dice_remark(index, LossConfig(loss_dice=10)) == []
     assert dice_remark(index, LossConfig(type="bce_dice")) == []
+    assert dice_remark(index, LossConfig(type="bce_dice")) == []
     ids[20:30, 20:60] = 1
     folders.mask("v", "0.png", ids)
     assert dice_remark(build_index(FolderSource(str(folders.images), str(folders.masks))), LossConfig()) == []

@@ -35,7 +35,7 @@ def test_summary_of_equal_lengths_and_of_nothing() -> None:
 def test_the_report_names_what_is_not_used(folders, tmp_path: Path) -> None:
     folders.video("v", [[1], [1], None])
     (folders.images / "v" / "pre<view.gif").write_bytes(b"")
-    (summary,) = describe_datasets(open_index(folders.config()), {})
+    (summary,) = describe_datasets({"training set": open_index(folders.config())}, {})
     assert summary.notes[0] == "not used: pictures of kinds that are not read: 1 (v/pre<view.gif)"
     assert summary.notes[1].startswith("check: in 1 video the labeled frames are exactly the first ones")
     write_report(tmp_path / "report.html", Report("r", "finished", 1, "now", sections=[DataSection([summary])]))

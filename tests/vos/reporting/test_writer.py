@@ -34,7 +34,7 @@ def steps_with_a_gif(
     config = replace(VosConfig(), visualization=VisualizationConfig(**settings))
     index: Any = None  # only the summary of the datasets reads it
     sets: Any = {"validation": Measured()}
-    report = ReportWriter(config, "demo", folder, index, sets)
+    report = ReportWriter(config, "demo", folder, {"training set": index}, sets)
     for count, step in enumerate(validated, 1):
         history = [{"step": float(one)} for one in validated[:count]]
         report.write(RunSummary(status, "", step, 30, STEPS_PER_EPOCH, history, [], None, {}))

@@ -10,6 +10,7 @@ from sam2_training.commands import train
 from sam2_training.commands.command import Command
 from sam2_training.core.errors import EXIT_FINISHED
 from sam2_training.engine.config import PREFETCHED_BATCHES, continues_run
+from sam2_training.vos.clips.config import TrainingSetConfig
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.model.names import resolve_network
 from sam2_training.vos.model.published import published_files, published_name
@@ -41,11 +42,16 @@ def needs(config: VosConfig, log_dir: Path) -> Iterator[str]:
 def shared_memory_mib(config: VosConfig) -> int:
     """MiB of /dev/shm that loader workers and the exchange between processes fill at most."""
     loader, dataset = config.loader, config.dataset
-    planes = -(-dataset.max_num_objects // 8)  # masks travel as bit planes, eight objects a byte
-    clip_bytes = dataset.num_frames * config.model.image_size**2 * (3 + planes)
+    mixed = [(dataset.of_set(number), one.batch_size) for number, one in enumerate(dataset.sets)]
+
+    def batch_bytes(clips: TrainingSetConfig, batch_size: int | None) -> int:
+        planes = -(-clips.max_num_objects // 8)  # masks travel as bit planes, eight objects a byte
+        return (batch_size or loader.batch_size) * clips.num_frames * config.model.image_size**2 * (3 + planes)
+
+    largest = max(batch_bytes(*one) for one in [*([(dataset, None)] if dataset.has_own_videos else []), *mixed])
     waiting = loader.num_workers * PREFETCHED_BATCHES + config.trainer.accumulate_grad_batches
     batches = waiting if loader.num_workers else 0
-    per_process = RESERVE_MIB + -(-batches * loader.batch_size * clip_bytes // MIB)
+    per_process = RESERVE_MIB + -(-batches * largest // MIB)
     return per_process * config.launcher.gpus_per_node
 
 

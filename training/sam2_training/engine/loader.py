@@ -1,4 +1,4 @@
-"""Batches of a run, step by step: a torch DataLoader that follows `Order` and leaves no process behind."""
+"""Batches of a run, step by step: a torch DataLoader that follows a `StepOrder` and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sam2_training.engine.batch_transfer import (
     require_shared_memory,
 )
 from sam2_training.engine.config import PREFETCHED_BATCHES, LoaderConfig
-from sam2_training.engine.plan import Order
+from sam2_training.engine.plan import StepOrder
 from sam2_training.engine.preemption import STOP_SIGNALS
 from sam2_training.engine.processes import die_with_parent
 from sam2_training.engine.task import Batch, BatchT, SampleDataset, SampleKey
@@ -47,7 +47,7 @@ class StepLoader(Generic[BatchT]):
     def __init__(
         self,
         dataset: SampleDataset[BatchT],
-        order: Order,
+        order: StepOrder,
         rank: int,
         batch_size: int,
         num_workers: int = 0,
@@ -83,7 +83,8 @@ class StepLoader(Generic[BatchT]):
         stream = self._stream = _Stream(self, step, last_step)
         try:
             for current in range(step, last_step):
-                count = -(-self.order.samples_per_rank(current) // self.batch_size)
+                batch_size = self.order.batch_size(current, self.batch_size)
+                count = -(-self.order.samples_per_rank(current) // batch_size)
                 start_s = time.perf_counter()
                 batches = [stream.next() for _ in range(count)]
                 self.wait_seconds += time.perf_counter() - start_s
@@ -178,7 +179,7 @@ class _Stream(Generic[BatchT]):
 class _MicroBatches(Sampler[list[SampleKey]]):
     """Lists of keys, at most batch_size each, that never mix two steps."""
 
-    def __init__(self, order: Order, rank: int, batch_size: int, step: int, last_step: int) -> None:
+    def __init__(self, order: StepOrder, rank: int, batch_size: int, step: int, last_step: int) -> None:
         self._order = order
         self._rank = rank
         self._batch_size = batch_size
@@ -187,8 +188,9 @@ class _MicroBatches(Sampler[list[SampleKey]]):
     def __iter__(self) -> Iterator[list[SampleKey]]:
         for step in self._steps:
             keys = self._order.keys(step, self._rank)
-            for start in range(0, len(keys), self._batch_size):
-                yield keys[start : start + self._batch_size]
+            batch_size = self._order.batch_size(step, self._batch_size)
+            for start in range(0, len(keys), batch_size):
+                yield keys[start : start + batch_size]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,21 @@ from sam2_training.core.errors import ConfigError
 from sam2_training.core.rng import rng_for
 from sam2_training.engine.config import RunConfig
 from sam2_training.engine.task import SampleKey
+
+
+class StepOrder(Protocol):
+    """Which samples each step of a run takes: `Order`, or `grouped_order.GroupedOrder`."""
+
+    @property
+    def steps_per_epoch(self) -> int: ...
+
+    def epoch_of(self, step: int) -> tuple[int, int]: ...
+
+    def samples_per_rank(self, step: int) -> int: ...
+
+    def batch_size(self, step: int, batch_size: int) -> int: ...
+
+    def keys(self, step: int, rank: int) -> list[SampleKey]: ...
 
 
 @dataclass(frozen=True)
@@ -78,6 +94,10 @@ class Order:
         is_full = self.epoch_of(step)[1] < self.num_samples // self.global_batch
         return (self.global_batch if is_full else self._last_step_size) // self.world_size
 
+    def batch_size(self, step: int, batch_size: int) -> int:
+        """The most samples of one forward pass, in any step as configured."""
+        return batch_size
+
     def keys(self, step: int, rank: int) -> list[SampleKey]:
         """The samples of one rank in one step, in order; all ranks' lists have one length, at least 1."""
         epoch, step_in_epoch = self.epoch_of(step)
@@ -98,7 +118,7 @@ class RunPlan:
     """What happens after which optimizer step of a run, from its first to its last. Pure; steps count from 1."""
 
     config: RunConfig
-    order: Order
+    order: StepOrder
     start_step: int = 0
     """Steps done before this start."""
 

@@ -46,6 +46,18 @@ class BatchInfo:
     """What the loss is divided by, such as the number of samples; 0 if every sample of the batch was left out."""
 
 
+@dataclass(frozen=True)
+class SampleGroup:
+    """Samples that never share a batch with those of another group."""
+
+    num_samples: int
+    """They follow each other in the dataset, and the groups too."""
+    passes: float = 1.0
+    """How often an epoch goes through them; 0.5: through half of them, others in every epoch."""
+    batch_size: int | None = None
+    """Samples per device in one forward pass; None: loader.batch_size."""
+
+
 class Batch(Protocol):
     """A collated batch, on the CPU as the loader gives it, or on the device."""
 
@@ -239,6 +251,10 @@ class Task(Protocol[BatchT, ModelT]):
         return ""
 
     def dataset(self) -> SampleDataset[BatchT]: ...
+
+    def sample_groups(self) -> Sequence[SampleGroup]:
+        """How the dataset falls into groups; (): any of its samples may share a batch."""
+        return ()
 
     def model(self) -> ModelT:
         """The network with its initial weights, on the CPU, frozen where the config says so."""

@@ -12,10 +12,11 @@ from sam2_training.core.ranks import Ranks
 from sam2_training.core.rng import derive_seed
 from sam2_training.engine.checkpoint.checkpointer import Checkpointer, Stateful
 from sam2_training.engine.config import LoadedConfig, RunConfig
+from sam2_training.engine.grouped_order import order_of
 from sam2_training.engine.loader import StepLoader
 from sam2_training.engine.logging.run_log import RunLog
 from sam2_training.engine.optimizer import OptimizerState, build_optimizer
-from sam2_training.engine.plan import Order, RunPlan
+from sam2_training.engine.plan import RunPlan
 from sam2_training.engine.precision import GuardedStep, Precision
 from sam2_training.engine.preemption import StopRequest
 from sam2_training.engine.reporting import Reporter
@@ -59,17 +60,10 @@ class Trainer(Generic[BatchT, ModelT]):
         # Where the run stands, which fixes its global batch and with it the order of samples.
         self.checkpointer = Checkpointer(loaded, ranks)
         self.state = self.checkpointer.resume_or_start(
-            {"dataset": task.data_fingerprint(), "architecture": task.model_fingerprint()}
+            {"dataset": task.data_fingerprint(), "architecture": task.model_fingerprint()}, task.sample_groups()
         )
         self.dataset = task.dataset()
-        order = Order(
-            config.seed,
-            len(self.dataset),
-            self.state.global_batch,
-            ranks.world_size,
-            self.state.first_world_size,
-            config.trainer.limit_train_batches,
-        )
+        order = order_of(config, self.state, task.sample_groups(), len(self.dataset), ranks.world_size)
         self.plan = RunPlan(config, order, self.state.step)
         self.loader = StepLoader(
             self.dataset,

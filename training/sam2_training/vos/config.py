@@ -111,6 +111,7 @@ class VosConfig(RunConfig):
     def inputs(self) -> dict[str, str | None]:
         sections: dict[str, VosDatasetConfig | None] = {
             "dataset": self.dataset,
+            **{f"dataset.sets[{number}]": one for number, one in enumerate(self.dataset.sets)},
             "val_dataset": self.val_dataset,
             "evaluation.retention_dataset": self.evaluation.retention_dataset,
         }

@@ -10,9 +10,10 @@ from sam2_training.core.columns import ColumnKind
 from sam2_training.core.ranks import Ranks
 from sam2_training.core.text import some
 from sam2_training.engine.config import continues_run
-from sam2_training.engine.task import Picture, RunSummary, WrittenReport
+from sam2_training.engine.task import Picture, RunSummary, SampleGroup, WrittenReport
 from sam2_training.vos.batch import VideoBatch
-from sam2_training.vos.clips.dataset import ClipDataset, training_index
+from sam2_training.vos.clips.dataset import ClipDataset
+from sam2_training.vos.clips.mixed import MixedClips, open_clips
 from sam2_training.vos.columns import column_kinds
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.model.adapter_files import network_as_saved
@@ -47,13 +48,16 @@ class VosTask:
         self.config = config
         self._initial_weights = starting_weights(config, log_dir)
         self._continues = continues_run(config, log_dir)
-        index, held_out = ranks.main_first(lambda heartbeat: training_index(config, log_dir, heartbeat))
-        self._dataset = ClipDataset(config, index)
+        self._dataset, held_out = ranks.main_first(lambda heartbeat: open_clips(config, log_dir, heartbeat))
         self._held_out = held_out
         self._validation = open_validation(config, ranks, log_dir, held_out)
         sets = self._validation.sets if self._validation is not None else {}
         self._as_saved = network_as_saved(config.model)
-        self._report = ReportWriter(config, name, log_dir, index, sets)
+        if isinstance(self._dataset, MixedClips):
+            indexes = {f"training set {number}": part.index for number, part in enumerate(self._dataset.parts, start=1)}
+        else:
+            indexes = {"training set": self._dataset.index}
+        self._report = ReportWriter(config, name, log_dir, indexes, sets)
 
     def columns(self) -> Mapping[str, ColumnKind]:
         return column_kinds(self.config.loss.type)
@@ -61,9 +65,10 @@ class VosTask:
     def describe_data(self) -> list[str]:
         lines = self._dataset.describe()
         if self._held_out is not None:
+            own = self._dataset.parts[0] if isinstance(self._dataset, MixedClips) else self._dataset
             lines.append(
                 f"held out for validation (dataset.val_fraction={self.config.dataset.val_fraction:g}, by a hash of "
-                f"their names): {len(self._held_out)} of {len(self._held_out) + len(self._dataset.index)}: "
+                f"their names): {len(self._held_out)} of {len(self._held_out) + len(own.index)}: "
                 f"{some(self._held_out.names)}"
             )
         if self._validation is None:
@@ -85,8 +90,11 @@ class VosTask:
     def model_fingerprint(self) -> str:
         return architecture_fingerprint(self.config.model.name)
 
-    def dataset(self) -> ClipDataset:
+    def dataset(self) -> ClipDataset | MixedClips:
         return self._dataset
+
+    def sample_groups(self) -> tuple[SampleGroup, ...]:
+        return self._dataset.groups() if isinstance(self._dataset, MixedClips) else ()
 
     def model(self) -> TrainableSAM2:
         return initial_network(self.config, self._initial_weights)
@@ -129,7 +137,8 @@ def describe_network(config: VosConfig, weights: str | None, model: TrainableSAM
     """Lines on which network it is, from which weights, and what of it learns."""
     network = resolve_network(config.model.name)
     source = weights or "random weights"
-    remark = memory_remark(model, config.dataset.num_frames)
+    longest = max([config.dataset.num_frames, *(one.num_frames or 1 for one in config.dataset.sets)])
+    remark = memory_remark(model, longest)
     head = f"{network.key} at {config.model.image_size} px from {source}"
     what = [*explained_presets(config.model.trainable_modules or ()), *describe_lora(model, config.model.lora)]
     return [head, *what, *trainable_table(model), *remark]

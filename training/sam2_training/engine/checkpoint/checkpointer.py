@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sam2_training.core.errors import CheckpointError
@@ -14,7 +14,9 @@ from sam2_training.engine.checkpoint.last_save import read_last_save, refuse_los
 from sam2_training.engine.checkpoint.state import FORMAT, TrainState, compare, with_more_steps
 from sam2_training.engine.checkpoint.store import CheckpointStore, SaveFailed
 from sam2_training.engine.config import LoadedConfig, RunConfig, checkpoint_folder
+from sam2_training.engine.grouped_order import global_batches
 from sam2_training.engine.plan import RunPlan
+from sam2_training.engine.task import SampleGroup
 from sam2_training.engine.weights import RunWeights
 
 log = logging.getLogger(__name__)
@@ -47,15 +49,18 @@ class Checkpointer:
         self._found: dict[str, Any] | None = None
         """The checkpoint this start continues from, until its tensors have been taken."""
 
-    def resume_or_start(self, fingerprints: dict[str, str]) -> TrainState:
+    def resume_or_start(self, fingerprints: dict[str, str], groups: Sequence[SampleGroup] = ()) -> TrainState:
         """The run's state: from checkpoint.resume_from, else the newest intact checkpoint, else fresh.
 
+        groups: those of the training data, whose global batches are fixed at the first start too.
         Raises CheckpointError when checkpoints exist but none is intact, and ConfigError when the run was made with
         another configuration or other data and checkpoint.allow_config_change is not set.
         """
         config, world_size = self.config, self.ranks.world_size
-        own_batch = config.loader.batch_size * config.trainer.accumulate_grad_batches * world_size
+        num_batches = config.trainer.accumulate_grad_batches * world_size
+        own_batch = config.loader.batch_size * num_batches
         state = TrainState(as_dict(config), fingerprints, own_batch, world_size, world_size)
+        state.group_batches = global_batches(groups, config.loader.batch_size, num_batches)
         chosen = self._choose()
         if chosen is None:
             state.notes.append("fresh start: the run's folder holds no checkpoint")
@@ -71,6 +76,8 @@ class Checkpointer:
         compare(saved, state, self.loaded, origin)
         state.step, state.bad_samples = int(saved["step"]), int(saved["bad_samples"])
         state.global_batch, state.first_world_size = int(saved["global_batch"]), int(saved["first_world_size"])
+        if state.group_batches:
+            state.group_batches = tuple(saved.get("group_batches", state.group_batches))
         if saved["world_size"] != world_size:
             state.notes.append(f"processes: {saved['world_size']} -> {world_size}; the samples keep their order")
         if state.global_batch != own_batch:

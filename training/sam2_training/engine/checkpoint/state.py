@@ -26,6 +26,8 @@ class TrainState:
     """Ranks of this start."""
     first_world_size: int
     """Ranks of the run's first start; with the global batch it fixes which samples make a step."""
+    group_batches: tuple[int, ...] = ()
+    """Samples per optimizer step of each group (`SampleGroup`), fixed like global_batch; (): there are no groups."""
     step: int = 0
     """Optimizer steps done."""
     bad_samples: int = 0
@@ -35,7 +37,9 @@ class TrainState:
 
     def to_save(self) -> dict[str, Any]:
         """What of it goes into a checkpoint; plain types only."""
+        groups = {"group_batches": list(self.group_batches)} if self.group_batches else {}
         return {
+            **groups,
             "format": FORMAT,
             "step": self.step,
             "bad_samples": self.bad_samples,

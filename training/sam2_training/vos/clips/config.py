@@ -32,7 +32,7 @@ class VosDatasetConfig(DatasetConfig):
     def problems(self, where: str) -> Iterator[str]:
         """What does not go together in this section, which stands at `where` in the configuration."""
         yield from super().problems(where)
-        if where == "dataset":
+        if where == "dataset" or where.startswith("dataset.sets["):
             return
         plain = type(self)()
         for name, why in WITHOUT_EFFECT_IN_MEASURED_SETS.items():
@@ -47,20 +47,6 @@ WITHOUT_EFFECT_IN_MEASURED_SETS = {
     "short_videos": "all of its videos are measured, short ones too",
 }
 """{key of a dataset: why it changes nothing where videos are measured and not trained on}."""
-
-
-@dataclass(frozen=True)
-class TrainingSetConfig(VosDatasetConfig):
-    """Which videos are trained on, and what a clip is."""
-
-    num_frames: int = setting(1, at_least=1, aliases=("scratch.num_frames",))
-    """Frames per clip."""
-    max_num_objects: int = setting(3, at_least=1, aliases=("scratch.max_num_objects",))
-    """Objects per clip, at most; chosen at random among those visible in the clip's first frame."""
-
-    def with_videos_of(self, other: VosDatasetConfig) -> TrainingSetConfig:
-        """The same clips, cut from the videos of another dataset."""
-        return replace(self, **{item.name: getattr(other, item.name) for item in fields(other)})
 
 
 @dataclass(frozen=True)
@@ -109,3 +95,67 @@ class TransformsConfig:
     """Subtracted per channel (RGB, range 0 to 1), on the device."""
     std: tuple[float, float, float] = setting((0.229, 0.224, 0.225), above=0)
     """Divided by per channel, after the mean."""
+
+
+@dataclass(frozen=True)
+class MixedSetConfig(VosDatasetConfig):
+    """One dataset of several that are trained on. What is not set has its own default, not that of section dataset."""
+
+    weight: float = setting(1.0, above=0)
+    """How often an epoch goes through it: 1: each video once; 0.5: half of the videos, others in every epoch."""
+    num_frames: int | None = setting(None, at_least=1)
+    """Frames per clip; null: dataset.num_frames."""
+    max_num_objects: int | None = setting(None, at_least=1)
+    """Objects per clip, at most; null: dataset.max_num_objects."""
+    batch_size: int | None = setting(None, at_least=1)
+    """Clips per device in one forward pass; null: loader.batch_size."""
+    transforms: TransformsConfig | None = None
+    """Its augmentation; null: that of section transforms."""
+
+    def problems(self, where: str) -> Iterator[str]:
+        """What does not go together in this section, which stands at `where` in the configuration."""
+        yield from super().problems(where)
+        if self.multiplier != 1:
+            yield f"{where}.multiplier={self.multiplier} has no effect here: set {where}.weight={self.multiplier}"
+
+
+@dataclass(frozen=True)
+class TrainingSetConfig(VosDatasetConfig):
+    """Which videos are trained on, and what a clip is."""
+
+    num_frames: int = setting(1, at_least=1, aliases=("scratch.num_frames",))
+    """Frames per clip."""
+    max_num_objects: int = setting(3, at_least=1, aliases=("scratch.max_num_objects",))
+    """Objects per clip, at most; chosen at random among those visible in the clip's first frame."""
+
+    sets: tuple[MixedSetConfig, ...] = setting((), free=True)
+    """Further datasets, of any formats, that are trained on beside the section's own videos (img_folder null: instead
+    of them), such as pictures (num_frames 1) beside videos. A step's clips are of one dataset; see docs/data.md."""
+
+    @property
+    def has_own_videos(self) -> bool:
+        return not self.sets or bool(self.img_folder or self.data_path) or self.is_generated
+
+    def problems(self, where: str) -> Iterator[str]:
+        """What does not go together in this section, which stands at `where` in the configuration."""
+        if self.has_own_videos:
+            yield from super().problems(where)
+        elif self.val_fraction:
+            yield (
+                f"{where}.val_fraction={self.val_fraction} holds out videos of {where}.img_folder, of which there are "
+                f"none: set {where}.val_fraction=0, and give the videos to measure as val_dataset"
+            )
+
+    def of_set(self, number: int) -> TrainingSetConfig:
+        """Clips of one of the further datasets."""
+        chosen = self.sets[number]
+        values = {item.name: getattr(chosen, item.name) for item in fields(VosDatasetConfig)}
+        return TrainingSetConfig(
+            **values,
+            num_frames=chosen.num_frames or self.num_frames,
+            max_num_objects=chosen.max_num_objects or self.max_num_objects,
+        )
+
+    def with_videos_of(self, other: VosDatasetConfig) -> TrainingSetConfig:
+        """The same clips, cut from the videos of another dataset."""
+        return replace(self, **{item.name: getattr(other, item.name) for item in fields(other)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sam2_training.core.errors import DataError
+from sam2_training.core.errors import ConfigError, DataError
 from sam2_training.core.rng import derive_seed, rng_for
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.data.index import VideoIndex
@@ -87,6 +87,8 @@ def training_index(
 
     Raises DataError.
     """
+    if not config.dataset.has_own_videos:
+        raise ConfigError("dataset.img_folder is not set, and dataset.sets are not measured: give a val_dataset")
     index = clip_index(config.dataset, config.dataset.num_frames, cache_dir, config.seed, heartbeat)
     fraction = config.dataset.val_fraction if config.val_dataset is None else 0.0
     return hold_out(index, fraction) if fraction else (index, None)

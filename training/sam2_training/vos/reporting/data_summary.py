@@ -87,18 +87,24 @@ def _size_histogram(shares: Sequence[float]) -> Histogram:
     return Histogram("Sizes of objects", labels, counts, "% of the frame", "number of masks")
 
 
-def describe_datasets(training_index: VideoIndex, sets: Mapping[str, MeasuredSet]) -> list[DatasetSummary]:
-    """Summaries of training, validation and retention set; a generated training set is left out.
+def describe_datasets(
+    training_indexes: Mapping[str, VideoIndex], sets: Mapping[str, MeasuredSet]
+) -> list[DatasetSummary]:
+    """Summaries of training, validation and retention sets; a generated training set is left out.
+
+    training_indexes: {name: videos}.
 
     Opens a file of each video, but of no more than OPENED_VIDEOS of the training set: there may be tens of thousands
     on a slow store.
     """
     found = []
-    if not training_index.source.on_demand:
+    for name, training_index in training_indexes.items():
+        if training_index.source.on_demand:
+            continue
         areas = [training_index.table.areas_of(number) for number in range(len(training_index))]
         opened = range(0, len(areas), 1 + (len(areas) - 1) // OPENED_VIDEOS)
         pixels = {number: _num_pixels(training_index, number) for number in opened}
-        found.append(_summary("training set", areas, pixels, training_index))
+        found.append(_summary(name, areas, pixels, training_index))
     for name, videos in sets.items():
         areas = [clip.video.areas for clip in videos.clips]
         pixels = {number: int(np.prod(clip.read_frame(0).shape[:2])) for number, clip in enumerate(videos.clips)}
@@ -106,9 +112,11 @@ def describe_datasets(training_index: VideoIndex, sets: Mapping[str, MeasuredSet
     return found
 
 
-def label_reports(training_index: VideoIndex, sets: Mapping[str, MeasuredSet]) -> dict[str, LabelReport]:
+def label_reports(
+    training_indexes: Mapping[str, VideoIndex], sets: Mapping[str, MeasuredSet]
+) -> dict[str, LabelReport]:
     """{name: label report} of each dataset; videos that are held out are in the training set's."""
-    found = {"training set": training_index.label_report}
+    found = {name: index.label_report for name, index in training_indexes.items()}
     for name, videos in sets.items():
         report = videos.clips[0].index.label_report
         if report not in found.values():

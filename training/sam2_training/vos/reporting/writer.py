@@ -26,22 +26,25 @@ class ReportWriter:
         config: VosConfig,
         name: str,
         log_dir: Path,
-        training_index: VideoIndex,
+        training_indexes: Mapping[str, VideoIndex],
         sets: Mapping[str, MeasuredSet],
     ) -> None:
-        """name: the recipe's, for the title. sets: {"validation": ..., "retention": ...}, if there are any."""
+        """name: the recipe's, for the title. training_indexes: {name: videos that are trained on}.
+
+        sets: {"validation": ..., "retention": ...}, if there are any.
+        """
         self.config, self.name, self.log_dir = config, name, log_dir
-        self.training_index, self.sets = training_index, sets
+        self.training_indexes, self.sets = training_indexes, sets
         self._datasets: list[DatasetSummary] | None = None
 
     def write(self, summary: RunSummary) -> WrittenReport:
         """Writes report.html; its film strips also go into other logs."""
         if self._datasets is None:
-            self._datasets = describe_datasets(self.training_index, self.sets)
+            self._datasets = describe_datasets(self.training_indexes, self.sets)
         pictured = self.config.visualization.enabled and VALIDATION in self.sets
         strips = film_strips(self.config, self.sets[VALIDATION], summary) if pictured else []
         path = self.log_dir / "report.html"
-        labels = label_reports(self.training_index, self.sets)
+        labels = label_reports(self.training_indexes, self.sets)
         report = run_report(self.name, self.config, self.sets, self._datasets, strips, summary, labels)
         write_report(path, report)
         if self._gif_due(summary):
