@@ -49,6 +49,7 @@ FORMATS: dict[str, Format] = {
         needs=("img_folder", "annotations"),
         options=("ignore_ids", "object_ids", "orientation"),
     ),
+    "cvat": Format("sam2_training.data.formats.cvat", needs=("annotations",), options=("orientation",)),
     "labelme": Format("sam2_training.data.formats.labelme", needs=("annotations",), options=("orientation",)),
     "synthetic": Format("sam2_training.data.formats.synthetic", generated=True),
 }
