@@ -23,7 +23,7 @@ model.multimask_output_for_tracking model.device prompts.prompt_types prompts.pr
 prompts.num_of_neg_points prompts.include_center_point data.train_path data.val_path data.img_folder
 dataset.image_size dataset.video_clip_length dataset.stride dataset.batch_size dataset.num_workers dataset.shuffle
 trainer.devices trainer.enable_checkpointing trainer.logger
-trainer.early_stopping_patience output_dir save_dir log_level use_wandb wandb_project ckpt_path
+trainer.early_stopping_patience output_dir save_dir log_level ckpt_path
 """
 """Keys of trainers with COCO-style video data and Lightning-like names that are not keys here."""
 
@@ -35,7 +35,7 @@ model.encoder_cfg.model_name model.encoder_cfg.in_chans loss.neg_unmatched loss.
 optimizer.name scheduler.name
 dataset.train_dataset.dir.path dataset.val_dataset.clip_length dataset.test_dataset.dir.path
 dataloader.train_dataloader.shuffle dataloader.train_dataloader.num_workers dataloader.val_dataloader.num_workers
-logging.logger_type logging.name logging.project checkpointing.dirpath trainer.strategy trainer.min_epochs
+checkpointing.dirpath trainer.strategy trainer.min_epochs
 tracker.window_size tracker.overlap_thresh runner.metrics
 """
 """Keys of trainers that associate detections."""
@@ -71,7 +71,7 @@ def test_a_key_under_another_name_says_which(key: str, meant: str) -> None:
     assert re.search(rf"unknown key {re.escape(key)}; here it is {re.escape(meant)}(\W|$)", answer_to(key))
 
 
-@pytest.mark.parametrize("key", ["loss.epsilon", "trainer.strategy", "use_wandb", "tracker"])
+@pytest.mark.parametrize("key", ["loss.epsilon", "trainer.strategy", "tracker"])
 def test_what_is_not_supported_is_said_plainly(key: str) -> None:
     assert answer_to(key).startswith(f"unknown key {key}; not supported")
 
@@ -94,10 +94,10 @@ def test_every_answer_names_what_there_is() -> None:
 
 def test_a_whole_section_of_another_program_is_answered_once() -> None:
     with pytest.raises(ConfigError) as raised:
-        load_config(RECIPE, ["tracker={window_size: 8, iou: mult}", "logging={logger_type: WandbLogger, name: x}"])
+        load_config(RECIPE, ["tracker={window_size: 8, iou: mult}", "wandb={project: x, name: y}"])
     assert [problem.split(";")[0] for problem in raised.value.problems] == [
         "unknown key tracker",
-        "unknown key logging",
+        "unknown key wandb",
     ]
 
 

@@ -35,6 +35,7 @@ VERBS = {
     "demo": Verb("train a small network on generated clips and show what it learned"),
     "health": Verb("tell whether a command on this host is alive", gpu=False),
     "needs": Verb("print what a run needs from its machine", data="masks", gpu=False),
+    "logging_service": Verb("hand the values of a run to a service such as W&B", gpu=False, hidden=True),
     "torchrun_agent": Verb("run torchrun for a command that asks for several processes", hidden=True),
 }
 """A new verb is a line here and a module of its name in commands/."""

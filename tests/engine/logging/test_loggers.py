@@ -34,6 +34,9 @@ class Recorder:
     def picture(self, name: str, picture: object, step: int) -> None:
         self.pictures.append((name, step))
 
+    def summary(self, step: int, values: Values) -> None:
+        self.final = (step, dict(values))
+
     def close(self) -> None:
         self.closed = True
 
@@ -58,6 +61,7 @@ def test_a_registered_logger_gets_steps_validations_and_pictures(tmp_path, monke
     log_step(log, 1)
     log.validation(1, {"val_loss": 0.25}, "")
     log.picture("training", np.zeros((2, 2, 3), np.uint8), 1)
+    log.summary(1, {"val_loss": 0.25})
     log.close()
     (recorder,) = opened
     (step, values), validation = recorder.seen
@@ -70,6 +74,7 @@ def test_a_registered_logger_gets_steps_validations_and_pictures(tmp_path, monke
     assert (values["grad_norm"], values["lr"]) == (2.0, 1e-4)
     assert values["timing/numbers_per_second"] == pytest.approx(3 / values["timing/step_seconds"])
     assert validation == (1, {"validation/loss": 0.25})
+    assert recorder.final == (1, {"validation/loss": 0.25})
     assert recorder.pictures == [("training", 1)]
     assert recorder.closed
 

@@ -11,6 +11,7 @@ from sam2_training.core.rank_variables import rank_numbers
 from sam2_training.core.terminal import say
 from sam2_training.core.text import shown
 from sam2_training.engine.config import LoadedConfig, RunConfig
+from sam2_training.engine.logging.extras import check_extras
 from sam2_training.tasks import ConfigT, check_start, load_config
 
 
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load(arguments, RunConfig)
     if arguments.data and not arguments.check:
         raise ConfigError("--data goes with --check, which then indexes the videos; a run always does")
+    check_extras(loaded.config)
     if arguments.check:
         return check(loaded, arguments.data)
     rank = rank_numbers()

@@ -10,6 +10,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from sam2_training.core.settings import setting_of
 from sam2_training.core.vocabulary import Vocabulary
 
 
@@ -37,7 +38,8 @@ def parse_section(
             problems += [f"unknown key {name}{vocabulary.hint(name)}" for name in inside]
             continue
         try:
-            parsed[key] = _convert(hints[key], value, where, problems, vocabulary, _default_of(fields[key], default))
+            spelled = _read(fields[key], value, where)
+            parsed[key] = _convert(hints[key], spelled, where, problems, vocabulary, _default_of(fields[key], default))
         except (TypeError, ValueError) as error:
             problems.append(str(error))
     if default is not None:
@@ -48,6 +50,15 @@ def parse_section(
             problems.append(f"{path}.{name} is missing" if path else f"{name} is missing")
             parsed[name] = None
     return cls(**parsed)
+
+
+def _read(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
+    """A value in the field's own spelling. Raises ValueError with a full sentence."""
+    read = setting_of(field).read
+    try:
+        return value if read is None else read(value)
+    except ValueError as error:
+        raise ValueError(f"{where}={value!r} {error}") from error
 
 
 def _default_of(field: dataclasses.Field[Any], section: Any) -> Any:

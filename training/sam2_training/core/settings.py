@@ -29,6 +29,9 @@ class Setting:
     """Whether a resumed run may change it; for a section: all that is in it."""
     aliases: tuple[str, ...] = ()
     """Other full names of the key, such as those of earlier versions."""
+    read: Callable[[Any], Any] | None = None
+    """Gives the field's value for another spelling of it, such as 512 for "512x512", and everything else as it is.
+    Raises ValueError with what the value must be."""
 
     def problem(self, where: str, value: Any, optional: bool) -> str | None:
         """A sentence if a value breaks the rules. optional: whether null would be valid."""

@@ -13,6 +13,7 @@ from sam2_training.core.changes import differences
 from sam2_training.core.schema import as_dict
 from sam2_training.core.settings import setting
 from sam2_training.engine.foreign_keys import FOREIGN_KEYS
+from sam2_training.engine.logging.config import LoggingConfig
 from sam2_training.engine.optimizer_config import OptimizerConfig, SchedulerConfig
 
 Mode = Literal["min", "max"]
@@ -227,6 +228,7 @@ class RunConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     early_stopping: EarlyStoppingConfig = setting(default_factory=EarlyStoppingConfig, free=True)
     checkpoint: CheckpointConfig = setting(default_factory=CheckpointConfig, free=True)
+    logging: LoggingConfig = setting(default_factory=LoggingConfig, free=True)
     launcher: LauncherConfig = setting(default_factory=LauncherConfig, free=True)
     submitit: SubmititConfig = setting(default_factory=SubmititConfig, free=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+_SERVICES = "here it is the section logging, such as logging.logger_type=wandb and logging.project"
 _LOGGERS = "not supported in this version: metrics.csv, TensorBoard and report.html are always written, into the run's"
 _LOGGERS += " folder (launcher.experiment_log_dir)"
 _RESUME = "here it is checkpoint.resume_from; without it a run continues from its own folder"
@@ -51,13 +52,9 @@ FOREIGN_KEYS: dict[str, str] = {
     "dataloader.train_dataloader.shuffle": "not supported: training samples are always shuffled, by seed",
     "dataloader": _OWN_LOADER,
     # Logs and checkpoints
-    "logging": _LOGGERS,
-    "use_wandb": _LOGGERS,
-    "wandb_project": _LOGGERS,
-    "use_swanlab": _LOGGERS,
-    "swanlab_project": _LOGGERS,
-    "swanlab": _LOGGERS,
-    "wandb": _LOGGERS,
+    "swanlab": _SERVICES,
+    "wandb": _SERVICES,
+    "mlflow": _SERVICES,
     "runner": "not supported: what a validation measures is fixed; checkpoint.monitor chooses the best weights by it",
     "checkpointing.dirpath": _FOLDER,
 }

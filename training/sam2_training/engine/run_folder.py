@@ -9,7 +9,10 @@ from sam2_training.engine.config import LoadedConfig, RunConfig
 
 _KNOWN_BY = ("config_resolved.yaml", "metrics.csv", "run_status.json", "logs/heartbeat", "checkpoints/checkpoint.pt")
 """A folder with one of these is a run's, also without a manifest."""
-RUN_FILES = (*_KNOWN_BY, "config.yaml", "provenance.json", "report.html", "evaluation", "tensorboard", "visualization")
+RUN_FILES = (
+    *(*_KNOWN_BY, "config.yaml", "provenance.json", "report.html", "evaluation", "tensorboard", "visualization"),
+    *("wandb", "swanlab", "mlflow"),
+)
 """What a run writes, as far as somebody else's files could have these names."""
 
 

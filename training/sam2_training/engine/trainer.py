@@ -153,6 +153,8 @@ class Trainer(Generic[BatchT, ModelT]):
         status: RunStatus = "finished" if result.exit_code == EXIT_FINISHED else "stopped"
         if status == "finished":
             self.checkpointer.mark_finished(result.step)
+            measured = self.validator.history[-1] if self.validator is not None and self.validator.history else {}
+            log.summary(result.step, {name: value for name, value in measured.items() if name != "step"})
         self.reporter.write(log, status, result.step, result.reason)
         return self.reporter.end_summary(log, status, result.step)
 

@@ -21,7 +21,7 @@ from sam2_training.core.ranks import Ranks
 from sam2_training.core.text import shown_lines
 from sam2_training.engine.heartbeat import Heartbeat
 from sam2_training.engine.logging.console import Console, StepLines, banner_text, value_table
-from sam2_training.engine.logging.loggers import LOGGERS
+from sam2_training.engine.logging.loggers import LOGGERS, service_openers
 from sam2_training.engine.logging.sink import Logger, Values, step_scalars, validation_scalars
 from sam2_training.engine.logging.table import FILE_NAME, MetricsTable, metric_rows, run_columns
 from sam2_training.engine.logging.zero_gradients import ZeroGradients
@@ -73,14 +73,15 @@ class RunLog:
         self._handlers = self._attach_handlers()
         self._heartbeat = Heartbeat(log_dir / "logs")
         self._lines = StepLines(self._console, plan, samples, self._show_in_bar)
+        self._warned: set[str] = set()
         self._table: MetricsTable | None = None
         self._loggers: dict[str, Logger] = {}
         if ranks.is_main:
             self._table = MetricsTable(log_dir / FILE_NAME, plan.start_step, self._columns)
             self._loggers = {name: open_logger(log_dir, plan.start_step) for name, open_logger in LOGGERS.items()}
+            self._open_services()
         rows = metric_rows(log_dir) if self._table is not None else []  # as cut to the steps before this start
         self._zero_gradients = ZeroGradients(samples, rows)
-        self._warned: set[str] = set()
         self._last_step = plan.start_step
         self._names: list[str] = []
         self._pending: list[_Step] = []
@@ -170,6 +171,12 @@ class RunLog:
             with self._failure_reported(logger_name):
                 logger.picture(name, picture, step)
 
+    def summary(self, step: int, values: Values) -> None:
+        """Hands the last validation of a run that has finished after `step` to the loggers."""
+        for name, logger in self._loggers.items():
+            with self._failure_reported(name):
+                logger.summary(step, validation_scalars(values))
+
     def beat(self, step: int) -> None:
         """Gives a heartbeat to whoever supervises the run; call it about once a minute during long work."""
         if self._ranks.is_main:
@@ -230,6 +237,11 @@ class RunLog:
         for name, logger in self._loggers.items():
             with self._failure_reported(name):
                 logger.log(step, scalars)
+
+    def _open_services(self) -> None:
+        for name, open_logger in service_openers(self._plan.config, self.folder, self._plan.start_step).items():
+            with self._failure_reported(name):
+                self._loggers[name] = open_logger()
 
     def _show_in_bar(self, text: str) -> None:
         """Shows a line where no bar shows the same, and keeps it in the log."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sam2_training.core.columns import ColumnKind
-from sam2_training.engine.task import Picture
+
+if TYPE_CHECKING:
+    from sam2_training.engine.task import Picture  # imports torch, which the processes of services do without
 
 Values = Mapping[str, float]
 
@@ -22,6 +24,10 @@ class Logger(Protocol):
         ...
 
     def picture(self, name: str, picture: Picture, step: int) -> None: ...
+
+    def summary(self, step: int, values: Values) -> None:
+        """Takes the last validation's values, by name, from a run that has finished after `step`."""
+        ...
 
     def close(self) -> None: ...
 
