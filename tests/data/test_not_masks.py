@@ -29,7 +29,7 @@ def frames(folders: Folders) -> Folders:
         ("00000.jpg", "00000.jpg is a JPEG, whose compression changes pixel values, .*: export each mask as a PNG"),
         ("00000.JPEG", "00000.JPEG is a JPEG"),
         ("instances.json", "instances.json holds annotations as JSON, which this version does not read"),
-        ("00000.tif", "00000.tif is not a PNG"),
+        ("00000.bmp", "00000.bmp is not a PNG"),
     ],
 )
 def test_what_lies_in_place_of_masks_is_named(frames: Folders, name: str, words: str) -> None:

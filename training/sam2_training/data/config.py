@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 from sam2_training.core.settings import setting
-from sam2_training.data.formats import AUTO, FORMATS, SPELLINGS, format_name, format_problems
+from sam2_training.data.formats import AUTO, FORMATS, SPELLINGS, format_name, format_problems, missing_keys
 from sam2_training.data.labels import LARGEST_VALUE, LabelRules
 
 Orientation = Literal["stored", "shown"]
@@ -27,6 +27,21 @@ class SyntheticConfig:
     """Side of the square frames."""
     num_objects: int = setting(2, at_least=1)
     """Objects in each video."""
+
+
+@dataclass(frozen=True)
+class IntensityConfig:
+    """Which values of stacks of frames (dataset.dataset_type=stack) become black and white, 0 and 255.
+
+    Values between are scaled linearly, others cut off. Without a setting, frames of 8 bits stay as they are, and others
+    are scaled between the percentiles 0.5 and 99.5.
+    """
+
+    percentiles: tuple[float, float] | None = setting(None, at_least=0, at_most=100, ascending=True, unit="percent")
+    """From each video's values: such a share of all its pixels is darker than black, or than white. Exact for integers
+    of up to 16 bits; for others from 4 million pixels at equal distances."""
+    range: tuple[float, float] | None = setting(None, ascending=True)
+    """The same two values for all videos, such as [0, 4095]."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,9 @@ class DatasetConfig:
     that they use; index: indices are ids whatever their colors; color: each color is an object, numbered in the order
     of a video's first masks, and black is background (also for RGB masks); else a file that names the id of each color,
     a palette PNG, or text with lines "id red green blue"."""
+    intensity: IntensityConfig = field(default_factory=IntensityConfig)
+    channel: int | None = setting(None, at_least=1)
+    """Which channel of TIFF stacks with several is the picture, counted from 1."""
     on_bad_sample: Literal["error", "skip"] = "error"
     """A clip whose files turn out damaged while training: stop, or leave it out of its batch and count it."""
     max_bad_fraction: float = setting(0.01, at_least=0, at_most=1)
@@ -95,7 +113,7 @@ class DatasetConfig:
         name = format_name(self.dataset_type)
         if name == AUTO:
             if self.data_path is None:
-                yield from format_problems(self, "video", where)
+                yield from missing_keys(self, "video", where)
         elif name not in FORMATS:
             close = get_close_matches(self.dataset_type, [*FORMATS, *SPELLINGS], n=1)
             hint = f"did you mean {close[0]}? " if close else ""
@@ -112,6 +130,8 @@ class DatasetConfig:
             )
 
     def _label_problems(self, where: str) -> Iterator[str]:
+        if self.intensity.percentiles is not None and self.intensity.range is not None:
+            yield f"{where}.intensity.percentiles and {where}.intensity.range are both set: set one of them to null"
         both = sorted(set(self.ignore_ids) & set(self.object_ids or ()))
         if both:
             yield f"{where}.object_ids and {where}.ignore_ids both name {both[0]}: a value is an object or ignored"

@@ -67,6 +67,8 @@ class VideoLabels:
     """Two folders of objects that are alike in every pixel of every frame."""
     colors: list[tuple[int, int]] = field(default_factory=list)
     """(color, id) with dataset.palette=color."""
+    numbered: list[tuple[int, int]] = field(default_factory=list)
+    """(value, id) of a video with values above 65535, whose objects have other ids for this."""
 
     def to_text(self) -> str:
         """JSON, for the cache; the inverse is `from_text`."""
@@ -79,7 +81,8 @@ class VideoLabels:
         values["soft"] = SoftEdges(**values["soft"]) if values["soft"] else None
         for name in ("most", "palettes", "same"):
             values[name] = tuple(values[name]) if values[name] is not None else None
-        values["colors"] = [(color, number) for color, number in values["colors"]]
+        for name in ("colors", "numbered"):
+            values[name] = [(value, number) for value, number in values[name]]
         return cls(**values)
 
 
@@ -100,12 +103,13 @@ class LabelScan:
         values, stored, _ = self._read(path, file, "")
         return self.rules.ids(values, stored, path)
 
-    def areas(self, path: str, file: str, image: str) -> npt.NDArray[np.int64] | None:
+    def areas(self, path: str, file: str, image: str, stored: StoredMask | None = None) -> npt.NDArray[np.int64] | None:
         """`id_areas` of a file with all objects; None if all of it is to be ignored.
 
-        file: its name in the facts. image: its frame's path. Raises DataError, also if it is not of the frames' size.
+        file: its name in the facts. image: its frame's path. stored: what it holds, if it is not a mask PNG. Raises
+        DataError, also if it is not of the frames' size.
         """
-        values, stored, areas = self._read(path, file, image)
+        values, stored, areas = self._read(path, file, image, stored)
         if self.rules == LabelRules():
             return areas
         return id_areas(self.rules.ids(values, stored, path)) if self._takes_part(values) else None
@@ -141,9 +145,11 @@ class LabelScan:
         ignored = self.rules.ignored(values)
         return ignored is None or not ignored.all()
 
-    def _read(self, path: str, file: str, image: str) -> tuple[IdMask, StoredMask, npt.NDArray[np.int64]]:
+    def _read(
+        self, path: str, file: str, image: str, stored: StoredMask | None = None
+    ) -> tuple[IdMask, StoredMask, npt.NDArray[np.int64]]:
         """(values [H, W], the file, `id_areas` of the values)."""
-        values, stored = self.rules.read(path, self.colors)
+        values, stored = self.rules.read(path, self.colors, stored)
         if self.size is not None and values.shape != self.size:
             raise size_mismatch(path, (values.shape[0], values.shape[1]), image, self.size)
         self.content.add_mask(file, values)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sam2_training.core.errors import DataError
+from sam2_training.data.images import StoredMask
 from sam2_training.data.label_facts import VideoLabels
 from sam2_training.data.labels import ColorIds, LabelRules
 from sam2_training.data.source import FrameLabels
@@ -18,11 +19,14 @@ class LabelReader:
     def __init__(self, rules: LabelRules) -> None:
         self.rules = rules
 
-    def of_ids(self, path: str, object_ids: Sequence[int], facts: str) -> FrameLabels:
-        """The objects of a file that holds all of a frame. facts: `Video.labels`. Raises DataError."""
+    def of_ids(self, path: str, object_ids: Sequence[int], facts: str, stored: StoredMask | None = None) -> FrameLabels:
+        """The objects of a file that holds all of a frame. facts: `Video.labels`. Raises DataError.
+
+        stored: what the file holds, if it is not a mask PNG.
+        """
         by_color = self.rules.palette == "color"
         colors = ColorIds.of_rules(self.rules, VideoLabels.from_text(facts).colors if by_color else ())
-        values, stored = self.rules.read(path, colors)
+        values, stored = self.rules.read(path, colors, stored)
         ids = self.rules.ids(values, stored, path)
         masks = np.empty((len(object_ids), *ids.shape), np.bool_)
         for mask, object_id in zip(masks, object_ids, strict=True):

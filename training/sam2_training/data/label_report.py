@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sam2_training.core.text import count, some
 from sam2_training.data.label_facts import ValueFacts, VideoLabels
 from sam2_training.data.labels import LabelRules, color_text
+from sam2_training.data.source import LARGEST_ID
 from sam2_training.data.table import VideoTable
 
 TINY_AREA = 3
@@ -310,6 +311,11 @@ def _how_values_are_read(videos: Sequence[LabeledVideo], values: _Values, rules:
     if any(video.labels.per_object for video in videos) and rules.binary_masks is None:
         yield "a folder per object: any value but 0 is the object"
         yield from _numbered_folders(videos)
+    numbered = [(f"{value} is {n}", video.name) for video in videos for value, n in video.labels.numbered]
+    if numbered:
+        names = some([name for name, _ in numbered], 3)
+        many = count(len({video for _, video in numbered}), "video")
+        yield f"objects are numbered from 1 in {many} with values above {LARGEST_ID}, in their order: {names}"
     per_value: dict[int, list[int]] = {}
     for video in videos:
         for one in video.labels.values:

@@ -70,9 +70,12 @@ class LabelRules:
         ignored = self.ignored(values)
         return values if ignored is None else np.where(ignored, values.dtype.type(0), values)
 
-    def read(self, path: str, colors: ColorIds) -> tuple[IdMask, StoredMask]:
-        """(values [H, W], the file): values are as stored, or ids of colors. colors: of the video. Raises DataError."""
-        stored = read_stored_mask(path)
+    def read(self, path: str, colors: ColorIds, stored: StoredMask | None = None) -> tuple[IdMask, StoredMask]:
+        """(values [H, W], the file): values are as stored, or ids of colors. colors: of the video. Raises DataError.
+
+        stored: what the file holds, if it is not a mask PNG.
+        """
+        stored = stored or read_stored_mask(path)
         if self.palette in (None, "index"):
             require_index(stored, path)
             return stored.values, stored

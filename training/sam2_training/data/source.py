@@ -68,6 +68,8 @@ class Video:
     """`VideoContent.digest` of its files; "" for formats that have none."""
     left_out: tuple[LeftOut, ...] = ()
     """Files beside its frames and masks that are not used, and why."""
+    levels: tuple[float, float] | None = None
+    """Values of its frames that become 0 and 255; None if they are 8-bit pictures. See `data.intensity`."""
     tallies: Mapping[str, int] = field(default_factory=dict)
     """Numbers on how it was read, which the start adds up over all videos: see `VideoSource.reading`."""
 

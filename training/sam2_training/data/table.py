@@ -18,7 +18,7 @@ from sam2_training.core.files import replacing
 from sam2_training.data.pairing import REASONS, LeftOut, Reason
 from sam2_training.data.source import Video, VideoSource
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 """Of the file: one of another version is built again."""
 
 _FINGERPRINTED = (
@@ -94,6 +94,8 @@ class VideoTable(Sequence[Video]):
     labels: StringColumn
     tallies: StringColumn
     """[V]: `Video.tallies` as JSON."""
+    levels: npt.NDArray[np.float64]
+    """[V, 2]: `Video.levels`; NaN for None."""
 
     @classmethod
     def of(cls, videos: Sequence[Video]) -> VideoTable:
@@ -123,6 +125,7 @@ class VideoTable(Sequence[Video]):
             left_out_ends=ends([len(video.left_out) for video in videos]),
             labels=StringColumn.of([video.labels for video in videos]),
             tallies=StringColumn.of([json.dumps(dict(video.tallies)) for video in videos]),
+            levels=np.array([video.levels or (np.nan, np.nan) for video in videos], np.float64).reshape(-1, 2),
         )
 
     def __len__(self) -> int:
@@ -144,6 +147,7 @@ class VideoTable(Sequence[Video]):
             left_out=self._left_out_of(index),
             labels=self.labels[index],
             tallies=json.loads(self.tallies[index]),
+            levels=None if np.isnan(self.levels[index, 0]) else tuple(self.levels[index].tolist()),
         )
 
     def size_of(self, index: int) -> tuple[int, int] | None:

@@ -33,7 +33,7 @@ class Format:
 
 LABEL_VALUES = ("ignore_ids", "object_ids", "binary_masks", "palette")
 """Keys that say what the values of pixels mean, for formats whose masks are pictures."""
-OF_SOME_FORMATS = (*LABEL_VALUES, "orientation")
+OF_SOME_FORMATS = (*LABEL_VALUES, "orientation", "intensity", "channel")
 """Keys of the dataset section that only some formats heed."""
 
 AUTO = "auto"
@@ -51,10 +51,15 @@ FORMATS: dict[str, Format] = {
     ),
     "cvat": Format("sam2_training.data.formats.cvat", needs=("annotations",), options=("orientation",)),
     "labelme": Format("sam2_training.data.formats.labelme", needs=("annotations",), options=("orientation",)),
+    "stack": Format(
+        "sam2_training.data.formats.stacks",
+        needs=("annotations",),
+        options=(*LABEL_VALUES, "orientation", "intensity", "channel"),
+    ),
     "synthetic": Format("sam2_training.data.formats.synthetic", generated=True),
 }
 """{value of dataset.dataset_type: its format}; a line here adds one."""
-SPELLINGS: dict[str, str] = {"folders": "video", "davis": "video", "xanylabeling": "labelme"}
+SPELLINGS: dict[str, str] = {"folders": "video", "davis": "video", "xanylabeling": "labelme", "tiff": "stack"}
 """{other names of formats: theirs}."""
 
 
@@ -104,18 +109,23 @@ def open_source(config: DatasetConfig, seed: int = 0) -> VideoSource:
 
 def format_problems(config: DatasetConfig, name: str, where: str) -> Iterator[str]:
     """What is not set that a format needs, and what is set that it does not heed. where: the section's name."""
+    yield from missing_keys(config, name, where)
     chosen = FORMATS[name]
-    for key in chosen.needs:
-        if not getattr(config, key):
-            if key == "annotations":
-                yield f"{where}.data_path is not set: format {name} needs the annotation file or folder"
-            else:
-                yield f"{where}.{key} is not set: give the folder with one folder of files per video"
     plain: Any = type(config)()
     for key in OF_SOME_FORMATS:
         if key not in chosen.options and getattr(config, key) != getattr(plain, key):
             why = "generated videos have no files" if chosen.generated else f"format {name} does not use it"
             yield f"{where}.{key} has no effect here: {why}; remove it"
+
+
+def missing_keys(config: DatasetConfig, name: str, where: str) -> Iterator[str]:
+    """What is not set that a format needs. where: the section's name."""
+    for key in FORMATS[name].needs:
+        if not getattr(config, key):
+            if key == "annotations":
+                yield f"{where}.data_path is not set: format {name} needs the annotation file or folder"
+            else:
+                yield f"{where}.{key} is not set: give the folder with one folder of files per video"
 
 
 def _recognizes(one: Format, config: DatasetConfig) -> bool:

@@ -11,7 +11,8 @@ _KINDS = {
     (".jpg", ".jpeg"): f"is a JPEG, {_COMPRESSED} from its source; a JPEG saved as PNG keeps the changes",
     (".json",): "holds annotations as JSON, which this version does not read: write each mask as a PNG",
     (".txt", ".xml"): "is not a picture: write each mask as a PNG",
-    (".npy", ".npz", ".tif", ".tiff", ".bmp", ".gif", ".webp"): "is not a PNG: save each mask as one, without scaling",
+    (".npy", ".npz", ".tif", ".tiff"): "is a stack: dataset.dataset_type=stack reads it",
+    (".bmp", ".gif", ".webp"): "is not a PNG: save each mask as one, without scaling",
 }
 """{suffixes: what such a file is, and the cure}."""
 
