@@ -61,19 +61,16 @@ class MotsTexts(AnnotatedSource):
         self.location, self.mask_location = img_folder, texts
         self.library = FrameLibrary(img_folder, config.orientation)
         self._orientation = config.orientation
+        self._texts = _texts_in(texts)
 
     def identity(self) -> str:
         return "\0".join([super().identity(), self.mask_location, self._orientation or ""])
 
     def videos(self) -> list[str]:
-        found = _texts_in(self.mask_location)
-        if not found:
-            raise DataError(f"no MOTS text file, <video>.txt or <video>/gt/gt.txt, in {self.mask_location}\nAdd them.")
-        return list(found)
+        return list(self._texts)
 
     def annotation_path(self, name: str, frame_index: int) -> str:
-        below = join(self.mask_location, name, "gt", "gt.txt")
-        return below if g_pathmgr.isfile(below) else join(self.mask_location, f"{name}.txt")
+        return join(self.mask_location, self._texts.get(name, f"{name}.txt"))
 
     def annotation_files(self, name: str) -> Sequence[str]:
         return [self.annotation_path(name, 0)]
@@ -151,12 +148,14 @@ def _names_of(object_ids: Sequence[int] | set[int]) -> dict[int, str]:
     return {one: f"class {one // INSTANCES}, instance {one % INSTANCES}" for one in sorted(object_ids)}
 
 
-def _texts_in(folder: str) -> dict[str, str]:
-    """{video: its text file below the folder}, in natural order."""
+def _texts_in(folder: str, looked_at: int | None = None) -> dict[str, str]:
+    """{video: its text file below the folder}, in natural order. looked_at: folders that are searched; None: all."""
     names = [name for name in list_names(folder) if not is_of_system(name)]
     found = {name[: -len(".txt")]: name for name in names if name.lower().endswith(".txt")}
-    for name in list_folders(folder, [name for name in names if not name.lower().endswith(".txt")]):
-        if g_pathmgr.isfile(join(folder, name, "gt", "gt.txt")):
+    others = [name for name in names if not name.lower().endswith(".txt")]
+    for name in list_folders(folder, others[:looked_at]):
+        inside = join(folder, name, "gt")
+        if g_pathmgr.isdir(inside) and "gt.txt" in list_names(inside):
             found[name] = f"{name}/gt/gt.txt"
     return found
 
@@ -166,7 +165,7 @@ def recognizes(config: DatasetConfig) -> bool:
     folder = config.annotations
     if not g_pathmgr.isdir(folder):
         return False
-    texts = _texts_in(folder)
+    texts = _texts_in(folder, looked_at=1)
     if texts:
         first = read_bytes(join(folder, next(iter(texts.values()))), 2**16).split(b"\n", 1)[0]
         try:
