@@ -172,10 +172,14 @@ def saved(folder: Path, name: str = "checkpoint.pt") -> dict[str, Any]:
     return content
 
 
-def test_a_run_validates_the_average_and_keeps_it_as_its_result(tmp_path: Path) -> None:
+def test_a_run_validates_the_average_and_keeps_it_as_its_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     RecordingValidation.measured.clear()
     assert train(config(tmp_path / "ema", {"ema_decay": 0.9}), RecordedTask) == 0
+    assert "the weights' average, trainer.ema_decay=0.9" in "".join(capsys.readouterr())
     assert train(config(tmp_path / "without"), RecordedTask) == 0
+    assert "average" not in "".join(capsys.readouterr())
     averaged, plain_run = saved(tmp_path / "ema"), saved(tmp_path / "without")
     last, last_without = RecordingValidation.measured[len(RecordingValidation.measured) // 2 - 1], plain_run["model"]
     assert same(averaged["model"], last), "the validation measures what the checkpoint holds"
@@ -185,6 +189,25 @@ def test_a_run_validates_the_average_and_keeps_it_as_its_result(tmp_path: Path) 
     assert any(same(best["model"], measured) for measured in RecordingValidation.measured)
     assert AVERAGE not in plain_run
     assert LEARNING not in plain_run
+
+
+class DoublingTask(RegressionTask):
+    def saved_form(self, model: nn.Module) -> dict[str, Any]:
+        return doubled(model)
+
+
+@pytest.mark.parametrize("trainer", [{}, {"ema_decay": 0.9}])
+def test_a_tasks_own_form_is_in_every_file_and_the_run_goes_on_from_its_own_weights(
+    tmp_path: Path, trainer: dict[str, float]
+) -> None:
+    assert train(config(tmp_path / "doubled", trainer), DoublingTask) == 0
+    assert train(config(tmp_path / "plain", trainer)) == 0
+    found, expected = saved(tmp_path / "doubled"), saved(tmp_path / "plain")
+    assert torch.equal(found["model"]["0.weight"], 2 * expected["model"]["0.weight"])
+    own, plain_own = ({**content["model"], **content.get(LEARNING, {})} for content in (found, expected))
+    assert same(own, plain_own)
+    for name in ("checkpoint.pt", "best_val_loss.pt"):
+        assert saved(tmp_path / "doubled", name)["beside"] == "doubled"
 
 
 def test_a_run_with_an_average_that_was_stopped_ends_with_the_same_bits(

@@ -137,7 +137,7 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]
             "the checkpoint's optimizer state belongs to other parameters than this run trains\n"
             f"  trained here, not in the checkpoint  {some(missing, 3)}\n"
             f"  in the checkpoint, not trained here  {some(surplus, 3)}\n"
-            "Set model.name and model.trainable_modules as in the run that made it."
+            "Set model.name, model.trainable_modules and model.lora as in the run that made it."
         )
     # torch's own method moves each value to where this optimizer needs it, and identifies parameters by position.
     by_position = {

@@ -184,6 +184,8 @@ def _start_summary(
     yield from task.describe_model(trainer.model)
     yield "# optimizer"
     yield from describe_groups(trainer.optimizer)
+    if config.trainer.ema_decay is not None:
+        yield f"validated and saved as the result: the weights' average, trainer.ema_decay={config.trainer.ema_decay:g}"
     yield (
         f"{trainer.plan.total_steps} steps ({trainer.plan.steps_per_epoch} per epoch), "
         f"batch {trainer.state.global_batch} ({config.loader.batch_size} per device at once)"
