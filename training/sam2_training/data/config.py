@@ -66,6 +66,10 @@ class DatasetConfig:
     """What masks and prompts lie on where frames have an EXIF orientation: the pixels as they are stored, or the
     picture as viewers show it (frames are then turned when they are read). null: such frames are an error. Frames of
     an mp4 are always read as players show them."""
+    targets: Literal["track", "category"] | None = None
+    """What an object is, for formats coco and ytvis: track, one object for each track (track_id, instance_id, or CVAT's
+    attributes.track_id; with ytvis each annotation is one), or category, all annotations of a category in a frame.
+    null: track where annotations have one, else category."""
     ignore_ids: tuple[int, ...] = setting((), at_least=1, at_most=LARGEST_VALUE)
     """Values of mask pixels that take no part in losses, prompts and scores, such as [255] for a rim of void."""
     object_ids: tuple[int, ...] | None = setting(None, at_least=0, at_most=LARGEST_VALUE)

@@ -33,7 +33,9 @@ class Format:
 
 LABEL_VALUES = ("ignore_ids", "object_ids", "binary_masks", "palette")
 """Keys that say what the values of pixels mean, for formats whose masks are pictures."""
-OF_SOME_FORMATS = (*LABEL_VALUES, "orientation", "intensity", "channel")
+DOCUMENT_KEYS = ("orientation", "targets")
+"""Keys of formats in which one document describes all videos."""
+OF_SOME_FORMATS = (*LABEL_VALUES, "orientation", "intensity", "channel", "targets")
 """Keys of the dataset section that only some formats heed."""
 
 AUTO = "auto"
@@ -56,10 +58,19 @@ FORMATS: dict[str, Format] = {
         needs=("annotations",),
         options=(*LABEL_VALUES, "orientation", "intensity", "channel"),
     ),
+    "coco": Format("sam2_training.data.formats.coco_video", needs=("annotations",), options=DOCUMENT_KEYS),
+    "ytvis": Format("sam2_training.data.formats.youtube_vis", needs=("annotations",), options=DOCUMENT_KEYS),
     "synthetic": Format("sam2_training.data.formats.synthetic", generated=True),
 }
 """{value of dataset.dataset_type: its format}; a line here adds one."""
-SPELLINGS: dict[str, str] = {"folders": "video", "davis": "video", "xanylabeling": "labelme", "tiff": "stack"}
+SPELLINGS: dict[str, str] = {
+    "coco_video": "coco",
+    "youtube_vis": "ytvis",
+    "folders": "video",
+    "davis": "video",
+    "xanylabeling": "labelme",
+    "tiff": "stack",
+}
 """{other names of formats: theirs}."""
 
 

@@ -80,7 +80,7 @@ class Record:
     def name(self, key: str, default: Any = _MISSING) -> str:
         """Text, or a whole number as text."""
         value = self._get(key, default, "text or a number")
-        return str(value) if type(value) is int else self.text(key)
+        return str(value) if type(value) is int else self.text(key, default)
 
     def items(self, key: str, default: Any = _MISSING) -> list[Any]:
         """A list."""
