@@ -106,6 +106,8 @@ def _convert(
 def _convert_tuple(args: tuple[Any, ...], value: Any, where: str, problems: list[str], vocabulary: Vocabulary) -> Any:
     if args == (str, ...) and isinstance(value, str):
         value = [value]
+    if get_origin(args[0]) is Literal and args[1] is Ellipsis and isinstance(value, str):
+        value = [value]  # one of the choices alone, such as point
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"{where}={value!r} must be a list, such as [a, b]")
     if len(args) == 2 and args[1] is Ellipsis:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 import torch
 from tensordict import TensorClass
@@ -93,23 +92,43 @@ class VideoBatch(TensorClass):
 
     def part(self, clips: Sequence[int]) -> VideoBatch:
         """A batch of some of the clips, by number, in ascending order."""
-        facts = self.clip_facts()
-        first = list(accumulate((one.num_objects for one in facts), initial=0))
+        owner = self._owners()
+        return self.of_objects([o for o, n in enumerate(owner) if n in set(clips)])
+
+    def clips_of(self, objects: Sequence[int]) -> list[int]:
+        """The numbers of the clips that some objects belong to, ascending."""
+        owner = self._owners()
+        return sorted({owner[o] for o in objects})
+
+    def of_objects(self, objects: Sequence[int]) -> VideoBatch:
+        """A batch of some of the objects, by number, in ascending order, and of the clips that they belong to.
+
+        The facts per frame of a clip that loses objects stay those of all its objects.
+        """
+        facts, clips, owner = self.clip_facts(), self.clips_of(objects), self._owners()
         device = self.labeled.device
-        objects = torch.tensor([o for n in clips for o in range(first[n], first[n + 1])], device=device)
-        rows = torch.tensor(list(clips), device=device)
-        owner = [row for row, n in enumerate(clips) for _ in range(facts[n].num_objects)]
+        numbers = torch.tensor(list(objects), device=device)
+        rows = torch.tensor(clips, device=device)
+        own = [clips.index(owner[o]) for o in objects]
         return VideoBatch(
             frames=self.frames[rows],
             mask_planes=self.mask_planes[rows],
-            labeled=self.labeled[:, objects],
-            object_clip=torch.tensor(owner, device=device),
-            object_bit=self.object_bit[objects],
-            object_ids=self.object_ids[objects],
-            info=replace(self.info, clips=tuple(facts[n] for n in clips), loss_weight=len(owner)),
+            labeled=self.labeled[:, numbers],
+            object_clip=torch.tensor(own, device=device),
+            object_bit=self.object_bit[numbers],
+            object_ids=self.object_ids[numbers],
+            info=replace(
+                self.info,
+                clips=tuple(replace(facts[n], num_objects=own.count(row)) for row, n in enumerate(clips)),
+                loss_weight=len(own),
+            ),
             ignored_planes=None if self.ignored_planes is None else self.ignored_planes[rows],
             batch_size=[],
         )
+
+    def _owners(self) -> list[int]:
+        """The clip of each object, as `object_clip`, without asking the device."""
+        return [number for number, clip in enumerate(self.clip_facts()) for _ in range(clip.num_objects)]
 
     def normalized_frames(self, mean: Tensor, std: Tensor) -> Tensor:
         """Network input float32 [B * T, 3, H, W], clip by clip; mean and std: [3], for values between 0 and 1."""
@@ -146,7 +165,7 @@ class FrameOutput:
 
 @dataclass
 class TrackedClips:
-    """Clips of a batch that were prompted on the same frames, with the network's predictions for them."""
+    """Objects of a batch that were prompted alike, and their clips, with the network's predictions for them."""
 
     batch: VideoBatch
     outputs: list[FrameOutput]

@@ -137,6 +137,11 @@ class VosConfig(RunConfig):
                 "dataset.num_frames=1 with prompts.prob_to_use_pt_input=0: the only frame's mask is given, so there is "
                 "nothing to learn; set dataset.num_frames to 2 or more, or train with clicks (prompts=published)"
             )
+        if num_frames == 1 and "mask" in (self.prompts.prompt_types or ()):
+            yield (
+                "dataset.num_frames=1 with mask among prompts.prompt_types: where the only frame's mask is given, "
+                "there is nothing to learn; set dataset.num_frames to 2 or more, or leave mask out"
+            )
         if self.dataset.is_generated and synthetic.num_frames < num_frames:
             yield (
                 f"dataset.synthetic.num_frames={synthetic.num_frames} is less than dataset.num_frames={num_frames}: "

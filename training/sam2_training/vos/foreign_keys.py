@@ -4,10 +4,6 @@ from __future__ import annotations
 
 _ARCHITECTURE = "not supported as a setting: the architecture decides it; give a YAML of your own as model.name"
 _ASSOCIATION = "not supported in this version, which trains task=vos (masks) only, not the association of detections"
-_CLICKS = "not supported: training simulates one click, then prompts.num_correction_pt_per_frame clicks where the"
-_CLICKS += " prediction is wrong"
-_PROMPT = "here prompts.prob_to_use_pt_input and prompts.prob_to_use_box_input mix points, boxes and masks in training;"
-_PROMPT += " evaluation.prompt is the prompt of measurements"
 _SHUFFLE = "not supported: training clips are always shuffled, by seed; measured videos never"
 _BOTH_SETS = (
     "here it is dataset.{key}, which holds for training and validation; in place of ${{dataset}} write what both"
@@ -32,13 +28,6 @@ FOREIGN_KEYS: dict[str, str] = {
     "model.use_signed_tpos_enc_to_obj_ptrs": _ARCHITECTURE,
     "model.multimask_output_in_sam": _ARCHITECTURE,
     "model.multimask_output_for_tracking": _ARCHITECTURE,
-    # Prompts
-    "prompts.prompt_types": _PROMPT,
-    "prompts.prompt_type": _PROMPT,
-    "prompt_type": _PROMPT,
-    "prompts.num_of_pos_points": _CLICKS,
-    "prompts.num_of_neg_points": _CLICKS,
-    "prompts.include_center_point": _CLICKS,
     # Data
     "data.train_path": "here it is dataset.data_path",
     "data.val_path": "here it is val_dataset.data_path",

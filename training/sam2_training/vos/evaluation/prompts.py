@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sam2_training.core.errors import DataError
+from sam2_training.vos.depth import depth
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 
 Mask = npt.NDArray[np.bool_]
@@ -77,17 +77,10 @@ def corrective_click(ground_truth: Mask, predicted: Mask) -> Click | None:
 
     In a tie a negative click, and the first such pixel in reading order, as in SAM 2's evaluation.
     """
-    missed, wrong = _depth(ground_truth & ~predicted), _depth(predicted & ~ground_truth)
+    missed, wrong = depth(ground_truth & ~predicted), depth(predicted & ~ground_truth)
     positive = bool(missed.max() > wrong.max())
-    depth = missed if positive else wrong
-    if depth.max() <= 0:
+    deeper = missed if positive else wrong
+    if deeper.max() <= 0:
         return None
-    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    y, x = np.unravel_index(int(deeper.argmax()), deeper.shape)
     return Click(float(x), float(y), positive)
-
-
-def _depth(region: Mask) -> npt.NDArray[np.float32]:
-    """Distance of each pixel to the region's border, [H, W], pixels; the image's edge is a border."""
-    padded = np.pad(region.astype(np.uint8), 1)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(distance[1:-1, 1:-1], np.float32)

@@ -1,7 +1,8 @@
 """Simulated prompts: which frames are prompted and how, and the clicks and boxes themselves.
 
-Frames and kinds of prompts are drawn once per optimizer step for the whole global batch (`plan_prompts`), in the order
-in which SAM 2's published training draws it. The positions of clicks and boxes come from each clip's own seed
+In the published vocabulary, frames and kinds of prompts are drawn once per optimizer step for the whole global batch
+(`plan_prompts`), in the order in which SAM 2's published training draws it; prompts.prompt_types is the matter of
+prompt_parts.py. The positions of clicks and boxes come from each clip's own seed
 (`draw_positions`). So neither depends on how a batch is cut into micro-batches and ranks.
 
 Absent and unlabeled objects are not prompted:
@@ -23,8 +24,32 @@ from torch import Tensor
 
 from sam2_training.core.rng import rng_for
 from sam2_training.vos.batch import ClipFacts
+from sam2_training.vos.depth import depth
 from sam2_training.vos.model.prompts_config import PromptsConfig
-from sam2_training.vos.sam2.points import LABEL_BOTTOM_RIGHT, LABEL_PADDING, LABEL_TOP_LEFT, Points
+from sam2_training.vos.sam2.points import (
+    LABEL_BOTTOM_RIGHT,
+    LABEL_NEGATIVE,
+    LABEL_PADDING,
+    LABEL_POSITIVE,
+    LABEL_TOP_LEFT,
+    Points,
+)
+
+
+@dataclass(frozen=True)
+class FirstClicks:
+    """Clicks that are a frame's first prompt, given at once."""
+
+    positive: int
+    """Inside the object."""
+    negative: int
+    """On the background."""
+    center: bool
+    """The first positive click falls on the pixel that is farthest from the mask's border, not on a random one."""
+
+    @property
+    def count(self) -> int:
+        return self.positive + self.negative
 
 
 @dataclass(frozen=True)
@@ -37,11 +62,13 @@ class PromptPlan:
     conditioning_frames: tuple[int, ...]
     """Frames with a first prompt, in processing order; frame 0 is the first."""
     box_frames: frozenset[int] = frozenset()
-    """Conditioning frames whose first prompt is a box instead of a click."""
+    """Conditioning frames whose first prompt is a box instead of clicks."""
     corrected_frames: frozenset[int] = frozenset()
     """Frames that get correction clicks."""
     clicks_from_ground_truth: Mapping[int, tuple[bool, ...]] | None = None
     """For each corrected frame, click by click: drawn from the ground-truth mask instead of from the error region."""
+    first_clicks: FirstClicks | None = None
+    """Under points, the first prompt of conditioning frames without a box; None: one click, as for a correction."""
 
     @property
     def processing_order(self) -> tuple[int, ...]:
@@ -50,9 +77,14 @@ class PromptPlan:
         return (*self.conditioning_frames, *others)
 
     @property
+    def num_first(self) -> int:
+        """Boxes and clicks of a first prompt."""
+        return 1 if self.first_clicks is None else self.first_clicks.count
+
+    @property
     def prompts_per_frame(self) -> int:
-        """The most prompts that a frame gets: the first one and the correction clicks."""
-        return 1 + max(map(len, (self.clicks_from_ground_truth or {}).values()), default=0)
+        """The most boxes and clicks that a frame gets: the first prompt's and the correction clicks."""
+        return self.num_first + max(map(len, (self.clicks_from_ground_truth or {}).values()), default=0)
 
     def restricted(self, promptable: Sequence[bool], labeled: Sequence[bool]) -> PromptPlan:
         """The plan without prompts for absent or unlabeled objects.
@@ -145,14 +177,59 @@ class FramePrompter:
     ignored: Tensor | None = None
     """bool [O, H, W]: pixels that are not clicked on; none of them is in the ground truth."""
 
+    def first(self, plan: PromptPlan, is_box: bool, config: PromptsConfig) -> Points:
+        """The frame's first prompt."""
+        if is_box:
+            return self.box(config)
+        return self.click(0) if plan.first_clicks is None else self.first_clicks(plan.first_clicks)
+
     def box(self, config: PromptsConfig) -> Points:
         """The frame's first prompt as a box, [O, 2, 2]."""
         noise, bound = config.box_noise, config.box_noise_bound_px
         return sample_box(self.ground_truth, self.labeled, noise, bound, self.positions[0])
 
+    def first_clicks(self, clicks: FirstClicks) -> Points:
+        """The frame's first prompt as clicks, [O, P, 2]; see `sample_first_clicks`."""
+        return sample_first_clicks(self.ground_truth, self.labeled, clicks, self.positions[..., 0], self.ignored)
+
     def click(self, number: int, predicted: Tensor | None = None) -> Points:
         """Prompt `number` of the frame, counted from 0, as a click, [O, 1, 2]; see `sample_click`."""
         return sample_click(self.ground_truth, predicted, self.labeled, self.positions[number, :, 0], self.ignored)
+
+
+@torch.no_grad()
+def sample_first_clicks(
+    ground_truth: Tensor, labeled: Tensor, clicks: FirstClicks, position: Tensor, ignored: Tensor | None = None
+) -> Points:
+    """Clicks without a prediction, [O, P, 2]: positive ones in the mask, then negative ones on the background.
+
+    ground_truth: bool [O, H, W]; labeled: bool [O]. Each falls on a pixel drawn uniformly, so two may fall on the same
+    one; position: [P, O], between 0 and 1 (excluded), says on which. An absent or unlabeled object gets padding, and so
+    does a negative click where there is no background. ignored: pixels outside the ground truth that are never clicked
+    on. Waits for the device only if the center is asked for.
+    """
+    background = ~ground_truth if ignored is None else ~(ground_truth | ignored)
+    usable = ground_truth.flatten(1).any(1) & labeled
+    coords, labels = [], []
+    for number in range(clicks.count):
+        is_positive = number < clicks.positive
+        if number == 0 and clicks.center:
+            row, column = _centers(ground_truth)
+            found = usable
+        else:
+            row, column, found = _pixel_at(ground_truth if is_positive else background, position[number][:, None])
+        label = LABEL_POSITIVE if is_positive else LABEL_NEGATIVE
+        coords.append(torch.stack([column, row], -1).to(torch.float32))
+        labels.append(torch.where(found & usable, label, LABEL_PADDING).to(torch.int32))
+    return Points(torch.stack(coords, 1), torch.stack(labels, 1))
+
+
+def _centers(ground_truth: Tensor) -> tuple[Tensor, Tensor]:
+    """(row, column), each [O], of each mask's pixel farthest from its border; the first in reading order in a tie."""
+    deepest = [int(depth(mask).argmax()) for mask in ground_truth.cpu().numpy()]
+    flat = torch.tensor(deepest, device=ground_truth.device)
+    width = ground_truth.shape[2]
+    return flat // width, flat % width
 
 
 @torch.no_grad()

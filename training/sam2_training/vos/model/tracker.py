@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from sam2_training.vos.batch import ClipFacts, FrameOutput, PredictionStep, TrackedClips, VideoBatch
 from sam2_training.vos.clips.config import TransformsConfig
-from sam2_training.vos.model.prompts import FramePrompter, PromptPlan, draw_positions, plan_prompts
+from sam2_training.vos.model.prompt_parts import objects_by_plan
+from sam2_training.vos.model.prompts import FramePrompter, PromptPlan, draw_positions
 from sam2_training.vos.model.prompts_config import PromptsConfig
 from sam2_training.vos.sam2.adapter import DecoderInput, ImageFeatures, MaskPrediction, MemoryBank, SAM2Adapter
 from sam2_training.vos.sam2.points import Points
@@ -36,33 +37,40 @@ class TrainableSAM2(SAM2Adapter):
     def forward(self, batch: VideoBatch, prompt_rng: np.random.Generator) -> list[TrackedClips]:
         """Predictions for every frame of the batch's clips.
 
-        prompt_rng: decides which frames are prompted and how, for all clips alike. A clip in which that is not possible
-        (`PromptPlan.restricted`) is tracked with the others of its kind, apart from the rest: what a clip goes through
-        does not depend on the clips beside it. Only dropout comes from torch's global generator.
+        prompt_rng: decides which frames are prompted and how, for all clips alike. Objects that are prompted otherwise
+        (`objects_by_plan`) are tracked apart from the rest: what a clip goes through does not depend on the clips
+        beside it. Only dropout comes from torch's global generator.
         """
-        plan = plan_prompts(self.prompts, batch.num_frames, prompt_rng)
+        facts = batch.clip_facts()
+        parts = objects_by_plan(self.prompts, facts, batch.num_frames, prompt_rng)
         features = self._encode(batch)
-        parts = _clips_by_plan(plan, batch.clip_facts())
         if len(parts) == 1:
-            return [TrackedClips(batch, self._unroll(batch, features, parts[0][0]))]
+            return [TrackedClips(batch, self._unroll(batch, features, parts[0][0], _positions(facts, parts[0][0])))]
         tracked = []
-        for own_plan, clips in parts:
-            part = batch.part(clips)
-            images = torch.tensor([n * batch.num_frames + t for n in clips for t in range(batch.num_frames)])
-            own_features = features.select(images.to(batch.frames.device))
-            tracked.append(TrackedClips(part, self._unroll(part, own_features, own_plan)))
+        for plan, objects in parts:
+            part, clips = batch.of_objects(objects), batch.clips_of(objects)
+            own_features = features
+            if len(clips) < len(facts):
+                images = torch.tensor([n * batch.num_frames + t for n in clips for t in range(batch.num_frames)])
+                own_features = features.select(images.to(batch.frames.device))
+            positions = _positions(facts, plan)
+            own_positions = None if positions is None else positions[:, :, objects]
+            tracked.append(TrackedClips(part, self._unroll(part, own_features, plan, own_positions)))
         return tracked
 
     def track(self, batch: VideoBatch, plan: PromptPlan) -> list[FrameOutput]:
         """Predictions for every frame under a plan that is possible in every clip, in time order."""
-        return self._unroll(batch, self._encode(batch), plan)
+        return self._unroll(batch, self._encode(batch), plan, _positions(batch.clip_facts(), plan))
 
     def _encode(self, batch: VideoBatch) -> ImageFeatures:
         return self.encode_images(batch.normalized_frames(self.pixel_mean, self.pixel_std))
 
-    def _unroll(self, batch: VideoBatch, features: ImageFeatures, plan: PromptPlan) -> list[FrameOutput]:
+    def _unroll(
+        self, batch: VideoBatch, features: ImageFeatures, plan: PromptPlan, positions: Tensor | None
+    ) -> list[FrameOutput]:
+        """positions: as `draw_positions` gives them, of the batch's objects; None without clicks and boxes."""
         memory = MemoryBank()
-        positions = draw_positions(batch.clip_facts(), plan).to(batch.labeled.device) if plan.use_points else None
+        positions = None if positions is None else positions.to(batch.labeled.device)
         outputs: dict[int, FrameOutput] = {}
         for t in plan.processing_order:
             prompter = None
@@ -85,7 +93,7 @@ class TrainableSAM2(SAM2Adapter):
         is_corrected = t in plan.corrected_frames
         points, masks = None, None
         if is_conditioning and prompter is not None:
-            points = prompter.box(self.prompts) if t in plan.box_frames else prompter.click(0)
+            points = prompter.first(plan, t in plan.box_frames, self.prompts)
         elif is_conditioning:
             masks = batch.masks(t)
         prediction, step, decoder_input = self.decode_first(
@@ -113,7 +121,9 @@ class TrainableSAM2(SAM2Adapter):
         """Corrects a frame click by click: (all points, the last prediction, the step after each click)."""
         steps = []
         for number, from_ground_truth in enumerate((plan.clicks_from_ground_truth or {}).get(t, ())):
-            click = prompter.click(1 + number, None if from_ground_truth else prediction.full_size[:, 0] > 0)
+            click = prompter.click(
+                plan.num_first + number, None if from_ground_truth else prediction.full_size[:, 0] > 0
+            )
             points = click if points is None else points.with_more(click)
             prediction, step = self.decode_next(decoder_input, t in plan.conditioning_frames, points, prediction)
             steps.append(step)
@@ -142,13 +152,8 @@ def _rest_if_frozen(module: nn.Module) -> None:
         _rest_if_frozen(child)
 
 
-def _clips_by_plan(plan: PromptPlan, clips: Sequence[ClipFacts]) -> list[tuple[PromptPlan, list[int]]]:
-    """The plan as it is possible in each clip, with the numbers of the clips that share it."""
-    found: dict[tuple[tuple[int, ...], frozenset[int]], tuple[PromptPlan, list[int]]] = {}
-    for number, clip in enumerate(clips):
-        own = plan.restricted(clip.promptable, clip.labeled_frames)
-        found.setdefault((own.conditioning_frames, own.corrected_frames), (own, []))[1].append(number)
-    return list(found.values())
+def _positions(clips: Sequence[ClipFacts], plan: PromptPlan) -> Tensor | None:
+    return draw_positions(clips, plan) if plan.use_points else None
 
 
 def _features_of_frame(features: ImageFeatures, batch: VideoBatch, t: int) -> ImageFeatures:
