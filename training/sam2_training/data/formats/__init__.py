@@ -60,6 +60,7 @@ FORMATS: dict[str, Format] = {
     ),
     "coco": Format("sam2_training.data.formats.coco_video", needs=("annotations",), options=DOCUMENT_KEYS),
     "ytvis": Format("sam2_training.data.formats.youtube_vis", needs=("annotations",), options=DOCUMENT_KEYS),
+    "supervisely": Format("sam2_training.data.formats.supervisely", needs=("annotations",), options=("orientation",)),
     "synthetic": Format("sam2_training.data.formats.synthetic", generated=True),
 }
 """{value of dataset.dataset_type: its format}; a line here adds one."""
