@@ -108,14 +108,14 @@ def test_a_folder_is_read_in_natural_order_under_its_files_names(tmp_path: Path)
 def test_a_video_of_enormous_frames_is_refused_before_one_is_decoded(
     mp4: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sam2_training.data.formats.video_file.LARGEST_PIXELS", 48 * 64 - 1)
-    monkeypatch.setattr(VideoFile, "_count", lambda _: pytest.fail("decoded"))
+    monkeypatch.setattr("sam2_training.data.timeline.LARGEST_PIXELS", 48 * 64 - 1)
+    monkeypatch.setattr("sam2_training.data.timeline._timeline", lambda *_: pytest.fail("read through"))
     with pytest.raises(DataError, match=r"frames are 48x64 .*, expected at most 3,071 pixels: .*gray\.mp4"):
         VideoFile(mp4)
 
 
 def test_a_pipe_is_no_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "clip.mp4")
-    monkeypatch.setattr(VideoFile, "_opened", lambda _: pytest.fail("opened"))
+    monkeypatch.setattr("av.open", lambda *_, **__: pytest.fail("opened"))
     with pytest.raises(DataError, match=r"this is a named pipe, expected a video file: .*clip\.mp4"):
         VideoFile(tmp_path / "clip.mp4")

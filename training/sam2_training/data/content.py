@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from iopath.common.file_io import g_pathmgr
 
 from sam2_training.data.images import IdMask, UnreadableFileError
@@ -46,6 +47,11 @@ class VideoContent:
         """Pixels of an object, encoded as in `rle`."""
         self._hash.update(b"region %d %d %d\0" % (frame_index, object_id, len(counts)))
         self._hash.update(counts)
+
+    def add_decoded(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """Pixels [H, W, 3] of a frame as a decoder gives them."""
+        self._hash.update(f"decoded {pixels.shape}\0".encode())
+        self._hash.update(np.ascontiguousarray(pixels).data)
 
     def digest(self) -> str:
         """Hexadecimal."""

@@ -31,14 +31,14 @@ def read_list(path: str, setting: str = "dataset.file_list_txt") -> list[str]:
     kind = endless_kind(path)
     if kind:
         raise DataError(f"{setting} {path} is {kind}, expected a text file with one video name a line")
-    lines = _lines_of(path, setting)
+    lines = lines_of(path, setting)
     names = [_name_below(line, path, setting) for line in lines if line and not line.startswith("#")]
     if not names:
         raise DataError(f"{setting} {path} names no video\nWrite one video name a line.")
     return each_once(names, f"{setting} {path}")
 
 
-def _lines_of(path: str, setting: str) -> list[str]:
+def lines_of(path: str, setting: str) -> list[str]:
     """The lines without white space around them. Names need not be UTF-8; a mark at the file's beginning is no name."""
     try:
         with g_pathmgr.open(path, "rb") as file:

@@ -199,9 +199,12 @@ class VideoSource(ABC):
         """Releases open files, if there are any."""
 
 
-def stamp_of(paths: Sequence[str]) -> int:
-    """A number that changes with the modification time of a file or folder; what has none counts as never changed."""
-    times = []
+def stamp_of(paths: Sequence[str], decoder: str = "") -> int:
+    """A number that changes with the modification time of a file or folder; what has none counts as never changed.
+
+    decoder: what reads the files, if results depend on its version.
+    """
+    times: list[int | str] = [decoder] if decoder else []
     for path in paths:
         try:
             times.append(os.stat(path).st_mtime_ns)  # noqa: PTH116 - a store's path is not a Path

@@ -29,7 +29,7 @@ from sam2_training.vos.reporting.pictures import training_strip
 from sam2_training.vos.reporting.writer import ReportWriter
 from sam2_training.vos.validation import VosValidation, open_validation
 
-PACKAGES = ("sam2",)
+PACKAGES = ("sam2", "av")
 """What SAM 2 networks are built from."""
 
 

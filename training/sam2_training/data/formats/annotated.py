@@ -12,14 +12,12 @@ import numpy.typing as npt
 from sam2_training.core.errors import DataError
 from sam2_training.data import rle
 from sam2_training.data.content import VideoContent
-from sam2_training.data.frames import Frames
+from sam2_training.data.frames import KEPT_VIDEOS, Frames
 from sam2_training.data.recent import Recent
 from sam2_training.data.source import UNLABELED, Files, Frame, FrameLabels, Masks, Video, VideoSource, stamp_of
 
 IGNORED = 0
 """`Region.object_id` of pixels of which nothing is known for any object."""
-KEPT_VIDEOS = 4
-"""Videos whose parsed annotations and open files are kept."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +131,10 @@ class AnnotatedSource(VideoSource):
 
     def stamp(self, video: Video) -> int:
         try:
-            frames = self.opened(video.name).frames.stamp_paths()
+            frames = self.opened(video.name).frames
         except DataError:
             return 0  # its document has changed into one that cannot be read: `facts` says how
-        return stamp_of([*self.annotation_files(video.name), *frames])
+        return stamp_of([*self.annotation_files(video.name), *frames.stamp_paths()], frames.decoder)
 
     def object_names(self, name: str) -> Mapping[int, str]:
         return self.opened(name).object_names
