@@ -55,13 +55,17 @@ class DatasetConfig:
     """Annotation file, or folder of them, of formats that have documents in place of mask PNGs; gt_folder is read as
     such where this is null."""
     img_folder: str | None = setting(None, free=True)
-    """Folder with one folder of frames (jpg, jpeg, png, webp) per video."""
+    """Folder with one folder of frames (jpg, jpeg, png, webp) or one video file (mp4, m4v, mov, avi, mkv, webm) per
+    video; or one video file; or a text file that lists video files."""
     gt_folder: str | None = setting(None, free=True)
     """Folder with one folder of mask PNGs per video (palette, 8- or 16-bit gray: pixel value = object id), or, inside
     that, one folder per object."""
     file_list_txt: str | None = setting(None, free=True)
     """Text file with one video name a line: only these are used. Empty lines and lines that start
     with # are skipped."""
+    decoder: Literal["pyav"] = "pyav"
+    """What decodes video files: pyav, FFmpeg's libraries as they come with PyAV. Its version stands in provenance.json;
+    pixels that it decodes to others are noticed when a run is resumed."""
     orientation: Orientation | None = None
     """What masks and prompts lie on where frames have an EXIF orientation: the pixels as they are stored, or the
     picture as viewers show it (frames are then turned when they are read). null: such frames are an error. Frames of

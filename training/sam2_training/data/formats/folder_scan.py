@@ -10,31 +10,35 @@ from iopath.common.file_io import g_pathmgr
 
 from sam2_training.core.errors import DataError
 from sam2_training.core.text import count, natural_key, some
-from sam2_training.data.config import Orientation
-from sam2_training.data.formats.listing import are_one, frames_of, join, list_folders, list_names
+from sam2_training.data.formats.listing import are_one, join, list_folders, list_names
 from sam2_training.data.formats.not_masks import instead_of_masks
-from sam2_training.data.frame_headers import size_of_frames
+from sam2_training.data.frames import Frames
 from sam2_training.data.label_facts import LabelScan
 from sam2_training.data.labels import LabelRules
-from sam2_training.data.pairing import MASK_SUFFIX, FolderOfFrames, LeftOut, NameKey, is_of_system, masks_among
+from sam2_training.data.pairing import (
+    MASK_SUFFIX,
+    FolderOfFrames,
+    LeftOut,
+    NameKey,
+    by_key,
+    is_of_system,
+    masks_among,
+    name_key,
+)
 from sam2_training.data.source import LARGEST_ID, UNLABELED, Video
 
 
-def scan_video(
-    name: str, frame_folder: str, mask_folder: str, rules: LabelRules, orientation: Orientation | None
-) -> Video:
+def scan_video(name: str, frames: Frames, mask_folder: str, rules: LabelRules) -> Video:
     """The video's frames, masks and objects; decodes every mask once. Raises DataError for the first thing wrong.
 
     A mask belongs to the frame of the same name: see `pairing.name_key`. rules: what the values in mask files mean.
-    orientation: see `size_of_frames`.
     """
-    found = frames_of(frame_folder)
     if not g_pathmgr.isdir(mask_folder):
         raise DataError(
             f"video {name} has no mask folder, expected {mask_folder}\n"
             "Add its masks, or list only the videos that have some in dataset.file_list_txt."
         )
-    if are_one(frame_folder, mask_folder):
+    if are_one(frames.location, mask_folder):
         raise DataError(
             f"one folder is given for the frames and for the masks of video {name}: {mask_folder}\n"
             "Give its masks a folder of their own below dataset.gt_folder."
@@ -47,14 +51,16 @@ def scan_video(
             f"the mask folder has both mask files ({files[0]}) and folders ({folders[0]}): {mask_folder}\n"
             "Give either one mask per frame that holds all ids, or one folder per object."
         )
-    paths = [join(frame_folder, file) for file in found.names]
-    frames = _Frames(found, paths, size_of_frames(name, paths, orientation))
+    found = FolderOfFrames(by_key(frames.files, frames.decimals, frames.location), frames.decimals, frames.left_out)
+    read = _Frames(found, [frames.path(t) for t in range(len(frames.files))], frames.size())
     others = sorted(set(entries) - set(folders), key=natural_key)
-    scan = LabelScan(rules, per_object=bool(folders), size=frames.size)
+    scan = LabelScan(rules, per_object=bool(folders), size=read.size)
     if folders:
-        video = _scan_objects(name, mask_folder, frames, folders, others, scan)
+        video = _scan_objects(name, mask_folder, read, folders, others, scan)
     else:
-        video = _scan_ids(name, mask_folder, frames, others, scan)
+        video = _scan_ids(name, mask_folder, read, others, scan)
+    if frames.decoder:
+        _require_count_from_zero(video, mask_folder)
     if not any(video.mask_files):
         if not files and (seen := instead_of_masks(others)):
             raise DataError(f"video {name} has no mask PNG: {mask_folder}\n{seen}")
@@ -64,8 +70,20 @@ def scan_video(
             f"video {name} has no mask for any of its {video.num_frames} frames: {mask_folder}{like}\n"
             "A mask is a PNG named like its frame. Rename or add masks, or leave it out of dataset.file_list_txt."
         )
-    scan.content.add_frames(paths)
+    frames.add_to(scan.content)
     return replace(video, content=scan.content.digest())
+
+
+def _require_count_from_zero(video: Video, mask_folder: str) -> None:
+    """Raises DataError where the masks of a video file seem to be numbered from 1: each would lie on the next frame."""
+    after = [one.name for one in video.left_out if one.reason == "masks without a frame"]
+    last = [file for file in after if name_key(file.rpartition("/")[2][:-4]) == name_key(f"{video.num_frames:05d}")]
+    if last and not video.mask_files[0]:
+        raise DataError(
+            f"the masks of video {video.name} are numbered up to {last[0]} without a 0, its {video.num_frames} frames "
+            f"from 0 to {video.num_frames - 1}: {mask_folder}\n"
+            "Number them from 0 as the frames of the video file; the first frame is 00000.png."
+        )
 
 
 @dataclass(frozen=True)

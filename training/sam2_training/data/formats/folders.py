@@ -1,4 +1,4 @@
-"""Videos as two folders each: one of frames, one of mask PNGs or of a folder of mask PNGs per object."""
+"""Videos as a folder of frames or a video file, and a folder of mask PNGs or of a folder of them per object."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from sam2_training.data.config import DatasetConfig, Orientation
 from sam2_training.data.formats.folder_scan import scan_video
 from sam2_training.data.formats.listing import are_one, join, list_folders, list_names
 from sam2_training.data.formats.not_masks import instead_of_masks
+from sam2_training.data.frames import KEPT_VIDEOS, VIDEO_SUFFIXES, FrameLibrary, Frames, video_decoder
 from sam2_training.data.images import read_image
 from sam2_training.data.label_reader import LabelReader
 from sam2_training.data.labels import LabelRules
 from sam2_training.data.pairing import NameKey, by_visible_name, is_of_system, name_key
+from sam2_training.data.recent import Recent
 from sam2_training.data.source import Files, Frame, FrameLabels, Masks, Video, VideoSource, stamp_of
 
 
 class FolderSource(VideoSource):
     """img_folder/<video>/<frame>.jpg and gt_folder/<video>/<frame>.png, or gt_folder/<video>/<object>/<frame>.png.
 
-    Paths go through iopath, so both may be folders of a registered store.
+    In place of a folder of frames a video may be a file, see `FrameLibrary`; its frames are then named by their numbers
+    from 0. Paths go through iopath, so both may be folders of a registered store.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class FolderSource(VideoSource):
         self.label_rules = rules or LabelRules()
         self.reader = LabelReader(self.label_rules)
         self.orientation = orientation
+        self.library = FrameLibrary(img_folder, orientation)
+        self._opened: Recent[str, Frames] = Recent(KEPT_VIDEOS, Frames.close)
 
     def identity(self) -> str:
         masks = f"{self.mask_location}{self.label_rules.identity()}"
@@ -47,10 +52,11 @@ class FolderSource(VideoSource):
     def videos(self) -> list[str]:
         """Raises DataError if there is no video, or no mask for any: then the folders do not belong together."""
         self._require_folders()
-        names = list_folders(self.location, list_names(self.location))
+        names = self.library.names()
         if not names:
             raise DataError(
-                f"dataset.img_folder has no folder in it: {self.location}\nGive each video a folder of frames."
+                f"dataset.img_folder has no folder in it: {self.location}\nGive each video a folder of frames, or give "
+                f"video files ({', '.join(VIDEO_SUFFIXES)})."
             )
         self._require_masks(names)
         return names
@@ -58,7 +64,7 @@ class FolderSource(VideoSource):
     def missing(self, names: Sequence[str]) -> list[str]:
         self._require_folders()
         listed: dict[str, frozenset[str]] = {}
-        missing = [name for name in names if not self._has_folder(name, listed)]
+        missing = [name for name in names if not self.library.file_of(name) and not self._has_folder(name, listed)]
         if not missing:
             self._require_masks(names)
         return missing
@@ -66,6 +72,8 @@ class FolderSource(VideoSource):
     def _has_folder(self, name: str, listed: dict[str, frozenset[str]]) -> bool:
         """listed: {folder: what is in it}, which this fills: millions of wrong names ask the disk once, not each."""
         parent, _, last = name.rpartition("/")
+        if self.library.root_is_file:
+            return False
         if parent not in listed:
             is_there = not parent or self._has_folder(parent, listed)
             listed[parent] = frozenset(list_names(join(self.location, parent)) if is_there else [])
@@ -74,13 +82,15 @@ class FolderSource(VideoSource):
     def facts(self, name: str) -> Video:
         folder = self._mask_folder(name)
         masks = join(self.mask_location, folder)
-        video = scan_video(name, join(self.location, name), masks, self.label_rules, self.orientation)
+        video = scan_video(name, self.library.of_video(name), masks, self.label_rules)
         return replace(video, mask_folder="" if folder == name else folder)
 
     def beside(self, names: Sequence[str]) -> list[str]:
         """What the folders of frames and of masks hold besides these videos; without what other programs leave."""
         own = set(names)
-        frames = [name for name in list_names(self.location) if name not in own and not is_of_system(name)]
+        listed = [] if self.library.root_is_file else list_names(self.location)
+        files = {file.rpartition("/")[2] for file in map(self.library.file_of, names) if file}
+        frames = [name for name in listed if name not in own | files and not is_of_system(name)]
         there = list_names(self.mask_location)
         used = own | {self._mask_folder(name) for name in own.difference(there)}
         masks = [name for name in there if name not in used and not is_of_system(name)]
@@ -88,6 +98,8 @@ class FolderSource(VideoSource):
         return lines + ([f"masks of no video: {len(masks)} ({some(masks)})"] if masks else [])
 
     def frame(self, video: Video, frame_index: int) -> Frame:
+        if self.library.file_of(video.name):
+            return self._file(video.name).read(frame_index)
         return read_image(self.where(video, frame_index).image, self.orientation == "shown")
 
     def masks(self, video: Video, frame_index: int, object_ids: Sequence[int]) -> Masks:
@@ -100,7 +112,7 @@ class FolderSource(VideoSource):
 
     def where(self, video: Video, frame_index: int, object_id: int | None = None) -> Files:
         """Without object_id, the mask of a frame with one file per object is the folder of their folders."""
-        image = join(self.location, video.name, video.frame_files[frame_index])
+        image = self._image_path(video, frame_index)
         if object_id is None and any(video.object_folders) and video.mask_files[frame_index]:
             return Files(image, join(self.mask_location, video.mask_folder or video.name))
         return Files(image, self._mask_path(video, frame_index, object_id))
@@ -114,10 +126,22 @@ class FolderSource(VideoSource):
         objects = [join(masks, folder) for folder in video.object_folders if folder]
         some_files = []
         for t in sorted({0, video.num_frames // 2, video.num_frames - 1}):
-            some_files.append(join(self.location, video.name, video.frame_files[t]))
+            some_files.append(self._image_path(video, t))
             if video.mask_files[t]:
                 some_files.append(join(objects[0] if objects else masks, video.mask_files[t]))
+        if self.library.file_of(video.name):
+            return stamp_of([masks, *objects, *some_files], video_decoder())
         return stamp_of([join(self.location, video.name), masks, *objects, *some_files])
+
+    def close(self) -> None:
+        self._opened.clear()
+
+    def _file(self, name: str) -> Frames:
+        """A video that is a file, kept open."""
+        return self._opened.get(name, lambda: self.library.of_video(name))
+
+    def _image_path(self, video: Video, frame_index: int) -> str:
+        return self.library.file_of(video.name) or join(self.location, video.name, video.frame_files[frame_index])
 
     def _mask_path(self, video: Video, frame_index: int, object_id: int | None = None) -> str:
         file = video.mask_files[frame_index]
@@ -137,7 +161,7 @@ class FolderSource(VideoSource):
 
     def _require_folders(self) -> None:
         for key, folder in (("img_folder", self.location), ("gt_folder", self.mask_location)):
-            if not g_pathmgr.isdir(folder):
+            if not g_pathmgr.isdir(folder) and not (key == "img_folder" and self.library.root_is_file):
                 seen = instead_of_masks([folder]) if key == "gt_folder" and g_pathmgr.isfile(folder) else ""
                 cure = seen or "Give a folder with one folder of files per video."
                 raise DataError(f"dataset.{key} is not a folder: {folder}\n{cure}")
