@@ -64,9 +64,10 @@ BELOW = {
     "core": (),
     "data": ("core",),
     "pictures": ("core",),
+    "writers": ("core", "data", "pictures"),
     "report": ("core", "pictures"),
     "engine": ("core",),
-    "vos": ("core", "data", "pictures", "report", "engine.task", "engine.config", "engine.optimizer_config"),
+    "vos": ("core", "data", "pictures", "writers", "report", "engine.task", "engine.config", "engine.optimizer_config"),
 }
 """The floors below each folder of the package; what is not listed here (cli, commands, tasks) may import everything."""
 

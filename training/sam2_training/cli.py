@@ -31,6 +31,7 @@ VERBS = {
     "train": Verb("fine-tune SAM 2.1 on videos with masks", data="masks"),
     "evaluate": Verb("score weights on videos with masks", data="masks"),
     "predict": Verb("track objects through a video", data="videos"),
+    "convert": Verb("write a dataset of any format as folders of masks and as COCO-video", data="videos", gpu=False),
     "export": Verb("write slim weights that stock sam2 loads", gpu=False),
     "demo": Verb("train a small network on generated clips and show what it learned"),
     "health": Verb("tell whether a command on this host is alive", gpu=False),

@@ -41,8 +41,13 @@ def area(counts: bytes, size: Size) -> int:
     return int(coco_mask.area(_as_coco(counts, size)))
 
 
+def box(counts: bytes, size: Size) -> list[float]:
+    """COCO's box of an encoded mask: left, top, width, height; pixels."""
+    return [float(side) for side in coco_mask.toBbox(_as_coco(counts, size))]
+
+
 def union(counts: Sequence[bytes], size: Size) -> bytes:
-    """The pixels of any of the masks."""
+    """The pixels of any of the masks; none of them if there are none."""
     return _merged(counts, size, intersect=False)
 
 
@@ -140,6 +145,8 @@ def _check_runs(runs: npt.NDArray[np.int64], size: Size) -> None:
 
 
 def _merged(counts: Sequence[bytes], size: Size, intersect: bool) -> bytes:
+    if not counts:
+        return encode(np.zeros(size, np.bool_))
     if len(counts) == 1:
         return counts[0]
     merged: bytes = coco_mask.merge([_as_coco(one, size) for one in counts], intersect)["counts"]

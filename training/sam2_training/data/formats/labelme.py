@@ -20,6 +20,7 @@ from sam2_training.data.formats.labelme_shapes import shape_pixels
 from sam2_training.data.formats.listing import join, list_folders, list_names
 from sam2_training.data.frames import FrameLibrary, Frames, frame_root
 from sam2_training.data.images import read_bytes
+from sam2_training.data.pairing import is_of_system
 from sam2_training.data.rle import Size
 from sam2_training.data.source import LARGEST_ID
 
@@ -193,7 +194,7 @@ def open_source(config: DatasetConfig, seed: int) -> LabelMeSource:
 
 
 def _json_among(names: Sequence[str]) -> list[str]:
-    return [name for name in names if name.lower().endswith(_SUFFIX)]
+    return [name for name in names if name.lower().endswith(_SUFFIX) and not is_of_system(name)]
 
 
 def _parent_and_name(folder: str) -> tuple[str, str]:
