@@ -16,6 +16,7 @@ from sam2_training.engine.heartbeat import command_heartbeat
 from sam2_training.tasks import load_config
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.prediction.object_prompts import BOX_FORM, POINT_FORM, PromptArguments
+from sam2_training.writers import WRITERS
 
 DEFAULT_FRAMES_PER_SECOND = 24.0
 
@@ -41,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--box", action="append", default=[], metavar="BOX", help=f"{BOX_FORM}; may be given again")
     parser.add_argument(
         "--point", action="append", default=[], metavar="POINT", help=f"{POINT_FORM}; may be given again"
+    )
+    parser.add_argument(
+        "--format",
+        choices=[*WRITERS],
+        default="davis",
+        help="how masks are written, with the objects' ids (default: davis, PNGs in masks/); see docs/data.md",
     )
     parser.add_argument(
         "--fps",
@@ -79,7 +86,13 @@ def track(
     from sam2_training.vos.evaluation.tracker import VideoTracker
     from sam2_training.vos.model.adapter_files import load_result
     from sam2_training.vos.model.build import build_for_inference
-    from sam2_training.vos.prediction.predict import open_video, predict, result_files
+    from sam2_training.vos.prediction.predict import (
+        mask_writer,
+        open_video,
+        predict,
+        result_files,
+        written_video,
+    )
 
     config, make_overlay = loaded.config, not arguments.no_overlay
     output = OutputFolder(arguments.output, "--output", _inputs(arguments, video_path))
@@ -89,7 +102,8 @@ def track(
     with stuck, command_heartbeat() as heartbeat, open_video(video_path, config.dataset.orientation) as video:
         height, width = video.read_frame(0).shape[:2]
         prompts = given.prompts(video.frame_names[0], (height, width), config.dataset.label_rules)
-        files = result_files(video, make_overlay)
+        writer = mask_writer(arguments.format, output.folder)
+        files = result_files(writer, written_video(video, prompts), make_overlay)
         output.check(files)
         require_writable_output(output.folder)
         network = build_for_inference(config)
@@ -103,7 +117,7 @@ def track(
             VideoTracker(network.to(device), device, precision.autocast_dtype),
             video,
             prompts,
-            output.folder,
+            writer,
             arguments.fps or video.index.source.frames_per_second() or DEFAULT_FRAMES_PER_SECOND,
             make_overlay=make_overlay,
             enable_bar=config.trainer.enable_progress_bar,
@@ -111,7 +125,10 @@ def track(
         )
     if predicted.num_empty:
         say(f"In {predicted.num_empty} of {predicted.num_frames} frames no object was found; their masks are empty.")
-    say(f"{output.folder}/  masks/  contact_sheet.png{'  overlay.mp4' if make_overlay else ''}")
+    for line in writer.lost():
+        say(f"Not kept in {arguments.format}: {line}")
+    roots = dict.fromkeys(f"{file.partition('/')[0]}/" if "/" in file else file for file in files)
+    say(f"{output.folder}/  {'  '.join(roots)}")
     return EXIT_FINISHED
 
 
@@ -121,8 +138,8 @@ def _inputs(arguments: argparse.Namespace, video_path: Path) -> dict[str, str | 
 
 
 COMMAND = Command(
-    description="Track objects through a video from a prompt on its first frame: mask PNGs, an overlay video, a "
-    "contact sheet.",
+    description="Track objects through a video from a prompt on its first frame: masks, an overlay video, a contact "
+    "sheet.",
     run=run,
     shared=("config", "checkpoint", "overrides"),
     add_arguments=add_arguments,

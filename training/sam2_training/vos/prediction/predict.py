@@ -6,13 +6,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 
 from sam2_training.core.errors import DataError
 from sam2_training.core.files import write_bytes
-from sam2_training.core.outputs import below
 from sam2_training.core.progress_bar import Progress
 from sam2_training.core.shared_work import HeartbeatCallback, no_heartbeat
 from sam2_training.data.config import Orientation
@@ -20,15 +19,16 @@ from sam2_training.data.formats.frame_folder import FrameFolder
 from sam2_training.data.formats.video_file import VideoFile
 from sam2_training.data.index import build_index
 from sam2_training.data.source import Frame, VideoSource
-from sam2_training.pictures.mask_png import id_map, write_id_png
 from sam2_training.pictures.overlay import NO_PREDICTION, Masks, fitting_size, overlay, resized
 from sam2_training.pictures.strips import CELL_BOX, contact_sheet, spread_frames
 from sam2_training.pictures.video import write_mp4
 from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.prompts import Prompt
 from sam2_training.vos.evaluation.tracker import VideoTracker
+from sam2_training.writers import open_writer
+from sam2_training.writers.davis import Writer as FolderOfMasks
+from sam2_training.writers.writer import MaskWriter, WrittenFrame, WrittenVideo
 
-MASKS = "masks"
 OVERLAY = "overlay.mp4"
 CONTACT_SHEET = "contact_sheet.png"
 SHEET_FRAMES = 20
@@ -47,10 +47,27 @@ def open_video(path: Path, orientation: Orientation | None = None) -> Iterator[E
         yield EvaluationClip(build_index(source), 0)
 
 
-def result_files(video: EvaluationClip, make_overlay: bool) -> list[str]:
+def mask_writer(mask_format: str, output: Path) -> MaskWriter:
+    """The writer of a format in `writers.WRITERS`; davis: masks/<frame>.png, without a folder for the one video."""
+    return FolderOfMasks(output, in_folders=False) if mask_format == "davis" else open_writer(mask_format, output)
+
+
+def written_video(video: EvaluationClip, prompts: Sequence[Prompt]) -> WrittenVideo:
+    """The video as writers of masks take it."""
+    files = [file if PurePosixPath(file).suffix else f"{file}.png" for file in video.video.frame_files]
+    height, width = video.read_frame(0).shape[:2]
+    return WrittenVideo(
+        name=video.name,
+        frame_files=tuple(files),
+        size=(height, width),
+        object_ids=tuple(prompt.object_id for prompt in prompts),
+        frames_per_second=video.index.source.frames_per_second(),
+    )
+
+
+def result_files(writer: MaskWriter, video: WrittenVideo, make_overlay: bool) -> list[str]:
     """Paths below the output folder of what `predict` writes."""
-    masks = [f"{MASKS}/{name}.png" for name in video.frame_names]
-    return [*masks, CONTACT_SHEET, *([OVERLAY] if make_overlay else [])]
+    return [*writer.files([video]), CONTACT_SHEET, *([OVERLAY] if make_overlay else [])]
 
 
 class KeptFrames:
@@ -107,17 +124,17 @@ def predict(
     tracker: VideoTracker,
     video: EvaluationClip,
     prompts: Sequence[Prompt],
-    output: Path,
+    writer: MaskWriter,
     frames_per_second: float,
     *,
     make_overlay: bool = True,
     enable_bar: bool = True,
     heartbeat: HeartbeatCallback = no_heartbeat,
 ) -> Predicted:
-    """Tracks the prompted objects and writes masks/, overlay.mp4 and contact_sheet.png.
+    """Tracks the prompted objects and writes masks, overlay.mp4 and contact_sheet.png into the writer's folder.
 
-    prompts: all on frame 0. Memory does not grow with the video's length. A mask PNG holds one object a pixel: where
-    masks overlap, the object with the higher presence logit. Raises DataError for frames that cannot be read or
+    prompts: all on frame 0. Frames are not kept in memory. Where a format holds one object a pixel and masks overlap,
+    the object with the higher presence logit is written. Raises DataError for frames that cannot be read or
     differ in size. heartbeat: called after each frame.
     """
     object_ids = [prompt.object_id for prompt in prompts]
@@ -130,9 +147,13 @@ def predict(
             progress.reach(done, video.name)
             heartbeat()
 
-        drawn = _drawn_frames(tracker, video, prompts, output, sheet, on_frame)
-        count = write_mp4(output / OVERLAY, drawn, frames_per_second) if make_overlay else sum(1 for _ in drawn)
-    sheet.write(output / CONTACT_SHEET)
+        with writer:
+            writer.begin(written_video(video, prompts))
+            drawn = _drawn_frames(tracker, video, prompts, writer, sheet, on_frame)
+            overlay_path = writer.folder / OVERLAY
+            count = write_mp4(overlay_path, drawn, frames_per_second) if make_overlay else sum(1 for _ in drawn)
+            writer.end()
+    sheet.write(writer.folder / CONTACT_SHEET)
     return Predicted(count, len(empty))
 
 
@@ -140,11 +161,11 @@ def _drawn_frames(
     tracker: VideoTracker,
     video: EvaluationClip,
     prompts: Sequence[Prompt],
-    output: Path,
+    writer: MaskWriter,
     sheet: ContactSheet,
     on_frame: Callable[[int, bool], None],
 ) -> Iterator[Frame]:
-    """Each frame with its masks drawn on it; writes the mask file and fills the sheet on the way.
+    """Each frame with its masks drawn on it; writes the masks and fills the sheet on the way.
 
     on_frame: called with the number of frames done and whether an object was found in the last of them.
     """
@@ -153,8 +174,7 @@ def _drawn_frames(
     for found in tracker.track(frames, prompts):
         t = found.frame_index
         frame, name = frames.take(t), video.video.frame_name(t)
-        ids = id_map(found.masks, found.object_ids, found.presence)
-        write_id_png(below(output, MASKS, f"{name}.png"), ids, max(object_ids))
+        writer.write(WrittenFrame(t, found.masks, found.presence))
         sheet.offer(t, frame, found.masks, name)
         yield overlay(frame, found.masks, object_ids, numbers=len(object_ids) > 1, empty_note=NO_PREDICTION)
         on_frame(t + 1, bool(found.masks.any()))
