@@ -90,6 +90,13 @@ class DatasetConfig:
     intensity: IntensityConfig = field(default_factory=IntensityConfig)
     channel: int | None = setting(None, at_least=1)
     """Which channel of TIFF stacks with several is the picture, counted from 1."""
+    identity: Literal["track", "overlap", "class"] | None = None
+    """How regions of different frames are one object, in formats that do not say it (yolo_seg), whose folders are then
+    videos. track: by the number at the end of a line; overlap: with the region of the same class in the labeled frame
+    before that overlaps most, see identity_iou; class: all regions of a class. null: each image is a video."""
+    identity_iou: float = setting(0.3, above=0, at_most=1)
+    """With identity=overlap: the smallest IoU of two regions that are linked. The banner says how many links had
+    several candidates. SORT takes the same threshold: Bewley et al., "Simple online and realtime tracking", 2016."""
     on_bad_sample: Literal["error", "skip"] = "error"
     """A clip whose files turn out damaged while training: stop, or leave it out of its batch and count it."""
     max_bad_fraction: float = setting(0.01, at_least=0, at_most=1)

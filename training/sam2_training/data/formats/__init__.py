@@ -35,7 +35,7 @@ LABEL_VALUES = ("ignore_ids", "object_ids", "binary_masks", "palette")
 """Keys that say what the values of pixels mean, for formats whose masks are pictures."""
 DOCUMENT_KEYS = ("orientation", "targets")
 """Keys of formats in which one document describes all videos."""
-OF_SOME_FORMATS = (*LABEL_VALUES, "orientation", "intensity", "channel", "targets")
+OF_SOME_FORMATS = (*LABEL_VALUES, "orientation", "intensity", "channel", "targets", "identity", "identity_iou")
 """Keys of the dataset section that only some formats heed."""
 
 AUTO = "auto"
@@ -52,6 +52,11 @@ FORMATS: dict[str, Format] = {
         options=("ignore_ids", "object_ids", "orientation"),
     ),
     "cvat": Format("sam2_training.data.formats.cvat", needs=("annotations",), options=("orientation",)),
+    "yolo_seg": Format(
+        "sam2_training.data.formats.yolo_seg",
+        needs=("annotations",),
+        options=("orientation", "identity", "identity_iou"),
+    ),
     "labelme": Format("sam2_training.data.formats.labelme", needs=("annotations",), options=("orientation",)),
     "stack": Format(
         "sam2_training.data.formats.stacks",

@@ -88,6 +88,8 @@ class FrameDocuments(AnnotatedSource, Generic[S]):
 
     suffix: str
     """Of the documents, in lower case."""
+    keeps_numbering = True
+    """Whether a video's numbering is kept; not worth it where a video is one document."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,7 +117,8 @@ class FrameDocuments(AnnotatedSource, Generic[S]):
         documents: dict[int, FrameDocument[S]] = {}
         if known is None or known.num_frames != len(frames.files):
             known, documents = self._read_all(name, frames)
-            self._known[name] = known
+            if self.keeps_numbering:
+                self._known[name] = known
         if are_one(folder, frames.location):
             used = set(known.files.values())
             frames.left_out = tuple(one for one in frames.left_out if one.name not in used)
