@@ -16,8 +16,10 @@ from sam2_training.engine.trainer import Trainer
 from sam2_training.engine.weights import AVERAGE, LEARNING, RunWeights
 from torch import Tensor, nn
 
+from tests.e2e.conftest import state_hash
 from tests.engine.in_process import STEPS, config, train
 from tests.engine.second_task import RegressionTask, RegressionValidation
+from tests.two_ranks import seen_by_two_ranks
 
 
 def plain(model: nn.Module) -> dict[str, Any]:
@@ -237,3 +239,27 @@ def test_a_run_with_an_average_that_was_stopped_ends_with_the_same_bits(
         assert same(whole[part], continued[part]), part
     with pytest.raises(ConfigError, match=r"trainer\.ema_decay: 0\.9 -> 0\.8"):
         train(config(tmp_path / "stopped", {"ema_decay": 0.8}))
+
+
+TWO_RANKS = """
+import json, os
+from pathlib import Path
+from sam2_training.engine.trainer import Trainer
+from tests.e2e.conftest import state_hash
+from tests.e2e.conftest import state_hash
+from tests.engine.in_process import config, train
+close = Trainer.close
+def closing(self, *others):
+    hashes = {name: state_hash(part) for name, part in self.weights.state().items()}
+    Path(os.environ["RESULT"] + os.environ["RANK"]).write_text(json.dumps(hashes))
+    return close(self, *others)
+Trainer.close = closing
+train(config(Path(os.environ["FOLDER"]), {"ema_decay": 0.9}))
+"""
+
+
+def test_the_average_is_the_same_on_both_ranks(tmp_path: Path) -> None:
+    one, other = seen_by_two_ranks(TWO_RANKS, tmp_path, FOLDER=str(tmp_path / "run"))
+    assert one == other
+    assert len({one["model"], one[LEARNING]}) == 2
+    assert one[AVERAGE] == state_hash(saved(tmp_path / "run")[AVERAGE])

@@ -208,7 +208,7 @@ def test_the_banner_says_what_was_added(network: TrainableSAM2) -> None:
     config = LoraConfig(targets=("obj_ptr_proj.layers.0",), rank=2, alpha=5, dropout=0.1)
     adapted(network, config)
     assert describe_lora(network, config) == [
-        "LoRA: rank 2, alpha 5, dropout 0.1: 512 parameters beside 1 layers",
+        "LoRA: rank 2, alpha 5, dropout 0.1: 512 parameters beside 1 layer(s)",
     ]
     assert describe_lora(network, None) == []
 

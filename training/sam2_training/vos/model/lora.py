@@ -111,7 +111,7 @@ def describe_lora(model: nn.Module, config: LoraConfig | None) -> list[str]:
         return []
     layers, size = len(list(adapted_layers(model))), sum(tensor.numel() for tensor in adapter_weights(model).values())
     dropout = f", dropout {config.dropout:g}" if config.dropout else ""
-    return [f"LoRA: rank {config.rank}, alpha {config.alpha:g}{dropout}: {size:,} parameters beside {layers} layers"]
+    return [f"LoRA: rank {config.rank}, alpha {config.alpha:g}{dropout}: {size:,} parameters beside {layers} layer(s)"]
 
 
 def _is_adaptable(module: nn.Module) -> bool:
