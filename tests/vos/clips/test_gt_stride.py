@@ -13,6 +13,7 @@ from sam2_training.core.errors import DataError
 from sam2_training.core.ranks import Ranks
 from sam2_training.data.source import UNLABELED, Video
 from sam2_training.engine.task import SampleKey, StepContext
+from sam2_training.vos.clips.dataset import temporal_remark
 from sam2_training.vos.clips.sampler import RandomUniformSampler
 from sam2_training.vos.loss_config import LossConfig
 from sam2_training.vos.model.step import ClipStep
@@ -104,6 +105,20 @@ def test_frames_between_are_tracked_through_without_loss(
     assert thinned["loss_class"] < whole["loss_class"]
     if loss.type == "bce_dice":
         assert (whole["loss_temporal"] > 0, thinned["loss_temporal"]) == (True, 0.0)
+
+
+def test_a_temporal_loss_without_labeled_neighbors_is_said(folders: Any) -> None:
+    def said(loss_type: str = "bce_dice", **settings: Any) -> bool:
+        config = replace(folders.train_config(**{"num_frames": 3, **settings}), loss=LossConfig(type=loss_type))
+        return any("loss.temporal_weight=0.1 has nothing to act on" in line for line in temporal_remark(config))
+
+    assert said(gt_stride=2)
+    assert said(num_frames=1)
+    assert said(gt_stride=4, frame_interval=(1, 3))
+    assert not said()
+    assert not said(gt_stride=3, frame_interval=(1, 3))
+    assert not said(gt_stride=2, frame_selection="annotated")
+    assert not said(gt_stride=2, loss_type="sam2")
 
 
 def test_measurements_keep_all_labels(folders: Any, tmp_path: Path) -> None:

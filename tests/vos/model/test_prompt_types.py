@@ -187,6 +187,19 @@ def test_a_step_is_the_same_however_its_batch_is_cut(network: TrainableSAM2) -> 
         torch.testing.assert_close(losses(*cut), apart, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["point", "box", "mask"])
+def test_a_batch_without_anything_labeled_can_still_be_differentiated(network: TrainableSAM2, kind: str) -> None:
+    """Such as the blank clip that stands for a batch whose samples were all left out."""
+    network.prompts = PromptsConfig(prompt_types=(kind,))
+    every = [(t, o) for t in range(2) for o in range(2)]
+    losses = ClipStep(network, LossConfig()).train()(
+        make_batch(2, absent=every, unlabeled=every), 1.0, StepContext(0, 0)
+    )
+    losses["total"].backward()
+    assert losses["total"].item() == 0
+    assert all(p.grad is None or not p.grad.any() for p in network.parameters())
+
+
 CHANGES: dict[str, Any] = {
     "prompt_types": ("box", "mask"),
     "prompt_probs": (1.0, 0.0),

@@ -73,11 +73,27 @@ class ClipDataset:
         remark += dice_remark(self.index, self.config.loss)
         if self.config.dataset.gt_stride > 1:
             remark = [f"labels: 1 of every {self.config.dataset.gt_stride} labeled frames (dataset.gt_stride)", *remark]
+        remark += temporal_remark(self.config)
         return [*self.index.describe(), *remark, f"clips per epoch: {len(self)}"]
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) that changes when the data does."""
         return self.index.fingerprint()
+
+
+def temporal_remark(config: VosConfig) -> list[str]:
+    """A line for the start banner if the temporal loss can have no pair of labeled neighbors to act on."""
+    dataset, loss = config.dataset, config.loss
+    if loss.type != "bce_dice" or not loss.temporal_weight:
+        return []
+    apart = dataset.gt_stride if dataset.frame_selection == "all" else 1  # labels that are kept, at least
+    if dataset.num_frames == 1:
+        why = "clips have one frame (dataset.num_frames)"
+    elif apart > dataset.frame_interval[1]:
+        why = f"of two neighboring frames of a clip one at most is labeled (dataset.gt_stride={dataset.gt_stride})"
+    else:
+        return []
+    return [f"check: loss.temporal_weight={loss.temporal_weight:g} has nothing to act on: {why}"]
 
 
 def training_index(
