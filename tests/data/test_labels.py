@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from sam2_training.core.errors import DataError
+from sam2_training.core.errors import ConfigError, DataError
 from sam2_training.data.formats.folders import FolderSource
 from sam2_training.data.images import StoredMask
 from sam2_training.data.label_facts import VideoLabels, edges
 from sam2_training.data.labels import ColorIds, LabelRules, read_palette
 from sam2_training.data.source import UNLABELED
+from sam2_training.tasks import load_config
+from sam2_training.vos.config import VosConfig
 
 MakeSquares = Callable[..., np.ndarray]
 RED, GREEN, BLACK = (128, 0, 0), (0, 128, 0), (0, 0, 0)
@@ -192,3 +194,16 @@ def test_gray_levels_have_the_colors_that_they_show() -> None:
     eight_bits = StoredMask(np.array([[255, 7]], np.uint8), None, 8)
     assert colors.of(one_bit, "a").tolist() == [[0, 1]]
     assert colors.of(eight_bits, "b").tolist() == [[1, 2]]
+
+
+def test_colors_first_seen_is_a_spelling_of_palette_color() -> None:
+    """In each section of a dataset, whichever of the two names and values is written."""
+    settings = ("dataset.colors=first_seen", "val_dataset.img_folder=a", "val_dataset.gt_folder=b")
+    config = load_config("custom_finetune", [*settings, "val_dataset.colors=first_seen"], VosConfig).config
+    assert config.val_dataset is not None
+    assert (config.dataset.palette, config.val_dataset.palette) == ("color", "color")
+    assert config.dataset.label_rules == LabelRules(palette="color")
+    same = load_config("custom_finetune", ["dataset.palette=first_seen"], VosConfig).config
+    assert same.dataset == config.dataset
+    with pytest.raises(ConfigError, match=r"dataset\.colors=color with|dataset\.binary_masks=nonzero"):
+        load_config("custom_finetune", [*settings, "dataset.binary_masks=nonzero"], VosConfig)

@@ -29,6 +29,10 @@ def frames(folders: Folders) -> Folders:
         ("00000.jpg", "00000.jpg is a JPEG, whose compression changes pixel values, .*: export each mask as a PNG"),
         ("00000.JPEG", "00000.JPEG is a JPEG"),
         ("instances.json", "instances.json holds annotations as JSON, which this version does not read"),
+        (
+            "task-7-annotation-3-by-1-tag-Dog-0.png",
+            "tag-Dog-0.png is a PNG of one brush label",
+        ),
         ("00000.bmp", "00000.bmp is not a PNG"),
     ],
 )
@@ -39,7 +43,7 @@ def test_what_lies_in_place_of_masks_is_named(frames: Folders, name: str, words:
         assert cv2.imwrite(str(path), np.full((24, 32), 255, np.uint8))
     else:
         path.write_bytes(b"content")
-    with pytest.raises(DataError, match=f"cat has no mask PNG: .*\n{words}"):
+    with pytest.raises(DataError, match=f"cat has no mask PNG: .*\n.*{words}"):
         opened(frames)
 
 

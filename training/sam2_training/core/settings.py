@@ -28,7 +28,8 @@ class Setting:
     free: bool = False
     """Whether a resumed run may change it; for a section: all that is in it."""
     aliases: tuple[str, ...] = ()
-    """Other full names of the key, such as those of earlier versions."""
+    """Other full names of the key, such as those of earlier versions; .name: within the key's section, wherever a
+    configuration has that section."""
     read: Callable[[Any], Any] | None = None
     """Gives the field's value for another spelling of it, such as 512 for "512x512", and everything else as it is.
     Raises ValueError with what the value must be."""
@@ -99,6 +100,7 @@ def keys_of(cls: type, path: str = "", free: bool = False) -> Iterator[Key]:
     hints = get_type_hints(cls)
     for field in dataclasses.fields(cls):
         where, rules = f"{path}.{field.name}" if path else field.name, setting_of(field)
+        rules = dataclasses.replace(rules, aliases=tuple(path + a if a[0] == "." else a for a in rules.aliases))
         inner = without_none(hints[field.name])
         section = inner if dataclasses.is_dataclass(inner) and isinstance(inner, type) else None
         yield Key(where, rules, free or rules.free, section)

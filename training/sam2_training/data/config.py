@@ -82,11 +82,11 @@ class DatasetConfig:
     binary_masks: Literal["nonzero", "half"] | None = None
     """Each mask file is one object, whatever its values: nonzero, any but 0; half, those of at least half of the
     range, which undoes soft edges. null: values are ids, and soft edges are refused."""
-    palette: str | None = None
+    palette: str | None = setting(None, aliases=(".colors",))
     """What palette PNGs mean. null: indices are ids, and files of one video must agree on the colors of the indices
-    that they use; index: indices are ids whatever their colors; color: each color is an object, numbered in the order
-    of a video's first masks, and black is background (also for RGB masks); else a file that names the id of each color,
-    a palette PNG, or text with lines "id red green blue"."""
+    that they use; index: indices are ids whatever their colors; color (or first_seen): each color is an object,
+    numbered in the order of a video's first masks, and black is background (also for RGB masks); else a file that names
+    the id of each color, a palette PNG, or text with lines "id red green blue"."""
     intensity: IntensityConfig = field(default_factory=IntensityConfig)
     channel: int | None = setting(None, at_least=1)
     """Which channel of TIFF stacks with several is the picture, counted from 1."""
@@ -106,6 +106,10 @@ class DatasetConfig:
     so that videos stay on their side when others are added; at least one is held out and one is trained on. With
     val_dataset all videos are trained on."""
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+
+    def __post_init__(self) -> None:
+        if self.palette == "first_seen":
+            object.__setattr__(self, "palette", "color")  # one value has one spelling in what a run keeps
 
     @property
     def is_generated(self) -> bool:

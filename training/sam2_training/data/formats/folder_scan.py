@@ -62,7 +62,7 @@ def scan_video(name: str, frames: Frames, mask_folder: str, rules: LabelRules) -
     if frames.decoder:
         _require_count_from_zero(video, mask_folder)
     if not any(video.mask_files):
-        if not files and (seen := instead_of_masks(others)):
+        if seen := instead_of_masks(files or others):
             raise DataError(f"video {name} has no mask PNG: {mask_folder}\n{seen}")
         first = next(iter(files or [entry for entry in entries if not is_of_system(entry)]), "")
         like = f"; it holds files like {first}, its frames are named like {video.frame_files[0]}" if first else ""

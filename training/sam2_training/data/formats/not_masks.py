@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -17,9 +18,18 @@ _KINDS = {
 """{suffixes: what such a file is, and the cure}."""
 
 
+_BRUSH = re.compile(r"task-\d+-annotation-\d+-.*\.png", re.IGNORECASE)
+"""How Label Studio's export of brush labels as PNG names its files."""
+
+
 def instead_of_masks(names: Sequence[str]) -> str:
     """A sentence on what the first of these files is that is known not to be a mask PNG; "" if there is none."""
     for name in names:
+        if _BRUSH.fullmatch(name):
+            return (
+                f"{name} is a PNG of one brush label from Label Studio, named by its task and not by its frame: give "
+                "each object a folder (<video>/<object>/<frame>.png) with its PNGs renamed by the frame of the task."
+            )
         suffix = PurePosixPath(name).suffix.lower()
         for suffixes, words in _KINDS.items():
             if suffix in suffixes:
