@@ -53,8 +53,9 @@ for path in sorted(folder.glob("wandb/offline-run-*/run-*.wandb")):
                     put("config", json.loads(item.value_json)["lr"])
         row = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
         for name, value in row.items():
-            if isinstance(value, dict):
-                put("picture", row["step"], value["width"], value["height"])
+            if name.startswith("pictures/"):
+                if name == "pictures/training/width":
+                    put("picture", row["step"], value, row["pictures/training/height"])
             elif not name.startswith("_") and name != "step":
                 put("value", name, row["step"], value)
         for item in record.summary.update:
