@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from sam2_training.cli import main
 from sam2_training.core.errors import CheckpointError, ConfigError
 from sam2_training.tasks import load_config
 from sam2_training.vos.model.build import build_network
@@ -21,15 +20,6 @@ def stock_yaml(name: str) -> Path:
     assert spec is not None
     assert spec.submodule_search_locations is not None
     return Path(spec.submodule_search_locations[0]) / "configs" / name
-
-
-def test_stocks_own_training_recipe_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    path = stock_yaml("sam2.1_training/sam2.1_hiera_b+_MOSE_finetune.yaml")
-    assert main(["train", "-c", str(path)]) == 2
-    said = capsys.readouterr().err
-    assert "training configuration of the sam2 repository (trainer._target_: training.trainer.Trainer)" in said
-    assert "start from -c sam2.1_training/mose_finetune" in said
-    assert len(said.splitlines()) == 2, "a heading and one sentence"
 
 
 def test_an_architecture_in_place_of_a_recipe_is_named() -> None:

@@ -32,11 +32,6 @@ class Case:
         return f"{self.prompt}-T{self.num_frames}-{'+'.join(map(str, self.objects_per_clip))}objects{scores}"
 
     @property
-    def architecture(self) -> str:
-        """Name of the architecture's file."""
-        return "architecture.yaml" if self.object_scores else "architecture_no_scores.yaml"
-
-    @property
     def weights(self) -> str:
         """Name of the file with its weights."""
         return "weights.pt" if self.object_scores else "weights_no_scores.pt"

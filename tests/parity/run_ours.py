@@ -15,12 +15,11 @@ import cases  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from sam2_training.engine.task import StepContext  # noqa: E402
+from sam2_training.tasks import load_config  # noqa: E402
 from sam2_training.vos.batch import BatchInfo, VideoBatch  # noqa: E402
-from sam2_training.vos.loss_config import LossConfig  # noqa: E402
+from sam2_training.vos.config import VosConfig  # noqa: E402
 from sam2_training.vos.model import prompts  # noqa: E402
 from sam2_training.vos.model.build import build_network  # noqa: E402
-from sam2_training.vos.model.config import ModelConfig  # noqa: E402
-from sam2_training.vos.model.prompts_config import PromptsConfig  # noqa: E402
 from sam2_training.vos.model.step import ClipStep  # noqa: E402
 from sam2_training.vos.model.weights import load_weights  # noqa: E402
 from sam2_training.vos.sam2.points import Points  # noqa: E402
@@ -70,12 +69,13 @@ def run_case(case: cases.Case, folder: Path, recorded: list[tuple[torch.Tensor, 
 
     prompts.sample_click = click
     prompts.sample_box = lambda truth, *_: Points(*cases.pick_box(truth))
-    settings = PromptsConfig(**case.settings)
-    model = build_network(ModelConfig(name=str(folder / case.architecture), image_size=cases.RESOLUTION), settings)
+    data = ["dataset.img_folder=frames", "dataset.gt_folder=masks"]
+    config = load_config(str(folder / f"{case.name}.yaml"), data, VosConfig).config  # stock's recipe, converted
+    model = build_network(config.model, config.prompts, config.transforms)
     load_weights(model, str(folder / case.weights))
     cases.silence_dropout(model)
     cases.set_presence(model, case)
-    step = ClipStep(model, LossConfig()).train()
+    step = ClipStep(model, config.loss).train()
     batch = make_batch(case)
     losses = step(batch, float(batch.num_objects), StocksChoices(case))
     losses["total"].backward()

@@ -6,7 +6,6 @@ stock.pt at the end into the work folder.
 
 from __future__ import annotations
 
-import inspect
 import sys
 from pathlib import Path
 
@@ -22,7 +21,6 @@ import sam2  # noqa: E402
 import torch  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from omegaconf import DictConfig, OmegaConf  # noqa: E402
-from sam2.modeling.sam2_base import SAM2Base  # noqa: E402
 from training.model import sam2 as stock_model  # noqa: E402
 from training.utils.data_utils import BatchedVideoDatapoint, BatchedVideoMetaData  # noqa: E402
 
@@ -30,13 +28,18 @@ RECIPE = Path(sam2.__path__[0]) / "configs" / "sam2.1_training" / "sam2.1_hiera_
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def build_model(case: cases.Case) -> torch.nn.Module:
-    """Stock's SAM2Train with the published training arguments and a small trunk."""
+def training_arguments(case: cases.Case) -> DictConfig:
+    """SAM2Train's arguments in a case."""
     arguments = published_arguments(case.object_scores)
     settings = case.settings
     for name in ("prob_to_use_pt_input", "prob_to_use_box_input", "prob_to_sample_from_gt", "num_frames_to_correct"):
         arguments[f"{name}_for_train"] = settings[name]
-    model = instantiate(arguments)
+    return arguments
+
+
+def build_model(case: cases.Case) -> torch.nn.Module:
+    """Stock's SAM2Train with the published training arguments and a small trunk."""
+    model = instantiate(training_arguments(case))
     model.rng = cases.structure_rng(case)
     if case.prompt == "mask" and case.num_frames == 1:
         model.rng = NeverBelow(model.rng)
@@ -72,13 +75,13 @@ def published_arguments(object_scores: bool) -> DictConfig:
     return arguments
 
 
-def save_architecture(path: Path, object_scores: bool) -> None:
-    """Writes the same network as an architecture YAML: SAM2Base with the arguments that are its own."""
-    arguments = published_arguments(object_scores)
-    OmegaConf.resolve(arguments)
-    own = inspect.signature(SAM2Base.__init__).parameters
-    model = {name: value for name, value in arguments.items() if name in own}
-    OmegaConf.save(OmegaConf.create({"model": {"_target_": "sam2.modeling.sam2_base.SAM2Base", **model}}), path)
+def save_recipe(path: Path, case: cases.Case) -> None:
+    """Writes stock's training recipe of a case: ours reads its values."""
+    recipe = OmegaConf.load(RECIPE)
+    recipe.scratch.resolution = cases.RESOLUTION
+    recipe.trainer.model = training_arguments(case)
+    recipe.trainer.loss.all.pred_obj_scores = case.object_scores
+    OmegaConf.save(recipe, path)
 
 
 def build_loss(case: cases.Case) -> torch.nn.Module:
@@ -144,7 +147,7 @@ def main() -> None:
     weights = make_weights()
     for case in cases.CASES:
         names = build_model(case).state_dict()
-        save_architecture(folder / case.architecture, case.object_scores)
+        save_recipe(folder / f"{case.name}.yaml", case)
         torch.save({"model": {name: weights[name] for name in names}}, folder / case.weights)
     results = {"float32": {case.name: run_case(case, weights) for case in cases.CASES}}
     cases.double_precision()

@@ -16,7 +16,8 @@ from sam2_training.core.settings import alias_table, keys_of, value_problems
 from sam2_training.core.vocabulary import Vocabulary
 from sam2_training.engine.config import LoadedConfig, RunConfig
 from sam2_training.vos.config import VosConfig
-from sam2_training.vos.foreign_files import foreign_recipe
+from sam2_training.vos.foreign_files import foreign_recipe, is_stock_recipe
+from sam2_training.vos.stock.files import converted_recipe
 
 if TYPE_CHECKING:
     from sam2_training.engine.run import TaskFactory  # imports torch
@@ -63,8 +64,11 @@ def load_config(name: str, overrides: Sequence[str] = (), wanted: type[RunConfig
     Raises ConfigError with every problem found. Does not import torch.
     """
     file_path = find_recipe(name)
-    if (foreign := foreign_recipe(file_path.name, read_yaml(file_path))) is not None:
+    content = read_yaml(file_path)
+    if (foreign := foreign_recipe(file_path.name, content)) is not None:
         raise ConfigError(foreign)
+    if is_stock_recipe(content):
+        file_path = converted_recipe(file_path)
     recipe = compose_recipe(file_path, overrides)
     task = recipe.get("task", DEFAULT_TASK)
     config_class = registered(task).config_class

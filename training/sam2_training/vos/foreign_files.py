@@ -9,22 +9,21 @@ _STOCK_TRAINER, _SAM3_TRAINER, _STOCK_MODEL = "training.", "sam3.", "sam2."
 
 
 def foreign_recipe(file_name: str, content: object) -> str | None:
-    """A sentence if a YAML file's content is a configuration of the sam2 or sam3 repository; None for any other."""
+    """A sentence if a YAML file's content is a network of the sam2 repository, or of sam3; None for any other."""
     trainer, model = _target(content, "trainer"), _target(content, "model")
     if trainer.startswith(_SAM3_TRAINER) or model.startswith(_SAM3_TRAINER):
         return f"{file_name} is a configuration of SAM 3 ({trainer or model}), and {OTHER_SAM}: use a recipe of it"
-    if trainer.startswith(_STOCK_TRAINER):
-        return (
-            f"{file_name} is a training configuration of the sam2 repository (trainer._target_: {trainer}), whose keys "
-            "differ from the ones here: start from -c sam2.1_training/mose_finetune, the same published recipe, and "
-            "set dataset.img_folder and dataset.gt_folder"
-        )
     if model.startswith(_STOCK_MODEL):
         return (
             f"{file_name} describes a network (model._target_: {model}), not a training run: give it as "
             f"model.name={file_name}, with a recipe such as -c sam2.1_training/custom_finetune"
         )
     return None
+
+
+def is_stock_recipe(content: object) -> bool:
+    """Whether a YAML file's content is a training recipe of the sam2 repository, or of a project built on it."""
+    return _target(content, "trainer").startswith(_STOCK_TRAINER)
 
 
 def foreign_network(spelling: str) -> str | None:

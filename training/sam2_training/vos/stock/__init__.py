@@ -1,0 +1,1 @@
+"""Training recipes of the sam2 repository, read as values."""
