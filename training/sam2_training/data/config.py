@@ -63,6 +63,11 @@ class DatasetConfig:
     file_list_txt: str | None = setting(None, free=True)
     """Text file with one video name a line: only these are used. Empty lines and lines that start
     with # are skipped."""
+    masklets: Literal["manual", "auto", "both"] = "manual"
+    """Which of SA-V's files are read: <video>_manual.json, <video>_auto.json, or both, manual masklets first."""
+    ann_every: int | None = setting(None, at_least=1, unit="frames")
+    """Distance of SA-V's annotated frames in the frames that are given, from the first one on. null: 1, or 4, as in
+    SA-V itself, or the smallest other that fits the numbers of frames and annotated frames."""
     decoder: Literal["pyav"] = "pyav"
     """What decodes video files: pyav, FFmpeg's libraries as they come with PyAV. Its version stands in provenance.json;
     pixels that it decodes to others are noticed when a run is resumed."""

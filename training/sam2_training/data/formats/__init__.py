@@ -35,7 +35,18 @@ LABEL_VALUES = ("ignore_ids", "object_ids", "binary_masks", "palette")
 """Keys that say what the values of pixels mean, for formats whose masks are pictures."""
 DOCUMENT_KEYS = ("orientation", "targets")
 """Keys of formats in which one document describes all videos."""
-OF_SOME_FORMATS = (*LABEL_VALUES, "orientation", "intensity", "channel", "targets", "identity", "identity_iou")
+SAV_KEYS = ("masklets", "ann_every")
+"""Keys of SA-V."""
+OF_SOME_FORMATS = (
+    *LABEL_VALUES,
+    "orientation",
+    "intensity",
+    "channel",
+    "targets",
+    *SAV_KEYS,
+    "identity",
+    "identity_iou",
+)
 """Keys of the dataset section that only some formats heed."""
 
 AUTO = "auto"
@@ -51,6 +62,8 @@ FORMATS: dict[str, Format] = {
         needs=("img_folder", "annotations"),
         options=("ignore_ids", "object_ids", "orientation"),
     ),
+    "sav": Format("sam2_training.data.formats.sav", needs=("annotations",), options=("orientation", *SAV_KEYS)),
+    "sa1b": Format("sam2_training.data.formats.sa1b", needs=("annotations",), options=("orientation",)),
     "cvat": Format("sam2_training.data.formats.cvat", needs=("annotations",), options=("orientation",)),
     "yolo_seg": Format(
         "sam2_training.data.formats.yolo_seg",
@@ -73,6 +86,7 @@ SPELLINGS: dict[str, str] = {
     "coco_video": "coco",
     "youtube_vis": "ytvis",
     "folders": "video",
+    "roboflow": "sa1b",
     "davis": "video",
     "xanylabeling": "labelme",
     "tiff": "stack",
