@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -25,6 +26,7 @@ from tests.data.formats.real_videos import (
     frames_and_ids,
     write_frames,
 )
+from tests.places import TEST_DATA, require_test_data
 
 SIZE = (24, 32)
 
@@ -307,6 +309,22 @@ def test_damaged_documents_are_never_more_than_a_named_error(tmp_path: Path, dat
     except DataError as error:
         message = str(error)
     assert not message or "annotations.xml" in message or str(tmp_path) in message
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_frames_of_a_video_file_are_counted_from_the_first(tmp_path: Path, folder: bool) -> None:
+    file = TEST_DATA / "json_samples" / "sav_style_derived" / "dogs-jump.mp4"
+    require_test_data(file.is_file(), "dogs-jump.mp4")
+    video = tmp_path / "videos" / ("v.mp4" if folder else "other.mp4")
+    video.parent.mkdir()
+    shutil.copyfile(file, video)
+    meta = task(3, (240, 432), start_frame=10, stop_frame=20, frame_filter="step=5")
+    (tmp_path / "a.xml").write_text(document(track(0, box(10), box(20, outside=1)), meta=meta))
+    frames = str(video.parent if folder else video)
+    index = open_index(DatasetConfig("cvat", data_path=str(tmp_path / "a.xml"), img_folder=frames))
+    found = index.video(0).areas[:, 0].tolist()
+    assert len(found) == 66
+    assert {t: area for t, area in enumerate(found) if area >= 0} == {10: 48, 15: 48, 20: 0}
 
 
 @pytest.mark.slow

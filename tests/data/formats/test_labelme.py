@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.data.formats.real_videos import (
     frames_and_ids,
     write_frames,
 )
+from tests.places import TEST_DATA, require_test_data
 
 SIZE = (24, 32)
 
@@ -221,6 +223,19 @@ def test_a_missing_or_damaged_file_is_named(small: Path) -> None:
 def test_identity_that_is_not_said_is_refused(small: Path, first: list, second: list, words: str) -> None:
     rewrite(small, *first, frame=0)
     check_refused(rewrite(small, *second), words)
+
+
+@pytest.mark.parametrize("frames", ["videos", "videos/v.mp4"])
+def test_documents_of_one_video_belong_to_the_frames_of_its_file(tmp_path: Path, frames: str) -> None:
+    file = TEST_DATA / "json_samples" / "sav_style_derived" / "dogs-jump.mp4"
+    require_test_data(file.is_file(), "dogs-jump.mp4")
+    (tmp_path / "videos").mkdir()
+    shutil.copyfile(file, tmp_path / "videos" / "v.mp4")
+    for t in (0, 7):
+        write_document(tmp_path / "v" / f"{t:05d}.json", [shape()], (240, 432), imagePath=f"{t:05d}.jpg")
+    index = open_index(config_of(tmp_path / "v", img_folder=str(tmp_path / frames)))
+    assert list(index.names) == ["v"]
+    assert np.flatnonzero(index.video(0).areas[:, 0] >= 0).tolist() == [0, 7]
 
 
 def test_frames_without_a_document_are_said(small: Path) -> None:

@@ -58,6 +58,7 @@ class CvatSource(AnnotatedSource):
         folder = annotations if g_pathmgr.isdir(annotations) else annotations.rpartition("/")[0] or "."
         self.given = config.img_folder
         self.location = frame_root(config.img_folder, folder)
+        self.library = FrameLibrary(self.location, config.orientation)
         self._places: dict[str, _Place] | None = None
         self._documents: Recent[str, dict[str, _Tracks]] = Recent(_KEPT_DOCUMENTS)
 
@@ -139,12 +140,14 @@ class CvatSource(AnnotatedSource):
         folder, _, document = self._place(name).path.rpartition("/")
         if self.given is None and document == _DOCUMENT and g_pathmgr.isdir(join(folder, _IMAGES)):
             return FrameLibrary(folder, self.orientation).of_video(_IMAGES)
-        library = FrameLibrary(self.location, self.orientation)
-        if self.given is not None and len(self._listed()) == 1 and name not in library.names():
+        known = self.library.names()
+        if self.given is not None and len(self._listed()) == 1 and name not in known:
+            if self.library.root_is_file and len(known) == 1:
+                return self.library.of_video(known[0])
             parent, _, last = self.location.rpartition("/")
             parent = parent or ("/" if self.location.startswith("/") else ".")
             return FrameLibrary(parent, self.orientation).of_video(last)
-        return library.of_video(name)
+        return self.library.of_video(name)
 
     def _place(self, name: str) -> _Place:
         return self._listed()[name]

@@ -188,7 +188,10 @@ def open_source(config: DatasetConfig, seed: int) -> LabelMeSource:
     folders = (join(root, name) for name in list_folders(root, names))
     if _json_among(names) and not any(_json_among(list_names(folder)) for folder in folders):
         single = _parent_and_name(root)[1]
-        if config.img_folder is None or not g_pathmgr.isdir(join(frames, single)):
+        library = FrameLibrary(frames, config.orientation)
+        if config.img_folder is not None and library.root_is_file:
+            single = library.names()[0]
+        elif config.img_folder is None or single not in library.names():
             frames, single = _parent_and_name(frames)
     return LabelMeSource(root, FrameLibrary(frames, config.orientation), single)
 
