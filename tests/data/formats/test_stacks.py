@@ -194,6 +194,7 @@ def test_colors_of_label_stacks_are_objects_where_that_is_said(tmp_path: Path, d
         (np.full((5, 240, 432), 0.5, np.float32), r"the value 0\.5, expected whole numbers"),
         (np.full((5, 240, 432), np.nan, np.float32), r"the value nan, expected whole numbers"),
         (np.ones((6, 240, 432), np.uint8), r"the labels have 6 pages, the video 5 frames"),
+        (np.ones((4, 240, 432), np.uint8), r"the labels have 1 page with 4 color samples a pixel, the video 5 frames"),
         (np.ones((5, 120, 432), np.uint8), r"the mask is 120x432, its image 240x432"),
         (np.arange(5 * 240 * 432, dtype=np.uint32).reshape(5, 240, 432), r"518,399 different values, expected at most"),
     ],
@@ -262,6 +263,18 @@ def test_any_damage_of_an_npz_is_read_or_named(tmp_path: Path, data: st.DataObje
         source.frame(source.facts("b"), 0)
 
     read_or_named(read, "b.npz")
+
+
+def test_a_video_file_beside_a_label_stack_is_its_frames(tmp_path: Path) -> None:
+    video = TEST_DATA / "json_samples" / "sav_style_derived" / "dogs-jump.mp4"
+    require_test_data(video.is_file(), video.name)
+    _, ids = frames_and_ids("dogs-jump", 66)
+    (tmp_path / "labels").mkdir()
+    tifffile.imwrite(tmp_path / "labels" / "dogs-jump.tif", np.stack([ids[t] for t in range(66)]), compression="zlib")
+    index = open_index(DatasetConfig(img_folder=str(video.parent), gt_folder=f"{tmp_path}/labels"))
+    check_masks(index, 0, ids)
+    assert index.frame(index.video(0), 30).shape == (240, 432, 3)
+    assert index.beside == ("files beside the videos: 1 (dogs-jump_manual.json)",)
 
 
 @pytest.mark.slow

@@ -99,10 +99,16 @@ class LabelPages(StackLabels):
         """frames: their file or folder. Raises DataError if the numbers differ."""
         self.stack = stack
         if stack.num_pages != num_frames:
+            color = f" with {stack.samples} color samples a pixel" if stack.samples > 1 else ""
             raise DataError(
-                f"the labels have {count(stack.num_pages, 'page')}, the video {count(num_frames, 'frame')}\n"
+                f"the labels have {count(stack.num_pages, 'page')}{color}, the video {count(num_frames, 'frame')}\n"
                 f"  labels  {stack.path}\n  frames  {frames}\n"
                 "Give a page for each frame; for labels of some frames give a folder of label images."
+                + (
+                    " If the samples are frames, save them as pages (tifffile: photometric=minisblack)."
+                    if color
+                    else ""
+                )
             )
         self.places = tuple(range(num_frames))
 

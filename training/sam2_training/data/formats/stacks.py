@@ -72,7 +72,12 @@ class StackSource(VideoSource):
     def beside(self, names: Sequence[str]) -> list[str]:
         used = {self._frame_entry(name) for name in names} | {self._labels_by_name[name] for name in names}
         entries = [name for name in list_names(self.location) if not is_of_system(name)]
-        others = [name for name in entries if name not in used and f"{name}/TRA" not in used]
+        own = {name_key(name) for name in names}  # a video file has the name of its video
+        others = [
+            name
+            for name in entries
+            if name not in used and f"{name}/TRA" not in used and name_key(name.rpartition(".")[0]) not in own
+        ]
         return [f"files beside the videos: {len(others)} ({some(others)})"] if others else []
 
     def facts(self, name: str) -> Video:
