@@ -19,7 +19,7 @@ VIDEO_CLIPS = """
 model.checkpoint_path model.config_path model.num_maskmem model.backbone_stride model.max_objects
 model.use_obj_ptrs_in_encoder model.max_obj_ptrs_in_encoder model.add_tpos_enc_to_obj_ptrs
 model.proj_tpos_enc_in_obj_ptrs model.use_signed_tpos_enc_to_obj_ptrs model.multimask_output_in_sam
-model.multimask_output_for_tracking model.device data.train_path data.val_path data.img_folder
+model.multimask_output_for_tracking model.device
 dataset.image_size dataset.video_clip_length dataset.stride dataset.batch_size dataset.num_workers dataset.shuffle
 trainer.devices trainer.enable_checkpointing trainer.logger
 trainer.early_stopping_patience output_dir save_dir log_level ckpt_path

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from sam2_training.core.errors import ConfigError
 from sam2_training.core.settings import setting
 from sam2_training.engine.config import CheckpointConfig, RunConfig
 from sam2_training.engine.optimizer_config import OptimizerConfig
-from sam2_training.vos.clips.config import TrainingSetConfig, TransformsConfig, VosDatasetConfig
+from sam2_training.vos.clips.config import TrainingSetConfig, TransformsConfig, ValidationSetConfig, VosDatasetConfig
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 from sam2_training.vos.foreign_keys import FOREIGN_KEYS
 from sam2_training.vos.loss_config import LossConfig
@@ -90,7 +90,7 @@ class VosConfig(RunConfig):
     optimizer: VosOptimizerConfig = field(default_factory=VosOptimizerConfig)
     checkpoint: VosCheckpointConfig = setting(default_factory=VosCheckpointConfig, free=True)
     dataset: TrainingSetConfig = field(default_factory=TrainingSetConfig)
-    val_dataset: VosDatasetConfig | None = setting(None, free=True)
+    val_dataset: ValidationSetConfig | None = setting(None, free=True)
     """Videos that are evaluated and not trained on. dataset.num_frames and dataset.max_num_objects hold for both;
     multiplier, reverse_time_prob, short_videos and val_fraction are of dataset only. null: see dataset.val_fraction."""
     transforms: TransformsConfig = field(default_factory=TransformsConfig)
@@ -108,11 +108,19 @@ class VosConfig(RunConfig):
     def max_bad_fraction(self) -> float:
         return self.dataset.max_bad_fraction
 
+    @property
+    def measured_dataset(self) -> ValidationSetConfig | None:
+        """val_dataset, with the frames of dataset.img_folder where only its annotations are given."""
+        found = self.val_dataset
+        if found is None or not found.data_path or found.img_folder:
+            return found
+        return replace(found, img_folder=self.dataset.img_folder)
+
     def inputs(self) -> dict[str, str | None]:
         sections: dict[str, VosDatasetConfig | None] = {
             "dataset": self.dataset,
             **{f"dataset.sets[{number}]": one for number, one in enumerate(self.dataset.sets)},
-            "val_dataset": self.val_dataset,
+            "val_dataset": self.measured_dataset,
             "evaluation.retention_dataset": self.evaluation.retention_dataset,
         }
         return {

@@ -29,9 +29,6 @@ FOREIGN_KEYS: dict[str, str] = {
     "model.multimask_output_in_sam": _ARCHITECTURE,
     "model.multimask_output_for_tracking": _ARCHITECTURE,
     # Data
-    "data.train_path": "here it is dataset.data_path",
-    "data.val_path": "here it is val_dataset.data_path",
-    "data.img_folder": "here it is dataset.img_folder",
     "dataset.image_size": "here it is model.image_size, the side of the square input",
     "dataset.video_clip_length": "here it is dataset.num_frames",
     "dataset.stride": "here it is dataset.frame_interval, from the smallest to the largest",

@@ -106,11 +106,12 @@ def open_validation(
 
     held_out: the videos that dataset.val_fraction holds out. Raises DataError for files that cannot be used.
     """
-    if config.val_dataset is None and held_out is None:
+    measured = config.measured_dataset
+    if measured is None and held_out is None:
         return None
-    if config.val_dataset is not None:
+    if measured is not None:
         validation = ranks.main_first(
-            lambda heartbeat: _open_set(config, config.val_dataset, VALIDATION, ranks, log_dir, heartbeat)
+            lambda heartbeat: _open_set(config, measured, VALIDATION, ranks, log_dir, heartbeat)
         )
     else:
         assert held_out is not None

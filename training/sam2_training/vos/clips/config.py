@@ -120,9 +120,24 @@ class MixedSetConfig(VosDatasetConfig):
 
 
 @dataclass(frozen=True)
+class ValidationSetConfig(VosDatasetConfig):
+    """Videos that are measured and not trained on."""
+
+    data_path: str | None = setting(None, free=True, aliases=("data.val_path",))
+    """Annotation file, or folder of them, as dataset.data_path. Frames are then looked for in dataset.img_folder, if
+    this section has no img_folder of its own."""
+
+
+@dataclass(frozen=True)
 class TrainingSetConfig(VosDatasetConfig):
     """Which videos are trained on, and what a clip is."""
 
+    data_path: str | None = setting(None, free=True, aliases=("data.train_path",))
+    """Annotation file, or folder of them, of formats that have documents in place of mask PNGs; gt_folder is read as
+    such where this is null."""
+    img_folder: str | None = setting(None, free=True, aliases=("data.img_folder",))
+    """Folder with one folder of frames (jpg, jpeg, png, webp) per video; with data_path, the folder that paths of
+    frames start from (null: that of the annotations), also for val_dataset if that has data_path and no img_folder."""
     num_frames: int = setting(1, at_least=1, aliases=("scratch.num_frames",))
     """Frames per clip."""
     max_num_objects: int = setting(3, at_least=1, aliases=("scratch.max_num_objects",))

@@ -45,7 +45,7 @@ def open_evaluation_set(
     what `clip_index` refuses.
     """
     section = "dataset" if config.val_dataset is None else "val_dataset"
-    dataset = config.val_dataset or config.dataset
+    dataset = config.measured_dataset or config.dataset
     cache = cache_dir if cache_dir.is_dir() and os.access(cache_dir, os.W_OK | os.X_OK) else None
     if split is None and section == "dataset" and dataset.val_fraction:
         section = VAL_FRACTION
