@@ -109,8 +109,10 @@ def optional_section(defaults: Any, where: str, keys: dict[str, Key]) -> Iterato
     """A line for each key of a section that need not be there, given with its defaults."""
     hints, documents = get_type_hints(type(defaults)), field_documents(type(defaults))
     for name, text in documents.items():
-        kind, default = kind_of(hints[name], keys[f"{where}.{name}"]), in_yaml(getattr(defaults, name))
-        yield f"- `{name}` ({kind}; default `{default}`): {text}"
+        key = keys[f"{where}.{name}"]
+        kind, default = kind_of(hints[name], key), in_yaml(getattr(defaults, name))
+        names = ", ".join(f"`{one}`" for one in (name, *key.setting.aliases))
+        yield f"- {names} ({kind}; default `{default}`): {text}"
 
 
 def kind_of(hint: Any, key: Key) -> str:
