@@ -66,6 +66,29 @@ def test_folders_coco_and_ytvis_give_equal_masks(tmp_path: Path) -> None:
     assert digests == [digests[0]] * 3
 
 
+@pytest.mark.parametrize("kind", ["coco", "ytvis"])
+def test_frames_may_be_in_a_video_file(tmp_path: Path, kind: str) -> None:
+    videos = SAMPLES / "sav_style_derived"
+    require_test_data(videos.is_dir(), "json_samples")
+    document = documents.coco_document(["dogs-jump"]) if kind == "coco" else ytvis_document(["dogs-jump"])
+    thinned = document["images"] if kind == "coco" else []
+    thinned[:] = [image for image in thinned if image["order_in_video"] % 4 == 0]
+    kept = {image["id"] for image in thinned}
+    if kind == "coco":
+        document["annotations"] = [one for one in document["annotations"] if one["image_id"] in kept]
+    index = opened(tmp_path, document, img_folder=str(videos))
+    assert index.video(0).num_frames == 66
+    every = 4 if kind == "coco" else 1
+    ids = {t: documents.ids_of("dogs-jump", f"{t:05d}") for t in range(0, 66, every)}
+    real_videos.check_masks(index, 0, ids)
+    entry = document["images"][0] if kind == "coco" else document["videos"][0]
+    entry.update({"order_in_video": 66} if kind == "coco" else {"file_names": ["dogs-jump/first.jpg"] * 66})
+    if kind == "ytvis":
+        entry["file_names"] = [f"dogs-jump/{t + 1:05d}.jpg" for t in range(66)]
+    path = write(tmp_path / "ann.json", document)
+    real_videos.check_refused(config_of(path, img_folder=str(videos)), r"is no frame of .*dogs-jump\.mp4, expected")
+
+
 def test_the_derived_sample_is_read_with_its_frames() -> None:
     path = SAMPLES / "ytvis_derived" / "instances.json"
     require_test_data(path.is_file(), "json_samples")

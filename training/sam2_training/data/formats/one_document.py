@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from iopath.common.file_io import g_pathmgr
 
 from sam2_training.core.errors import DataError
@@ -24,6 +25,7 @@ from sam2_training.data import rle
 from sam2_training.data.annotation_store import AnnotationStore, Columns, PieceWriter
 from sam2_training.data.config import DatasetConfig
 from sam2_training.data.formats.annotated import AnnotatedSource, AnnotatedVideo, Region
+from sam2_training.data.formats.listing import join
 from sam2_training.data.formats.object_table import ObjectTable, Targets
 from sam2_training.data.frames import FrameLibrary, Frames
 from sam2_training.data.images import UnreadableFileError
@@ -48,6 +50,9 @@ class OneDocument(AnnotatedSource):
         self.mask_location = self.document
         self._library = FrameLibrary(self.location, config.orientation)
         self._store: AnnotationStore | None = None
+
+    frame_number_is = "With a video file, order_in_video is the number of a frame in it."
+    """For messages."""
 
     @abstractmethod
     def read_document(self, writer: PieceWriter, targets: Targets | None, heartbeat: HeartbeatCallback) -> ObjectTable:
@@ -83,14 +88,52 @@ class OneDocument(AnnotatedSource):
         first, last = _span(table.frame_ends, number)
         files = table.frame_files.between(first, last)
         self._check_names(name, files)
+        if self._is_video_file(name, files):
+            return self._of_video_file(name, number)
         frames = self._library.of_files(name, files)
+        return self._video(number, frames, np.ones(last - first, np.bool_), range(last - first))
+
+    def frame_number(self, file: str, order: int) -> int:
+        """A frame's number in a video file, from 0. file, order: as `ObjectTable` has them. Raises ValueError."""
+        return order
+
+    def _is_video_file(self, name: str, files: Sequence[str]) -> bool:
+        """Whether a video's frames are in a video file of its name, and not where the document says."""
+        return self._library.file_of(name) is not None and not g_pathmgr.exists(join(self.location, files[0]))
+
+    def _of_video_file(self, name: str, number: int) -> AnnotatedVideo:
+        """Frames of the file that the document does not list are unlabeled. Raises DataError for one it lacks."""
+        table = self._table
+        frames = self._library.of_video(name)
+        places: dict[int, int] = {}
+        for place, n in enumerate(range(*_span(table.frame_ends, number))):
+            file, order = table.frame_files[n], int(table.frame_orders[n])
+            try:
+                found = self.frame_number(file, order)
+            except ValueError:
+                found = -1
+            if not 0 <= found < len(frames.files) or found in places:
+                raise DataError(
+                    f"{shown(file)} of {self.document} is no frame of {frames.location}, expected a number of its own "
+                    f"from 0 to {len(frames.files) - 1}\n{self.frame_number_is}"
+                )
+            places[found] = place
+        labeled = np.zeros(len(frames.files), np.bool_)
+        labeled[list(places)] = True
+        return self._video(number, frames, labeled, places)
+
+    def _video(
+        self, number: int, frames: Frames, labeled: npt.NDArray[np.bool_], places: Mapping[int, int] | Sequence[int]
+    ) -> AnnotatedVideo:
+        """places: {frame: its place among the document's frames of the video}."""
+        table = self._table
         objects = slice(*_span(table.object_ends, number))
         ids = tuple(table.object_ids[objects].tolist())
         height, width = table.video_sizes[number].tolist()
         size = (height, width) if height else None
-        regions = _Regions(self, table, first, frames, size)
+        regions = _Regions(self, table, _span(table.frame_ends, number)[0], frames, size)
         names = dict(zip(ids, table.object_names[objects], strict=True))
-        return AnnotatedVideo(frames, ids, np.ones(last - first, np.bool_), regions, size, names)
+        return AnnotatedVideo(frames, ids, labeled, lambda t: regions(places[t]), size, names)
 
     def annotation_path(self, name: str, frame_index: int) -> str:
         return self.document

@@ -36,6 +36,11 @@ _LENGTH_CURE = "An object has an entry for each frame of its video: null where i
 class YouTubeVis(OneDocument):
     """Videos of such a document."""
 
+    frame_number_is = "With a video file, names of frames are their numbers in it, such as 00012.jpg."
+
+    def frame_number(self, file: str, order: int) -> int:
+        return int(file.rpartition("/")[2].rpartition(".")[0])
+
     def read_document(self, writer: PieceWriter, targets: Targets | None, heartbeat: HeartbeatCallback) -> ObjectTable:
         reader = _Reader(self.document, writer)
         for member in self.members(heartbeat):
