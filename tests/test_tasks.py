@@ -116,7 +116,7 @@ def test_all_problems_are_reported_at_once() -> None:
         ("dataset.image_folder=x", "dataset.img_folder"),
         ("resolution=512", "scratch.resolution"),
         ("optimizer.weigth_decay=0", "optimizer.weight_decay"),
-        ("trainer.img_folder=x", "dataset.img_folder"),
+        ("trainer.gt_folder=x", "dataset.gt_folder"),
         ("Seed=1", "seed"),
     ],
 )
