@@ -19,16 +19,17 @@ READ: dict[str, Callable[[Path], DatasetConfig]] = {
     "davis": lambda out: DatasetConfig(img_folder=str(out / "images"), gt_folder=str(out / "masks"), ignore_ids=(255,)),
     "coco": lambda out: DatasetConfig(img_folder=str(out / "images"), data_path=str(out / "annotations.json")),
     "ytvis": lambda out: DatasetConfig(img_folder=str(out / "images"), data_path=str(out / "instances.json")),
+    "sav": lambda out: DatasetConfig(img_folder=str(out / "images"), data_path=str(out)),
     "cvat": lambda out: DatasetConfig(img_folder=str(out / "images"), data_path=str(out)),
     "labelme": lambda out: DatasetConfig(img_folder=str(out / "images"), data_path=str(out)),
     "tiff": lambda out: DatasetConfig(img_folder=str(out / "images"), gt_folder=str(out)),
 }
 """{format: how it is read}."""
 LOSES_OVERLAPS = {"tiff"}
-LOSES_IGNORED = {"ytvis", "cvat", "tiff"}
+LOSES_IGNORED = {"ytvis", "sav", "cvat", "tiff"}
 LEAVES_OUT = {"coco", "ytvis"}
 """Frames without labels."""
-MAKES_EMPTY = {"tiff"}
+MAKES_EMPTY = {"sav", "tiff"}
 """Frames without labels."""
 KEEPS_SINGLE_LABELS = {"davis", "cvat"}
 """Which objects of a frame are labeled."""

@@ -13,6 +13,7 @@ WRITERS: dict[str, str] = {
     "davis": "sam2_training.writers.davis",
     "coco": "sam2_training.writers.coco",
     "ytvis": "sam2_training.writers.ytvis",
+    "sav": "sam2_training.writers.sav",
     "cvat": "sam2_training.writers.cvat",
     "labelme": "sam2_training.writers.labelme",
     "tiff": "sam2_training.writers.tiff",

@@ -20,6 +20,7 @@ from sam2_training.data.frames import FrameLibrary, Frames, frame_root
 from sam2_training.data.images import read_bytes
 from sam2_training.data.pairing import is_of_system
 from sam2_training.data.rle import Size
+from sam2_training.data.source import LARGEST_ID
 
 Masklets = Literal["manual", "auto", "both"]
 KINDS: Mapping[Masklets, tuple[str, ...]] = {"manual": ("manual",), "auto": ("auto",), "both": ("manual", "auto")}
@@ -72,7 +73,8 @@ def read_masklets(path: str) -> MaskletDocument:
 
 
 class SavSource(AnnotatedSource):
-    """Masklets are numbered 1..N by masklet_id, those of the manual file first."""
+    """Object ids are the masklet_ids, if all can be; else masklets are numbered 1..N by them, those of the manual file
+    first. SA-V's own begin with 0."""
 
     def __init__(self, root: str, config: DatasetConfig) -> None:
         super().__init__()
@@ -111,6 +113,9 @@ class SavSource(AnnotatedSource):
                 )
         every = self._every(len(frames.files), len(first.rows), first.path, frames)
         columns = [(one, column) for one in documents for column in np.argsort(one.ids).tolist()]
+        ids = [one.ids[column] for one, column in columns]
+        has_object_ids = len(set(ids)) == len(ids) and 1 <= min(ids) <= max(ids) <= LARGEST_ID
+        object_ids = ids if has_object_ids else list(range(1, len(ids) + 1))
         labeled = np.zeros(len(frames.files), np.bool_)
         labeled[: len(first.rows) * every : every] = True
 
@@ -118,14 +123,17 @@ class SavSource(AnnotatedSource):
             row, rest = divmod(frame_index, every)
             if rest or row >= len(first.rows):
                 return []
-            found = [(number, one.counts(row, column)) for number, (one, column) in enumerate(columns, start=1)]
+            found = [
+                (number, one.counts(row, column)) for number, (one, column) in zip(object_ids, columns, strict=True)
+            ]
             return [Region(number, counts) for number, counts in found if rle.area(counts, first.size)]
 
         names = {
             number: f"{one.path[:-5].rpartition('_')[2]} {one.ids[column]}"
-            for number, (one, column) in enumerate(columns, start=1)
+            for number, (one, column) in zip(object_ids, columns, strict=True)
         }
-        return AnnotatedVideo(frames, tuple(names), labeled, regions, first.size, names, {"masklets": len(names)})
+        tallies = {} if has_object_ids else {"masklets": len(names)}
+        return AnnotatedVideo(frames, tuple(names), labeled, regions, first.size, names, tallies)
 
     def reading(self, tallies: Mapping[str, int]) -> list[str]:
         return (
