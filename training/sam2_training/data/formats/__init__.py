@@ -161,4 +161,7 @@ def missing_keys(config: DatasetConfig, name: str, where: str) -> Iterator[str]:
 
 def _recognizes(one: Format, config: DatasetConfig) -> bool:
     recognizes = getattr(import_module(one.module), "recognizes", None)
-    return recognizes is not None and bool(recognizes(config))
+    try:
+        return recognizes is not None and bool(recognizes(config))
+    except NotImplementedError:
+        return False  # a store's path handler that lists and opens only cannot say whether one path is there
