@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "training"))
 
-from sam2_training.core.settings import Key, keys_of  # noqa: E402
+from sam2_training.core.settings import Key, alias_table, keys_of, without_none  # noqa: E402
 from sam2_training.vos.config import VosConfig  # noqa: E402
 
 PAGE = REPOSITORY / "docs" / "configuration.md"
@@ -38,9 +38,10 @@ python training/train.py -c sam2.1_training/custom_finetune scratch.resolution=5
   `b+`, `l`); `parts=lora` (or `full`, `frozen_encoder`, `memory`: what learns). A single key wins over a group.
 - An unknown key, a wrong type or an impossible value ends the run with exit code 2 before anything is touched; all
   problems are shown together, each with the nearest valid key. Keys of other trainers are answered by their meaning:
-  `trainer.devices` is `launcher.gpus_per_node` here.
+  `trainer.epochs` is `trainer.max_epochs` here.
 - `--check` prints the complete configuration, builds the network, loads its weights and stops; `--check --data` indexes
-  the videos too. `--num-gpus N` is `launcher.gpus_per_node=N`, `--use-cluster 0|1` is `submitit.use_cluster`.
+  the videos too. `--cfg job` only prints the configuration; `--config-name` is `-c`.
+  `--num-gpus N` is `launcher.gpus_per_node=N`, `--use-cluster 0|1` is `submitit.use_cluster`.
 - The defaults below are what a key has when neither the recipe nor the command line names it.
 - Where two names of a key stand together, both mean the same, in recipes and on the command line; what the command
   line says counts under either name.
@@ -48,6 +49,27 @@ python training/train.py -c sam2.1_training/custom_finetune scratch.resolution=5
   checkpoint affects results: the run stops with exit code 2 and lists the differences, unless
   `checkpoint.allow_config_change=true`.
 """
+
+
+VIDEO_CLIP_KEYS = """
+model.checkpoint_path model.config_path model.model_name model.trainable_modules model.image_size model.num_maskmem
+model.backbone_stride model.max_objects model.use_obj_ptrs_in_encoder model.max_obj_ptrs_in_encoder
+model.add_tpos_enc_to_obj_ptrs model.proj_tpos_enc_in_obj_ptrs model.use_signed_tpos_enc_to_obj_ptrs
+model.multimask_output_in_sam model.multimask_output_for_tracking model.device prompts.prompt_types prompts.prompt_type
+prompts.num_of_pos_points prompts.num_of_neg_points prompts.include_center_point dataset.dataset_type dataset.data_path
+data.train_path data.val_path data.img_folder dataset.image_size dataset.video_clip_length dataset.stride
+dataset.batch_size dataset.num_workers dataset.shuffle val_dataset.image_size val_dataset.video_clip_length
+val_dataset.stride val_dataset.batch_size val_dataset.num_workers val_dataset.shuffle loss.bce_weight loss.dice_weight
+loss.iou_weight loss.temporal_weight loss.smooth optimizer.type optimizer.lr optimizer.weight_decay optimizer.betas
+optimizer.eps scheduler.enabled scheduler.type scheduler.T_max scheduler.eta_min scheduler.step_size scheduler.gamma
+trainer.accelerator trainer.devices trainer.precision trainer.max_epochs trainer.gradient_clip_val
+trainer.accumulate_grad_batches trainer.limit_train_batches trainer.limit_val_batches trainer.val_check_interval
+trainer.num_sanity_val_steps trainer.enable_checkpointing trainer.enable_progress_bar trainer.logger
+trainer.log_every_n_steps trainer.early_stopping_patience seed output_dir save_dir log_level visualization.enabled
+visualization.train_every_n_steps visualization.val_first_batch_every_n_epochs visualization.max_length
+visualization.stride ckpt_path
+"""
+"""Of trainers with COCO-style video data and Lightning's names, in their order."""
 
 
 def main() -> int:
@@ -64,7 +86,37 @@ def main() -> int:
 
 def page() -> str:
     """The whole page, Markdown."""
-    return "\n".join([OPENING, *section(VosConfig(), "", {key.path: key for key in keys_of(VosConfig)})])
+    return "\n".join(
+        [OPENING, *section(VosConfig(), "", {key.path: key for key in keys_of(VosConfig)}), *vocabulary_table()]
+    )
+
+
+def vocabulary_table() -> Iterator[str]:
+    """The keys of the video-clip vocabulary in its order, as they are here."""
+    keys, aliases = {key.path: key for key in keys_of(VosConfig)}, alias_table(VosConfig)
+    yield "## The video-clip vocabulary\n"
+    yield "Keys of trainers with COCO-style video data and Lightning's names, in their order; `-c coco_video` has the"
+    yield "defaults of that vocabulary, the column those of ours.\n"
+    yield "| key | alias of | default | unit | meaning |"
+    yield "|---|---|---|---|---|"
+    for name in VIDEO_CLIP_KEYS.split():
+        key = keys[aliases.get(name, name)]
+        default, meaning = _of_field(key.path)
+        alias = "" if key.path == name else f"`{key.path}`"
+        words = [f"`{name}`", alias, f"`{default}`", key.setting.unit, meaning]
+        yield "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |"
+    yield ""
+
+
+def _of_field(path: str) -> tuple[str, str]:
+    """(default, meaning) of a key by its full name."""
+    cls: Any = VosConfig
+    *sections, name = path.split(".")
+    for part in sections:
+        cls = without_none(get_type_hints(cls)[part])
+    field = next(field for field in dataclasses.fields(cls) if field.name == name)
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return in_yaml(default), field_documents(cls).get(name, "")
 
 
 def section(defaults: Any, path: str, keys: dict[str, Key]) -> Iterator[str]:
@@ -81,7 +133,7 @@ def section(defaults: Any, path: str, keys: dict[str, Key]) -> Iterator[str]:
     for field in plain:
         key = f"{path}.{field.name}" if path else field.name
         default = in_yaml(getattr(defaults, field.name))
-        names = ", ".join(f"`{name}`" for name in (key, *keys[key].setting.aliases))
+        names = ", ".join(f"`{name}`" for name in (key, *keys[key].aliases))
         words = [names, kind_of(hints[field.name], keys[key]), f"`{default}`", documents.get(field.name, "")]
         yield "| " + " | ".join(word.replace("|", "\\|") for word in words) + f" | {'yes' if keys[key].free else ''} |"
     for field in plain:

@@ -15,17 +15,6 @@ from sam2_training.vos.config import VosConfig
 RECIPE = "sam2.1_training/custom_finetune"
 KEYS = {key.path for key in keys_of(VosConfig)} | set(alias_table(VosConfig))
 
-VIDEO_CLIPS = """
-model.checkpoint_path model.config_path model.num_maskmem model.backbone_stride model.max_objects
-model.use_obj_ptrs_in_encoder model.max_obj_ptrs_in_encoder model.add_tpos_enc_to_obj_ptrs
-model.proj_tpos_enc_in_obj_ptrs model.use_signed_tpos_enc_to_obj_ptrs model.multimask_output_in_sam
-model.multimask_output_for_tracking model.device
-dataset.image_size dataset.video_clip_length dataset.stride dataset.batch_size dataset.num_workers dataset.shuffle
-trainer.devices trainer.enable_checkpointing trainer.logger
-trainer.early_stopping_patience output_dir save_dir log_level ckpt_path
-"""
-"""Keys of trainers with COCO-style video data and Lightning-like names that are not keys here."""
-
 ASSOCIATION = """
 model.ckpt_path model.d_model model.nhead model.num_encoder_layers model.num_decoder_layers model.dropout
 model.dropout_attn_head model.activation model.return_intermediate_dec model.decoder_self_attn model.norm
@@ -34,7 +23,7 @@ model.encoder_cfg.model_name model.encoder_cfg.in_chans loss.neg_unmatched loss.
 optimizer.name scheduler.name
 dataset.train_dataset.dir.path dataset.val_dataset.clip_length dataset.test_dataset.dir.path
 dataloader.train_dataloader.shuffle dataloader.train_dataloader.num_workers dataloader.val_dataloader.num_workers
-checkpointing.dirpath trainer.strategy trainer.min_epochs
+trainer.strategy trainer.min_epochs
 tracker.window_size tracker.overlap_thresh runner.metrics
 """
 """Keys of trainers that associate detections."""
@@ -50,17 +39,9 @@ def answer_to(key: str) -> str:
 @pytest.mark.parametrize(
     ("key", "meant"),
     [
-        ("trainer.devices", "launcher.gpus_per_node"),
-        ("devices", "launcher.gpus_per_node"),
-        ("model.checkpoint_path", "model.checkpoint"),
-        ("model.config_path", "model.name"),
-        ("dataset.video_clip_length", "scratch.num_frames"),
-        ("dataset.stride", "dataset.frame_interval"),
-        ("dataset.image_size", "scratch.resolution"),
+        ("trainer.gpus", "launcher.gpus_per_node"),
+        ("trainer.default_root_dir", "output_dir"),
         ("optimizer.momentum", "optimizer.options"),
-        ("trainer.early_stopping_patience", "early_stopping.patience"),
-        ("output_dir", "launcher.experiment_log_dir"),
-        ("ckpt_path", "checkpoint.resume_from"),
         ("optimizer.name", "optimizer.type"),
         ("epochs", "scratch.num_epochs"),
     ],
@@ -77,7 +58,7 @@ def test_what_is_not_supported_is_said_plainly(key: str) -> None:
 
 def test_every_key_of_the_other_vocabularies_is_answered_by_meaning() -> None:
     known = Vocabulary(KEYS, VosConfig.foreign_keys)
-    missing = [key for key in f"{VIDEO_CLIPS} {ASSOCIATION}".split() if known.hint(key) == Vocabulary(KEYS).hint(key)]
+    missing = [key for key in ASSOCIATION.split() if known.hint(key) == Vocabulary(KEYS).hint(key)]
     assert missing == []
     assert not KEYS & set(VosConfig.foreign_keys), "a key that exists is never answered"
 
@@ -102,12 +83,12 @@ def test_a_whole_section_of_another_program_is_answered_once() -> None:
 
 def test_a_validation_set_like_the_training_set_says_how_to_write_it(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
-    recipe.write_text("dataset: {img_folder: a, gt_folder: b, num_frames: 3}\nval_dataset: ${dataset}\n")
+    recipe.write_text("dataset: {img_folder: a, gt_folder: b, max_num_objects: 3}\nval_dataset: ${dataset}\n")
     with pytest.raises(ConfigError) as raised:
         load_config(str(recipe))
     assert raised.value.problems == [
-        "unknown key val_dataset.num_frames; here it is dataset.num_frames, which holds for training and validation; "
-        "in place of ${dataset} write what both share, such as img_folder: ${dataset.img_folder}"
+        "unknown key val_dataset.max_num_objects; here it is dataset.max_num_objects, which holds for training and "
+        "validation; in place of ${dataset} write what both share, such as img_folder: ${dataset.img_folder}"
     ]
     recipe.write_text(
         "dataset: {img_folder: a, gt_folder: b, num_frames: 3}\n"

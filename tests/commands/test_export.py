@@ -12,9 +12,12 @@ from sam2_training.core.outputs import MANIFEST
 from sam2_training.vos.export import export_weights
 from sam2_training.vos.export.stock_comparison import comparison_clip, track_with_stock
 from sam2_training.vos.model import weights as weights_module
+from sam2_training.vos.model.config import ModelConfig
 from sam2_training.vos.model.names import resolve_network
 
 from tests.tiny_checkpoint import CPU, SETTINGS, run_script, save_tiny
+
+TINY = ModelConfig(name="architecture/tiny.yaml", image_size=64)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def test_the_comparison_sees_masks_and_tells_weights_apart(tmp_path: Path) -> No
     for seed in (0, 1):
         path = save_tiny(tmp_path / f"{seed}.pt", seed)
         with comparison_clip() as clip:
-            found.append(track_with_stock(path, resolve_network("architecture/tiny.yaml"), 64, clip))
+            found.append(track_with_stock(path, resolve_network(TINY.name), TINY, clip))
     assert found[0].masks.shape == (3, 2, 128, 128)
     assert found[0].masks.any((2, 3)).all()
     assert found[0].mean_iou(found[1]) < 0.9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,7 @@ def test_a_long_validation_says_how_far_it_is(tmp_path: Path, monkeypatch: pytes
     [
         ({"validate_initial_weights": False}, [2]),
         ({"validate_initial_weights": False, "num_sanity_val_steps": 5}, [5]),
+        ({"validate_initial_weights": False, "num_sanity_val_steps": -1}, [sys.maxsize]),
         ({"validate_initial_weights": False, "num_sanity_val_steps": 0}, []),
         ({"num_sanity_val_steps": 5}, []),
     ],
@@ -158,7 +160,9 @@ def test_a_sanity_check_takes_so_many_items_unless_all_are_measured_anyway(
     made.sanity_check(torch.nn.Linear(1, 1), watched, StopRequest())  # type: ignore[arg-type]
     assert watched.checked == expected
     assert watched.said == [
-        f"sanity check (trainer.num_sanity_val_steps={n}): {n} of 8 frames were readable" for n in expected
+        f"sanity check (trainer.num_sanity_val_steps={trainer.get('num_sanity_val_steps', 2)}): {n} of 8 frames were "
+        "readable"
+        for n in expected
     ]
 
 

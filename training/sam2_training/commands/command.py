@@ -16,7 +16,7 @@ from sam2_training.engine.preemption import StopAtOnce, StopInterrupt
 
 SHARED_OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "config": (
-        ("-c", "--config"),
+        ("-c", "--config", "--config-name"),
         {
             "required": True,
             "help": "recipe, such as sam2.1_training/custom_finetune, or a YAML file; to use weights, the one that "

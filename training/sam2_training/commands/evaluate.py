@@ -17,6 +17,7 @@ from sam2_training.core.schema import fingerprint
 from sam2_training.core.shared_work import HeartbeatCallback
 from sam2_training.core.terminal import say
 from sam2_training.engine.config import LoadedConfig
+from sam2_training.engine.devices import on_this_machine
 from sam2_training.engine.folder_lock import folder_lock
 from sam2_training.engine.hangs import ends_when_stuck
 from sam2_training.engine.heartbeat import command_heartbeat, in_turn
@@ -83,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     from sam2_training.engine.run import run_as_rank
 
     if rank is None:
-        return start_ranks("evaluate", arguments.argv, loaded.config, asked.output.folder)
+        return start_ranks("evaluate", arguments.argv, on_this_machine(loaded).config, asked.output.folder)
     exit_code = run_as_rank(asked.output.folder, lambda: (evaluate(asked), "finished"))
     # torchrun would take a requirement that does not hold for a failure; it stands in the status.
     return EXIT_FINISHED if exit_code == EXIT_REQUIREMENT else exit_code
@@ -123,7 +124,8 @@ def evaluate(asked: _Asked) -> int:
     from sam2_training.vos.evaluation.files import result_files
     from sam2_training.vos.task import PACKAGES
 
-    arguments, config, output = asked.arguments, asked.loaded.config, asked.output
+    arguments, loaded, output = asked.arguments, on_this_machine(asked.loaded), asked.output
+    config = loaded.config
     ranks = ranks_from_environment(config.trainer.accelerator)
     precision = Precision(config.trainer.precision, ranks.device)
     stuck = ends_when_stuck(config.loader.timeout_minutes, output.folder, ranks.rank)
@@ -139,7 +141,7 @@ def evaluate(asked: _Asked) -> int:
         protocol = arguments.protocol or config.evaluation.protocol
         processes = f"{ranks.world_size} processes on " if ranks.world_size > 1 else "on "
         out = ranks.choose(sys.stdout, io.StringIO())
-        say(f"Evaluating {videos.description}", out)
+        say("\n".join([*(f"WARNING: {note}" for note in loaded.notes), f"Evaluating {videos.description}"]), out)
         say(
             f"prompt {asked.spec}, protocol {protocol}, {processes}{ranks.device.type}, precision {precision.name}",
             out,

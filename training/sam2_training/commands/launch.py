@@ -7,9 +7,10 @@ from pathlib import Path
 
 from sam2_training.core.places import start_words
 from sam2_training.engine.config import LoadedConfig, RunConfig
+from sam2_training.engine.devices import check_devices, num_processes
 from sam2_training.engine.folder_lock import lock_for_ranks
 from sam2_training.engine.processes import STATUS, run_workers
-from sam2_training.engine.run import check_devices, run_rank
+from sam2_training.engine.run import run_rank
 from sam2_training.tasks import task_class
 
 
@@ -21,7 +22,7 @@ def start_ranks(verb: str, argv: Sequence[str], config: RunConfig, folder: Path)
     check_devices(config)
     script, *words = start_words(verb)
     with lock_for_ranks(folder):
-        return run_workers(Path(script), [*words, *argv], config.launcher.gpus_per_node, folder / STATUS)
+        return run_workers(Path(script), [*words, *argv], num_processes(config), folder / STATUS)
 
 
 def train_in_this_process(loaded: LoadedConfig[RunConfig]) -> int:

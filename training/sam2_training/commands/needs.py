@@ -10,6 +10,8 @@ from sam2_training.commands import train
 from sam2_training.commands.command import Command
 from sam2_training.core.errors import EXIT_FINISHED
 from sam2_training.engine.config import PREFETCHED_BATCHES, continues_run
+from sam2_training.engine.devices import num_processes
+from sam2_training.engine.output_dir import unfinished_run
 from sam2_training.vos.clips.config import TrainingSetConfig
 from sam2_training.vos.config import VosConfig
 from sam2_training.vos.model.names import resolve_network
@@ -27,7 +29,8 @@ OWN_NETWORK_BYTES = 200 * MIB
 def run(arguments: argparse.Namespace) -> int:
     """Prints the needs of the run that `train` would start with the same arguments; the exit code."""
     loaded = train.load(arguments, VosConfig)
-    print("\n".join(needs(loaded.config, loaded.log_dir)))
+    below = unfinished_run(loaded) if loaded.config.launcher.experiment_log_dir is None else None
+    print("\n".join(needs(loaded.config, below or loaded.log_dir)))
     return EXIT_FINISHED
 
 
@@ -52,7 +55,7 @@ def shared_memory_mib(config: VosConfig) -> int:
     waiting = loader.num_workers * PREFETCHED_BATCHES + config.trainer.accumulate_grad_batches
     batches = waiting if loader.num_workers else 0
     per_process = RESERVE_MIB + -(-batches * largest // MIB)
-    return per_process * config.launcher.gpus_per_node
+    return per_process * num_processes(config)
 
 
 def checkpoints_mib(config: VosConfig, weights: str | None) -> int:

@@ -11,6 +11,7 @@ from sam2_training.core.errors import EXIT_FINISHED, ConfigError
 from sam2_training.core.outputs import OutputFolder
 from sam2_training.core.terminal import say
 from sam2_training.engine.config import LoadedConfig
+from sam2_training.engine.devices import on_this_machine
 from sam2_training.engine.hangs import ends_when_stuck
 from sam2_training.engine.heartbeat import command_heartbeat
 from sam2_training.tasks import load_config
@@ -94,6 +95,7 @@ def track(
         written_video,
     )
 
+    loaded = on_this_machine(loaded)
     config, make_overlay = loaded.config, not arguments.no_overlay
     output = OutputFolder(arguments.output, "--output", _inputs(arguments, video_path))
     device = choose_device(config.trainer.accelerator, 0)
@@ -110,7 +112,7 @@ def track(
         load_result(network, arguments.checkpoint, config.model)
         what = f"{len(prompts)} object(s) through {video.num_frames} frames of {width}x{height}"
         say(f"Tracking {what}, on {device.type}, precision {precision.name}")
-        for remark in video.index.remarks():
+        for remark in [*(f"WARNING: {note}" for note in loaded.notes), *video.index.remarks()]:
             say(remark)
         output.record(files)
         predicted = predict(

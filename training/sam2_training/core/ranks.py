@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -127,24 +127,39 @@ class Ranks:
             dist.barrier(group=_control_group())
 
 
-def ranks_from_environment(accelerator: str) -> Ranks:
+def ranks_from_environment(accelerator: str, gpus: Sequence[int] = ()) -> Ranks:
     """The rank that torchrun's environment variables name, or the only one.
 
-    accelerator: "auto" (a GPU if there is one), "cpu" or "cuda". Raises ConfigError when the machine has fewer GPUs
+    accelerator: "auto" (a GPU if there is one), "cpu", "cuda" or "mps". gpus: the GPU of each local rank; (): as they
+    are counted. Raises ConfigError when the machine has fewer GPUs
     than this process's local rank needs, and for a part of torchrun's variables.
     """
     numbers = rank_numbers() or RankNumbers()
-    device = choose_device(accelerator, numbers.local_rank)
+    device = choose_device(accelerator, numbers.local_rank, gpus)
     return Ranks(numbers.rank, numbers.local_rank, numbers.world_size, device)
 
 
-def choose_device(accelerator: str, local_rank: int) -> torch.device:
+def choose_device(accelerator: str, local_rank: int, gpus: Sequence[int] = ()) -> torch.device:
     """The device of a local rank: see `ranks_from_environment`."""
     if accelerator == "cpu":
         return torch.device("cpu")
+    if accelerator == "mps":
+        if not torch.backends.mps.is_available():
+            raise ConfigError(
+                "trainer.accelerator=mps: this machine has no GPU that torch reaches through mps (Macs with Apple "
+                "silicon have); set it to auto, cpu or cuda"
+            )
+        return torch.device("mps")
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if num_gpus == 0 and accelerator == "auto":
+    if num_gpus == 0 and accelerator == "auto" and not gpus:
         return torch.device("cpu")
+    if gpus and max(gpus) >= num_gpus:
+        raise ConfigError(
+            f"launcher.gpus_per_node={list(gpus)} names GPU {max(gpus)}, and this machine has {num_gpus} usable "
+            "GPU(s), counted from 0"
+        )
+    if gpus and local_rank < len(gpus):
+        return torch.device("cuda", gpus[local_rank])
     if local_rank >= num_gpus:
         raise ConfigError(
             f"this machine has {num_gpus} usable GPU(s), but process {local_rank + 1} on it was asked to use one more. "
@@ -186,13 +201,13 @@ def process_group(ranks: Ranks, timeout_seconds: float) -> Iterator[None]:
     A second, gloo group carries flags and small CPU values, so that agreeing on a stop never waits for a GPU.
     """
     global _group_state
+    on_gpu = ranks.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(ranks.device)
     if ranks.world_size == 1:
         yield
         return
     timeout = timedelta(seconds=timeout_seconds)
-    on_gpu = ranks.device.type == "cuda"
-    if on_gpu:
-        torch.cuda.set_device(ranks.device)
     store, rank, world_size = next(rendezvous("env://", timeout=timeout))
     store.set_timeout(timeout)
     dist.init_process_group(

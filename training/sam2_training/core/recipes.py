@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -101,6 +102,9 @@ def resolve(recipe: Recipe, aliases: Aliases, keys: Collection[str]) -> Values:
         value = values[name]
         if name in former_sections:
             problems.append(f"{name} must be a section with keys, found {value!r}")
+        elif isinstance(value, dict) and name in keys:  # a section that refers to another one
+            for inner, inner_value in flatten(value, name).items():
+                _put(nested, canonical(inner, aliases).split("."), inner_value)
         else:
             _put(nested, canonical(name, aliases).split("."), value)
     for name in _empty_sections(raw):
@@ -156,7 +160,7 @@ def _keys_written(override: str) -> Iterator[str]:
     if parsed.is_delete():
         return
     value = parsed.value()
-    if isinstance(value, dict) or not (CONFIG_ROOT / parsed.key_or_group).is_dir():
+    if not _is_group(parsed.key_or_group, value):
         yield from flatten({parsed.key_or_group: value} if value != {} else {})
 
 
@@ -244,11 +248,32 @@ def _with_plus(override: str) -> str:
     key, value = override.split("=", 1)
     if key.lstrip("+").split(".")[0] == "hydra":
         raise ConfigError(f"unknown key {key.lstrip('+')}: Hydra only composes here, and has no settings of its own")
-    # Of a section that is also a group, {key: value} are values, and a word is a choice; so does Hydra take them.
-    is_choice = (CONFIG_ROOT / key).is_dir() and not value.lstrip().startswith("{")
-    if key.startswith(("+", "~")) or is_choice:
+    if key.startswith(("+", "~")) or _is_group(key, {} if value.lstrip().startswith(("{", "$")) else value):
         return override
     return f"++{override}"
+
+
+def _compose_groups(compose: Callable[[list[str]], Any], overrides: list[str]) -> Any:
+    """What Hydra composes; a group that the recipe does not mention is added to it."""
+    from hydra.errors import HydraException
+
+    while True:
+        try:
+            return compose(overrides)
+        except HydraException as error:
+            unmentioned = re.match(r"Could not override '([^'@]+)'", str(error))
+            given = [override for override in overrides if unmentioned and override.startswith(f"{unmentioned[1]}=")]
+            if not given:
+                raise
+            overrides = [f"+{override}" if override in given else override for override in overrides]
+
+
+def _is_group(key: str, value: object) -> bool:
+    """Whether an override chooses files of a group in sam2_configs.
+
+    Of a section that is also a group, {key: value} are values, and a word is a choice; so does Hydra take them.
+    """
+    return (CONFIG_ROOT / key).is_dir() and isinstance(value, str | list) and value != "null"
 
 
 def _compose(file_path: Path, overrides: list[str]) -> Any:
@@ -265,7 +290,7 @@ def _compose(file_path: Path, overrides: list[str]) -> Any:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(config_dir=str(file_path.parent), version_base="1.3", job_name="train"):
-            return compose(file_path.stem, overrides=[groups, *overrides])
+            return _compose_groups(lambda given: compose(file_path.stem, overrides=[groups, *given]), overrides)
     except OverrideParseException as error:
         raise ConfigError(
             f"{error.override.removeprefix('++')!r} cannot be read: quote a value with = ~ , or brackets in it, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -86,8 +87,11 @@ def _convert(
             return None
         if int in options and isinstance(value, int) and not isinstance(value, bool):
             return value  # float | int: a whole number counts, a fraction divides
-        inner = next(option for option in options if option is not type(None))
-        return _convert(inner, value, where, problems, vocabulary, default)
+        first, *others = [option for option in options if option is not type(None)]
+        for option in others:
+            with contextlib.suppress(ValueError):
+                return _convert(option, value, where, problems, vocabulary, default)
+        return _convert(first, value, where, problems, vocabulary, default)
     if origin is Literal:
         choices = get_args(hint)
         text = str(value) if not isinstance(value, bool) else value

@@ -28,8 +28,8 @@ class Setting:
     free: bool = False
     """Whether a resumed run may change it; for a section: all that is in it."""
     aliases: tuple[str, ...] = ()
-    """Other full names of the key, such as those of earlier versions; .name: within the key's section, wherever a
-    configuration has that section."""
+    """Other full names of the key, such as those of earlier versions; one that starts with a dot is another name in
+    the same section, whichever that is."""
     read: Callable[[Any], Any] | None = None
     """Gives the field's value for another spelling of it, such as 512 for "512x512", and everything else as it is.
     Raises ValueError with what the value must be."""
@@ -37,7 +37,8 @@ class Setting:
     def problem(self, where: str, value: Any, optional: bool) -> str | None:
         """A sentence if a value breaks the rules. optional: whether null would be valid."""
         found = f"{where}={list(value) if isinstance(value, tuple) else value}"
-        numbers = value if isinstance(value, tuple) else (value,)
+        entries = value if isinstance(value, tuple) else (value,)
+        numbers = [entry for entry in entries if isinstance(entry, int | float)]
         if self.multiple_of is not None and any(n < self.multiple_of or n % self.multiple_of for n in numbers):
             low = max(self.multiple_of, value // self.multiple_of * self.multiple_of)
             return f"{found} is not a multiple of {self.multiple_of}; nearest: {low} or {low + self.multiple_of}"
@@ -93,6 +94,8 @@ class Key:
     """Whether a resumed run may change it, by its own rules or those of a section around it."""
     section: type | None
     """The class of a section; None: a value."""
+    aliases: tuple[str, ...] = ()
+    """Its other full names."""
 
 
 def keys_of(cls: type, path: str = "", free: bool = False) -> Iterator[Key]:
@@ -100,10 +103,10 @@ def keys_of(cls: type, path: str = "", free: bool = False) -> Iterator[Key]:
     hints = get_type_hints(cls)
     for field in dataclasses.fields(cls):
         where, rules = f"{path}.{field.name}" if path else field.name, setting_of(field)
-        rules = dataclasses.replace(rules, aliases=tuple(path + a if a[0] == "." else a for a in rules.aliases))
         inner = without_none(hints[field.name])
         section = inner if dataclasses.is_dataclass(inner) and isinstance(inner, type) else None
-        yield Key(where, rules, free or rules.free, section)
+        own = [f"{path}{alias}" if alias.startswith(".") else alias for alias in rules.aliases]
+        yield Key(where, rules, free or rules.free, section, tuple(own))
         if section is not None:
             yield from keys_of(section, where, free or rules.free)
 
@@ -111,8 +114,8 @@ def keys_of(cls: type, path: str = "", free: bool = False) -> Iterator[Key]:
 def alias_table(cls: type) -> dict[str, str]:
     """{other name: key} of a configuration class. Raises TypeError if two keys share a name."""
     keys = list(keys_of(cls))
-    table = {alias: key.path for key in keys for alias in key.setting.aliases}
-    names = [key.path for key in keys] + [alias for key in keys for alias in key.setting.aliases]
+    table = {alias: key.path for key in keys for alias in key.aliases}
+    names = [key.path for key in keys] + [alias for key in keys for alias in key.aliases]
     if len(set(names)) < len(names):
         raise TypeError(f"{cls.__name__}: two keys share a name: {sorted({n for n in names if names.count(n) > 1})}")
     return table

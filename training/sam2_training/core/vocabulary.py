@@ -40,7 +40,7 @@ class Vocabulary:
 def nearest(key: str, known_keys: Collection[str]) -> str:
     """A hint such as "; did you mean trainer.max_steps?": the key that is spelled most like `key`."""
     by_last = [known for known in known_keys if _last(known) == _last(key)]
-    close = difflib.get_close_matches(key, known_keys, n=1, cutoff=0.6) or by_last[:1]
+    close = by_last[:1] or difflib.get_close_matches(key, known_keys, n=1, cutoff=0.6)
     if not close:
         tails = {_last(known): known for known in known_keys}
         close = [tails[tail] for tail in difflib.get_close_matches(_last(key), tails, n=1, cutoff=0.6)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -15,22 +16,23 @@ from sam2_training.core.settings import setting
 from sam2_training.engine.foreign_keys import FOREIGN_KEYS
 from sam2_training.engine.logging.config import LoggingConfig
 from sam2_training.engine.optimizer_config import OptimizerConfig, SchedulerConfig
+from sam2_training.engine.trainer_config import TrainerConfig
 
 Mode = Literal["min", "max"]
 
-DEFAULT_NONFINITE_BUDGET = 10
+DEFAULT_PATIENCE = 10
 PREFETCHED_BATCHES = 2
 """Batches that a loader worker prepares ahead."""
 
 
-def checkpoint_folder(log_dir: Path) -> Path:
+def checkpoint_folder(config: RunConfig, log_dir: Path) -> Path:
     """Where a run keeps its checkpoints."""
-    return log_dir / "checkpoints"
+    return log_dir / config.save_dir
 
 
 def continues_run(config: RunConfig, log_dir: Path) -> bool:
     """Whether a start goes on from a checkpoint, and so needs no weights to start from."""
-    return config.checkpoint.resume_from is not None or any(checkpoint_folder(log_dir).glob("step_*.pt"))
+    return config.checkpoint.resume_from is not None or any(checkpoint_folder(config, log_dir).glob("step_*.pt"))
 
 
 def mode_of(metric: str, mode: Mode | None) -> Mode:
@@ -38,84 +40,51 @@ def mode_of(metric: str, mode: Mode | None) -> Mode:
     return mode or ("min" if "loss" in metric else "max")
 
 
+def devices(value: Any) -> Any:
+    """What launcher.gpus_per_node holds for Lightning's spellings of devices: "auto" for -1, 2 for "2", [0, 2] for
+    "0,2". Raises ValueError for what means no device."""
+    if isinstance(value, str) and re.fullmatch(r"\s*-?\d+\s*(,\s*\d+\s*)*,?\s*", value):
+        numbers = [int(number) for number in value.split(",") if number.strip()]
+        value = numbers if "," in value else numbers[0]
+    if value == -1 and not isinstance(value, bool):
+        return "auto"
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    is_list = isinstance(value, list | tuple) and all(isinstance(n, int) and not isinstance(n, bool) for n in value)
+    if is_number and value < 1:
+        raise ValueError("must be at least 1")
+    if is_list and (not value or min(value) < 0 or len(set(value)) < len(value)):
+        raise ValueError("must name one or more different GPUs, counted from 0")
+    if not (is_number or is_list or value == "auto"):
+        raise ValueError("must be auto, a number of processes, or a list of GPUs such as [0, 2]")
+    return value
+
+
+def level_name(value: Any) -> Any:
+    """The name of a level in capitals."""
+    name = value.upper() if isinstance(value, str) else value
+    return {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(name, name)
+
+
 @dataclass(frozen=True)
 class LoaderConfig:
     """How samples are loaded while training. Results do not depend on the number of workers."""
 
-    batch_size: int = setting(1, at_least=1, free=True, aliases=("scratch.train_batch_size",))
+    batch_size: int = setting(1, at_least=1, free=True, aliases=("scratch.train_batch_size", "dataset.batch_size"))
     """Samples per device in one forward pass. A resumed run keeps the global batch it began with."""
-    num_workers: int = setting(2, at_least=0, free=True, aliases=("scratch.num_train_workers",))
+    num_workers: int = setting(2, at_least=0, free=True, aliases=("scratch.num_train_workers", "dataset.num_workers"))
     """Loader processes per device; 0 loads in the training process."""
+    shuffle: bool = setting(True, aliases=("dataset.shuffle",))
+    """Go through the samples in another order in each epoch, drawn from seed; false: always in the dataset's order."""
     timeout_minutes: float = setting(30.0, above=0, free=True, unit="minutes")
     """Longest time that reading a batch may take, and any file of the dataset in any command. After that a share is
     taken for stalled: exit code 5, with the file's name and stack traces in logs/stacks_*.txt."""
 
 
 @dataclass(frozen=True)
-class TrainerConfig:
-    """The loop."""
-
-    accelerator: Literal["auto", "cpu", "cuda"] = setting("auto", free=True)
-    """Where to train; auto: on a GPU if there is one."""
-    precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "auto"
-    """Autocast type; auto: bf16-mixed on a GPU, 32 on a CPU. 16-mixed (GPU only) adds a gradient scaler."""
-    gradient_clip_val: float | None = setting(0.1, above=0)
-    """Largest L2 norm of the gradient; null: no clipping."""
-    ema_decay: float | None = setting(None, above=0, below=1)
-    """Average the weights that learn: after every step, average = d * average + (1 - d) * weights, in float32, with d
-    rising to this (such as 0.999) as (1 + step) / (10 + step). The average is validated, and is what checkpoint.pt,
-    best_*.pt and exports hold; training goes on with the weights themselves. null: no average."""
-    accumulate_grad_batches: int = setting(1, at_least=1, free=True)
-    """Batches per optimizer step. The loss is normalized over all of them, so 4 batches of 1 equal 1 batch of 4."""
-    max_epochs: int = setting(10, at_least=1, aliases=("scratch.num_epochs",))
-    """Passes over the training data."""
-    max_steps: int | None = setting(None, at_least=1)
-    """Stop after this many optimizer steps; the schedule then spans them. null: max_epochs decides."""
-    log_every_n_steps: int = setting(10, at_least=1, free=True)
-    """Log every n steps; losses stay on the device in between."""
-    enable_progress_bar: bool = setting(True, free=True)
-    """A progress bar on a terminal; elsewhere plain lines appear every log_every_n_steps anyway."""
-    collective_timeout_minutes: float = setting(10.0, above=0, free=True, unit="minutes")
-    """A rank that waits longer than this for the others ends the run with exit code 5. While they still read the
-    dataset or validate, it counts from their last heartbeat."""
-    on_nonfinite: Literal["stop", "skip"] = setting("stop", free=True)
-    """When a loss or gradient is not finite: stop: end the run with exit code 3; skip: leave that step out."""
-    nonfinite_budget: int = setting(DEFAULT_NONFINITE_BUDGET, at_least=1, free=True)
-    """With on_nonfinite=skip: steps of the whole run that may be left out; one more ends it with exit code 3."""
-    deterministic: bool = False
-    """Ask torch for deterministic kernels only (GPU: slower). On CPU results are bitwise reproducible anyway."""
-    val_check_interval: float | int = setting(1.0, free=True)
-    """When to validate: a fraction of an epoch (1.0: at its end), or, as a whole number n, every n steps."""
-    check_val_every_n_epoch: int = setting(1, at_least=1, free=True)
-    """With val_check_interval as a fraction: validate every n epochs only."""
-    limit_val_batches: float | int = setting(1.0, free=True)
-    """How much of the validation set a validation takes: a fraction, or a number of its items; 0: no validation."""
-    num_sanity_val_steps: int = setting(2, at_least=0, free=True)
-    """Items of the validation set that a fresh start evaluates first, unless it evaluates all of them anyway."""
-    limit_train_batches: float | int = 1.0
-    """Steps of an epoch: a fraction, or a number; 0: train nothing, validate only."""
-    validate_initial_weights: bool = setting(True, free=True)
-    """Evaluate the starting weights, so that the result can be compared with them."""
-
-    def problems(self, where: str) -> Iterator[str]:
-        """What does not go together in this section, which stands at `where` in the configuration."""
-        if self.precision == "16-mixed" and self.accelerator == "cpu":
-            yield f"{where}.precision=16-mixed needs a GPU; use bf16-mixed or 32 with {where}.accelerator=cpu"
-        for name in ("val_check_interval", "limit_val_batches", "limit_train_batches"):
-            value = getattr(self, name)
-            if value < 0 or (isinstance(value, float) and value > 1):
-                yield f"{where}.{name}={value} must be a fraction from 0.0 to 1.0, or a whole number"
-        if self.on_nonfinite == "stop" and self.nonfinite_budget != DEFAULT_NONFINITE_BUDGET:
-            yield f"{where}.nonfinite_budget={self.nonfinite_budget} needs {where}.on_nonfinite=skip"
-        if self.val_check_interval == 0:
-            yield f"{where}.val_check_interval=0: to validate never, set {where}.limit_val_batches=0"
-
-
-@dataclass(frozen=True)
 class CheckpointConfig:
     """When the state is saved, which weights are kept besides, and what a start begins from."""
 
-    resume_from: str | None = None
+    resume_from: str | None = setting(None, aliases=("ckpt_path", "trainer.ckpt_path"))
     """Continue from this checkpoint of a run; null: from the newest intact one in the run's own folder, if any."""
     every_n_steps: int | None = setting(None, at_least=1)
     """Save every n steps; null: only by time, at the end of epochs and at the end of the run."""
@@ -150,10 +119,10 @@ class EarlyStoppingConfig:
     """When validations end a run before its last step. Names and meanings as in Lightning."""
 
     monitor: str | None = None
-    """The metric that is watched; null: never stop early."""
+    """The metric that is watched; null: never stop early, unless trainer.early_stopping_patience is set."""
     mode: Mode | None = None
     """max: more is better; min: less. null: less of a loss, more of anything else."""
-    patience: int = setting(10, at_least=1)
+    patience: int = setting(DEFAULT_PATIENCE, at_least=1)
     """Validations in a row without improvement after which the run ends."""
     min_delta: float = setting(0.0, at_least=0)
     """A change of no more than this is no improvement."""
@@ -169,8 +138,9 @@ class EarlyStoppingConfig:
 class LauncherConfig:
     """Processes, and the run's folder."""
 
-    gpus_per_node: int = setting(1, at_least=1)
-    """Training processes on this machine (--num-gpus); on a CPU they share the cores."""
+    gpus_per_node: int | tuple[int, ...] | Literal["auto"] = setting(1, read=devices, aliases=("trainer.devices",))
+    """Training processes on this machine (--num-gpus); on a CPU they share the cores. auto or -1: one for each GPU,
+    without a GPU one. A list such as [0, 2]: one for each of these GPUs."""
     num_nodes: int = setting(1, at_least=1)
     """Machines. With more than one, start torchrun on each yourself: docs/training.md shows the command."""
     experiment_log_dir: str | None = None
@@ -222,6 +192,14 @@ class RunConfig:
     """What is trained: the name of a registered task."""
     seed: int = setting(123, at_least=0)
     """All randomness of a run derives from it."""
+    output_dir: str | None = setting(None, free=True)
+    """Folder of runs: each has a folder <date>/<time>/ in it, with checkpoints/, config.yaml, .hydra/config.yaml and
+    training.log. The same command again continues the newest run there that has the same configuration and is not
+    finished. null: see launcher.experiment_log_dir, which also comes first."""
+    save_dir: str = setting("checkpoints", free=True, aliases=("checkpointing.dirpath",))
+    """Where checkpoints are kept, a folder inside the run's folder."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = setting("INFO", free=True, read=level_name)
+    """The least important messages that the terminal and the log file show."""
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
@@ -231,6 +209,15 @@ class RunConfig:
     logging: LoggingConfig = setting(default_factory=LoggingConfig, free=True)
     launcher: LauncherConfig = setting(default_factory=LauncherConfig, free=True)
     submitit: SubmititConfig = setting(default_factory=SubmititConfig, free=True)
+
+    @property
+    def stopping_rules(self) -> EarlyStoppingConfig:
+        """The section early_stopping, with what trainer.early_stopping_patience says."""
+        patience = self.trainer.early_stopping_patience
+        if patience is None:
+            return self.early_stopping
+        monitor = self.early_stopping.monitor or next(iter(self.checkpoint.monitor), None)
+        return replace(self.early_stopping, monitor=monitor, patience=patience)
 
     @property
     def picture_interval(self) -> int:
@@ -246,18 +233,41 @@ class RunConfig:
         """{setting: file or folder that is read, and that no result may replace}. A task says this of its own keys."""
         return {}
 
+    def identity(self) -> tuple[str, ...]:
+        """Keys that a resumed run may change, and that still tell one run from another below output_dir."""
+        return ("checkpoint.resume_from", *self.inputs())
+
     def how_to_validate(self) -> str:
         """What to set so that something is validated; "" if something is. A task says this of its own keys."""
         return ""
 
     def problems(self) -> Iterator[str]:
         """A sentence for all that does not go together across sections."""
+        inside = Path(self.save_dir)
+        if inside.is_absolute() or ".." in inside.parts or not inside.parts:
+            yield f"save_dir={self.save_dir} must be a folder inside the run's folder, such as checkpoints"
+        if isinstance(self.launcher.gpus_per_node, tuple) and self.trainer.accelerator in ("cpu", "mps"):
+            yield (
+                f"launcher.gpus_per_node={list(self.launcher.gpus_per_node)} names GPUs, but "
+                f"trainer.accelerator={self.trainer.accelerator}: give a number of processes"
+            )
         missing = self.how_to_validate()
         if self.trainer.limit_train_batches == 0 and (missing or not self.trainer.limit_val_batches):
             cure = " and ".join(filter(None, [missing, "leave trainer.limit_val_batches above 0"]))
             yield f"trainer.limit_train_batches=0 trains nothing, and nothing is validated either: {cure}"
         if self.early_stopping.monitor is not None and missing:
             yield f"early_stopping.monitor={self.early_stopping.monitor}, but nothing is validated: {missing}"
+        patience = self.trainer.early_stopping_patience
+        if patience is not None:
+            yield from self._patience_problems(f"trainer.early_stopping_patience={patience}", patience, missing)
+
+    def _patience_problems(self, found: str, patience: int, missing: str) -> Iterator[str]:
+        if missing:
+            yield f"{found}, but nothing is validated: {missing}"
+        if self.stopping_rules.monitor is None:
+            yield f"{found}, and no metric to watch: set early_stopping.monitor"
+        if self.early_stopping.patience not in (DEFAULT_PATIENCE, patience):
+            yield f"{found} and early_stopping.patience={self.early_stopping.patience} are one setting: write it once"
 
     def metric_problems(self) -> Iterator[str]:
         """A sentence for every monitored metric that the task's validation does not measure."""
@@ -283,6 +293,8 @@ class LoadedConfig(Generic[ConfigT_co]):
     """As composed, interpolations not yet resolved."""
     written: Mapping[str, str] = field(default_factory=dict)
     """{key: the alias that the recipe or the command line uses for it}."""
+    notes: tuple[str, ...] = ()
+    """What was changed for this machine, sentences for the start banner."""
 
     @property
     def log_dir(self) -> Path:

@@ -6,15 +6,12 @@ _SERVICES = "here it is the section logging, such as logging.logger_type=wandb a
 _LOGGERS = "not supported in this version: metrics.csv, TensorBoard and report.html are always written, into the run's"
 _LOGGERS += " folder (launcher.experiment_log_dir)"
 _RESUME = "here it is checkpoint.resume_from; without it a run continues from its own folder"
-_FOLDER = "here it is launcher.experiment_log_dir, the run's folder"
+_FOLDER = "here it is output_dir, the folder of runs, or launcher.experiment_log_dir, that of this run"
 _PROCESSES = "here it is launcher.gpus_per_node (--num-gpus), the number of processes"
-_ALWAYS_SAVED = "not supported: the newest checkpoints are always kept (checkpoint.keep_last); checkpoint.save_top_k=0"
-_ALWAYS_SAVED += " keeps no best weights"
 _OWN_LOADER = "not supported: the order of samples is the engine's; here are loader.batch_size and loader.num_workers"
 
 FOREIGN_KEYS: dict[str, str] = {
     # The loop
-    "trainer.devices": _PROCESSES,
     "trainer.gpus": _PROCESSES,
     "trainer.num_nodes": "here it is launcher.num_nodes",
     "trainer.strategy": "not supported: several processes always train with DDP; launcher.gpus_per_node says how many",
@@ -23,19 +20,11 @@ FOREIGN_KEYS: dict[str, str] = {
     "trainer.max_time": "not supported in this version: a stop signal saves and ends the run; see trainer.max_steps",
     "trainer.fast_dev_run": "not supported: set trainer.max_steps=1",
     "trainer.overfit_batches": "not supported: set trainer.limit_train_batches, the number of steps of an epoch",
-    "trainer.enable_checkpointing": _ALWAYS_SAVED,
-    "trainer.logger": _LOGGERS,
-    "trainer.early_stopping_patience": "here it is early_stopping.patience, with early_stopping.monitor",
     "trainer.default_root_dir": _FOLDER,
     "trainer.benchmark": "not supported: trainer.deterministic chooses the kernels",
     "trainer.gradient_clip_algorithm": "not supported: trainer.gradient_clip_val is always a bound of the norm",
-    "trainer.ckpt_path": _RESUME,
     "trainer.epochs": "here it is trainer.max_epochs",
-    "ckpt_path": _RESUME,
     "model.ckpt_path": _RESUME,
-    "output_dir": _FOLDER,
-    "save_dir": _FOLDER,
-    "log_level": "not supported: logs/train.log in launcher.experiment_log_dir holds everything",
     "epochs": "here it is trainer.max_epochs",
     "lr": "here it is optimizer.lr",
     "learning_rate": "here it is optimizer.lr",
@@ -49,13 +38,12 @@ FOREIGN_KEYS: dict[str, str] = {
     # Loading
     "dataloader.train_dataloader.num_workers": "here it is loader.num_workers",
     "dataloader.train_dataloader.batch_size": "here it is loader.batch_size",
-    "dataloader.train_dataloader.shuffle": "not supported: training samples are always shuffled, by seed",
+    "dataloader.train_dataloader.shuffle": "here it is loader.shuffle",
     "dataloader": _OWN_LOADER,
     # Logs and checkpoints
     "swanlab": _SERVICES,
     "wandb": _SERVICES,
     "mlflow": _SERVICES,
     "runner": "not supported: what a validation measures is fixed; checkpoint.monitor chooses the best weights by it",
-    "checkpointing.dirpath": _FOLDER,
 }
 """{key: what to write here, or that it is not supported and what is nearest}."""

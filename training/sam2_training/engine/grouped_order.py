@@ -13,7 +13,7 @@ from sam2_training.core.errors import ConfigError
 from sam2_training.core.rng import rng_for
 from sam2_training.engine.checkpoint.state import TrainState
 from sam2_training.engine.config import RunConfig
-from sam2_training.engine.plan import Order, StepOrder
+from sam2_training.engine.plan import Order, StepOrder, steps_of
 from sam2_training.engine.task import SampleGroup, SampleKey
 
 
@@ -102,9 +102,15 @@ def order_of(
 ) -> StepOrder:
     """The order of a run's samples. state: with the global batches that it began with. Raises ConfigError."""
     limit = config.trainer.limit_train_batches
+    if isinstance(limit, int):
+        limit = steps_of(limit, state.batches_per_step)
+    if groups and not config.loader.shuffle:
+        raise ConfigError("loader.shuffle=false: several datasets are always shuffled; train on one, or set it to true")
     if groups:
         return GroupedOrder(config.seed, tuple(groups), state.group_batches, world_size, limit)
-    return Order(config.seed, num_samples, state.global_batch, world_size, state.first_world_size, limit)
+    return Order(
+        config.seed, num_samples, state.global_batch, world_size, state.first_world_size, limit, config.loader.shuffle
+    )
 
 
 def global_batches(groups: Sequence[SampleGroup], batch_size: int, num_batches: int) -> tuple[int, ...]:

@@ -62,7 +62,8 @@ class OptimizerConfig:
 class SchedulerConfig:
     """The learning rate over the run: a shape that spans it, or a class of torch.optim.lr_scheduler.
 
-    With a class, what is null below is left to torch, except where a default is named.
+    With a class, what is null below is left to torch, except where a default is named. A key of another class is an
+    error, unless it has the default that is named.
     """
 
     enabled: bool = True

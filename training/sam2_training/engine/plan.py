@@ -54,6 +54,8 @@ class Order:
     """World size that the run began with; None: this one."""
     limit: float | int = 1.0
     """Steps of an epoch that are taken: a fraction of all, or a number of them; at least 1."""
+    shuffle: bool = True
+    """Whether each epoch has an order of its own; else it is the dataset's."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -103,8 +105,10 @@ class Order:
         epoch, step_in_epoch = self.epoch_of(step)
         count = self.samples_per_rank(step)
         start = step_in_epoch * self.global_batch + rank * count
-        indices = _permutation(self.seed, self.num_samples, epoch)[start : start + count]
-        return [SampleKey(epoch, start + place, index) for place, index in enumerate(indices.tolist())]
+        indices = range(start, start + count)
+        if self.shuffle:
+            indices = _permutation(self.seed, self.num_samples, epoch)[start : start + count].tolist()
+        return [SampleKey(epoch, start + place, index) for place, index in enumerate(indices)]
 
     @property
     def _last_step_size(self) -> int:
@@ -121,6 +125,9 @@ class RunPlan:
     order: StepOrder
     start_step: int = 0
     """Steps done before this start."""
+    batches_per_step: int = 1
+    """Batches of a process that a step takes, as the run began: what counts batches in the configuration is divided
+    by it."""
 
     @property
     def total_steps(self) -> int:
@@ -153,7 +160,7 @@ class RunPlan:
         if step == 0:
             return trainer.validate_initial_weights
         if isinstance(trainer.val_check_interval, int):
-            return due(step, trainer.val_check_interval, last=self.total_steps)
+            return due(step, steps_of(trainer.val_check_interval, self.batches_per_step), last=self.total_steps)
         epoch, steps_before = self.order.epoch_of(step - 1)
         interval = max(1, int(self.steps_per_epoch * trainer.val_check_interval))
         in_epoch = due(epoch + 1, trainer.check_val_every_n_epoch) and due(steps_before + 1, interval)
@@ -162,6 +169,11 @@ class RunPlan:
     def pictures_at(self, step: int) -> bool:
         """Whether a picture of a training sample is made."""
         return due(step, self.config.picture_interval)
+
+
+def steps_of(batches: int, batches_per_step: int) -> int:
+    """A number of batches as optimizer steps, rounded up."""
+    return -(-batches // batches_per_step)
 
 
 @lru_cache(maxsize=2)  # prefetching looks into the next epoch while the current one is still in use

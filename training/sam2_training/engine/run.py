@@ -13,14 +13,15 @@ from typing import TypeVar
 import psutil
 import torch
 
-from sam2_training.core.errors import EXIT_PREEMPTED, ConfigError, HangError, TrainingError
+from sam2_training.core.errors import EXIT_PREEMPTED, HangError, TrainingError
 from sam2_training.core.files import write_text
 from sam2_training.core.rank_variables import RankNumbers, rank_numbers
 from sam2_training.core.ranks import Ranks, process_group, ranks_from_environment
 from sam2_training.core.schema import fingerprint
 from sam2_training.core.shared_work import ANOTHER_ENDED, AnotherFailedError
 from sam2_training.engine.checkpoint.store import newest_checkpoint
-from sam2_training.engine.config import LoadedConfig, RunConfig
+from sam2_training.engine.config import LoadedConfig, RunConfig, checkpoint_folder
+from sam2_training.engine.devices import listed_gpus
 from sam2_training.engine.folder_lock import folder_lock
 from sam2_training.engine.hangs import ends_when_stuck, explain_hang_of_ranks, rank_with_stacks
 from sam2_training.engine.logging.run_log import RunLog
@@ -35,27 +36,6 @@ from sam2_training.engine.trainer import RunResult, Trainer
 ConfigT = TypeVar("ConfigT", bound=RunConfig)
 TaskFactory = Callable[[ConfigT, Ranks, Path, str], Task[BatchT, ModelT]]
 """Opens a task from the configuration, the ranks, the run's folder and the recipe's name."""
-
-
-def check_devices(config: RunConfig) -> None:
-    """Raises ConfigError when this machine has fewer GPUs than processes were asked for; on a CPU any number runs."""
-    if config.trainer.accelerator == "cpu":
-        return
-    num_gpus = torch.cuda.device_count()
-    wanted = config.launcher.gpus_per_node
-    if num_gpus == 0 and config.trainer.accelerator == "auto":
-        cores = os.cpu_count() or 1
-        if wanted > cores:
-            raise ConfigError(
-                f"--num-gpus {wanted}: this machine has no GPU, and {cores} CPU cores for {wanted} training processes. "
-                f"Ask for at most {cores}."
-            )
-        return
-    if wanted > num_gpus:
-        raise ConfigError(
-            f"--num-gpus {wanted}: this machine has {num_gpus} usable GPU(s). Ask for at most {max(num_gpus, 1)}, "
-            "or train on the CPU with trainer.accelerator=cpu."
-        )
 
 
 def run_rank(loaded: LoadedConfig[ConfigT], open_task: TaskFactory[ConfigT, BatchT, ModelT]) -> int:
@@ -134,7 +114,7 @@ def _exchange_error(error: Exception) -> TrainingError | None:
 
 def _train(loaded: LoadedConfig[ConfigT], open_task: TaskFactory[ConfigT, BatchT, ModelT]) -> RunResult:
     config = loaded.config
-    ranks = ranks_from_environment(config.trainer.accelerator)
+    ranks = ranks_from_environment(config.trainer.accelerator, listed_gpus(config))
     torch.use_deterministic_algorithms(config.trainer.deterministic)
     stuck = ends_when_stuck(config.loader.timeout_minutes, loaded.log_dir, ranks.rank)
     with stuck, process_group(ranks, config.trainer.collective_timeout_minutes * 60):
@@ -173,6 +153,7 @@ def _start_summary(
     """The lines of the start banner; "# " marks a heading."""
     ranks, config = trainer.ranks, loaded.config
     yield f"# {task.title}: {loaded.name}"
+    yield from (f"WARNING: {note}" for note in loaded.notes)
     yield from trainer.state.notes
     yield "# device"
     name = torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else f"{_cores()} CPU core(s)"
@@ -191,19 +172,26 @@ def _start_summary(
         f"batch {trainer.state.global_batch} ({config.loader.batch_size} per device at once)"
     )
     yield "# where things go"
-    yield f"{loaded.log_dir}/  checkpoints/  metrics.csv  tensorboard/  logs/  config_resolved.yaml"
+    written = [f"{checkpoint_folder(config, loaded.log_dir).relative_to(loaded.log_dir)}/", "metrics.csv"]
+    written += ["tensorboard/"] if config.trainer.logger else []
+    yield "  ".join([f"{loaded.log_dir}/", *written, "logs/", "config_resolved.yaml"])
 
 
 def _end_summary(loaded: LoadedConfig[ConfigT], task: Task[BatchT, ModelT], result: RunResult) -> Iterator[str]:
     """The lines of the end banner."""
     if result.exit_code == EXIT_PREEMPTED:
         saved = "everything is saved" if result.step else "there is nothing to save yet"
+        if not loaded.config.trainer.enable_checkpointing:
+            saved = "nothing is saved (trainer.enable_checkpointing=false)"
         yield f"Stopped on request after step {result.step}; {saved}. The same command continues."
     else:
         yield f"Finished after step {result.step}{': ' + result.reason if result.reason else ''}."
     if result.left_out:
         yield f"{result.left_out}."
-    checkpoint_path = str(newest_checkpoint(loaded.log_dir))
+    trainer = loaded.config.trainer
+    if not trainer.enable_checkpointing or trainer.limit_train_batches == 0:
+        return  # nothing was saved
+    checkpoint_path = str(newest_checkpoint(loaded.config, loaded.log_dir))
     yield f"checkpoint  {checkpoint_path}"
     yield "Load it with:"
     yield from (f"  {line}" for line in task.usage_snippet(checkpoint_path))

@@ -127,12 +127,13 @@ class TorchSchedule(Schedule):
         problems = [
             f"scheduler.{name}: torch.optim.lr_scheduler.{scheduler.type} takes no {name}; leave it out"
             for name in given
-            if name not in accepted
+            if name not in accepted and not _is_default(name, given[name])
         ]
         own = ("optimizer", "last_epoch", *ARGUMENTS)
         problems += option_problems("scheduler", scheduler.type, scheduler.options, accepted, own)
         if problems:
             raise ConfigError(problems)
+        given = {name: value for name, value in given.items() if name in accepted}
         arguments = DEFAULTS.get(scheduler.type, {}) | given | scheduler.options
         if scheduler.type == "ReduceLROnPlateau":
             arguments.setdefault("mode", mode_of(self.monitor, config.checkpoint.mode))
@@ -141,6 +142,11 @@ class TorchSchedule(Schedule):
             if not {"total_steps", "epochs", "steps_per_epoch"} & arguments.keys():
                 arguments["total_steps"] = max(1, self.plan.total_steps - self.warmup_steps)
         return arguments
+
+
+def _is_default(name: str, value: Any) -> bool:
+    """Whether an argument is written with its documented value: so it may stand beside classes that do not take it."""
+    return any(arguments.get(name) == value for arguments in DEFAULTS.values())
 
 
 def _scheduler_class(name: str) -> Any:

@@ -64,7 +64,7 @@ class Trainer(Generic[BatchT, ModelT]):
         )
         self.dataset = task.dataset()
         order = order_of(config, self.state, task.sample_groups(), len(self.dataset), ranks.world_size)
-        self.plan = RunPlan(config, order, self.state.step)
+        self.plan = RunPlan(config, order, self.state.step, self.state.batches_per_step)
         self.loader = StepLoader(
             self.dataset,
             order,
@@ -173,7 +173,7 @@ class Trainer(Generic[BatchT, ModelT]):
                 log.restart_clock()
         except StopInValidation:
             return RunResult(EXIT_PREEMPTED, step)
-        if validator.pending(step):
+        if validator.pending(step) or self.config.trainer.limit_train_batches == 0:
             return self._validate(log, stop)
         reason = validator.reason_to_stop()
         return None if reason is None else RunResult(EXIT_FINISHED, step, reason)

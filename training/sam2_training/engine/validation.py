@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic
 
@@ -44,8 +46,9 @@ class Validator(Generic[ModelT]):
     ) -> None:
         config = self.config = plan.config
         self.validation, self.plan, self.precision, self.ranks = validation, plan, precision, ranks
-        self.best = BestWeights(checkpoint_folder(log_dir), config.checkpoint, ranks)
-        self.early_stopping = EarlyStopping(config.early_stopping)
+        keeping = config.checkpoint if config.trainer.enable_checkpointing else replace(config.checkpoint, save_top_k=0)
+        self.best = BestWeights(checkpoint_folder(config, log_dir), keeping, ranks)
+        self.early_stopping = EarlyStopping(config.stopping_rules)
         self.history: list[dict[str, float]] = []
         """{"step": ..., metric: value} of every validation so far, in order."""
         self._measures_something_else = False
@@ -80,11 +83,12 @@ class Validator(Generic[ModelT]):
 
     def sanity_check(self, model: ModelT, log: RunLog, stop: StopRequest) -> None:
         """Evaluates a few samples before the first step, so that wrong data is found now and not in an hour."""
-        count = self.config.trainer.num_sanity_val_steps
-        if count and not self.config.trainer.validate_initial_weights:
+        asked = self.config.trainer.num_sanity_val_steps
+        if asked and not self.config.trainer.validate_initial_weights:
+            count = sys.maxsize if asked == -1 else asked
             heartbeat = self._heartbeat(0, log, stop, count)
             found = self.validation.sanity_check(model, count, self.precision, heartbeat)
-            log.message(f"sanity check (trainer.num_sanity_val_steps={count}): {found}")
+            log.message(f"sanity check (trainer.num_sanity_val_steps={asked}): {found}")
 
     def reason_to_stop(self) -> str | None:
         """Why the run ends early; None if it continues."""

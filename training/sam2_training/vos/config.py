@@ -91,7 +91,7 @@ class VosConfig(RunConfig):
     checkpoint: VosCheckpointConfig = setting(default_factory=VosCheckpointConfig, free=True)
     dataset: TrainingSetConfig = field(default_factory=TrainingSetConfig)
     val_dataset: ValidationSetConfig | None = setting(None, free=True)
-    """Videos that are evaluated and not trained on. dataset.num_frames and dataset.max_num_objects hold for both;
+    """Videos that are evaluated and not trained on. dataset.max_num_objects holds for both;
     multiplier, reverse_time_prob, short_videos and val_fraction are of dataset only. null: see dataset.val_fraction."""
     transforms: TransformsConfig = field(default_factory=TransformsConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -103,6 +103,11 @@ class VosConfig(RunConfig):
     @property
     def picture_interval(self) -> int:
         return self.visualization.train_every_n_steps if self.visualization.enabled else 0
+
+    @property
+    def num_measuring_threads(self) -> int:
+        """Threads that read frames ahead where videos are measured."""
+        return 1 if self.val_dataset is None else self.val_dataset.num_workers
 
     @property
     def max_bad_fraction(self) -> float:
@@ -129,6 +134,9 @@ class VosConfig(RunConfig):
             if dataset is not None
             for key in ("img_folder", "gt_folder", "data_path", "file_list_txt")
         }
+
+    def identity(self) -> tuple[str, ...]:
+        return (*super().identity(), "model.name", "model.checkpoint")
 
     def how_to_validate(self) -> str:
         validates = self.val_dataset is not None or self.dataset.val_fraction > 0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-_ARCHITECTURE = "not supported as a setting: the architecture decides it; give a YAML of your own as model.name"
 _ASSOCIATION = "not supported in this version, which trains task=vos (masks) only, not the association of detections"
-_SHUFFLE = "not supported: training clips are always shuffled, by seed; measured videos never"
 _BOTH_SETS = (
     "here it is dataset.{key}, which holds for training and validation; in place of ${{dataset}} write what both"
 )
@@ -13,30 +11,8 @@ _TEST_SET = "not supported: give `evaluate` val_dataset, or a list of names with
 
 FOREIGN_KEYS: dict[str, str] = {
     # Network
-    "model.checkpoint_path": "here it is model.checkpoint",
-    "model.config_path": "here it is model.name",
-    "model.model_name": "here it is model.name",
-    "model.max_objects": "here it is dataset.max_num_objects",
-    "model.device": "here it is trainer.accelerator",
     "device": "here it is trainer.accelerator",
-    "model.num_maskmem": _ARCHITECTURE,
-    "model.backbone_stride": _ARCHITECTURE,
-    "model.use_obj_ptrs_in_encoder": _ARCHITECTURE,
-    "model.max_obj_ptrs_in_encoder": _ARCHITECTURE,
-    "model.add_tpos_enc_to_obj_ptrs": _ARCHITECTURE,
-    "model.proj_tpos_enc_in_obj_ptrs": _ARCHITECTURE,
-    "model.use_signed_tpos_enc_to_obj_ptrs": _ARCHITECTURE,
-    "model.multimask_output_in_sam": _ARCHITECTURE,
-    "model.multimask_output_for_tracking": _ARCHITECTURE,
     # Data
-    "dataset.image_size": "here it is model.image_size, the side of the square input",
-    "dataset.video_clip_length": "here it is dataset.num_frames",
-    "dataset.stride": "here it is dataset.frame_interval, from the smallest to the largest",
-    "dataset.batch_size": "here it is loader.batch_size",
-    "dataset.num_workers": "here it is loader.num_workers",
-    "dataset.shuffle": _SHUFFLE,
-    "val_dataset.shuffle": _SHUFFLE,
-    "val_dataset.num_frames": _BOTH_SETS.format(key="num_frames"),
     "val_dataset.max_num_objects": _BOTH_SETS.format(key="max_num_objects"),
     "evaluation.retention_dataset.num_frames": _BOTH_SETS.format(key="num_frames"),
     "evaluation.retention_dataset.max_num_objects": _BOTH_SETS.format(key="max_num_objects"),

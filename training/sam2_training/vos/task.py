@@ -115,7 +115,11 @@ class VosTask:
             # Stock sam2 finds only its own architectures; ours tells it of this one.
             lines.append("from sam2_training.vos.model.names import register_aliases")
             lines.append(f'register_aliases("{network.yaml_path}")')
-        lines.append(f'predictor = build_sam2_video_predictor("{network.config_name}", "{checkpoint_path}")')
+        arguments = f'"{network.config_name}", "{checkpoint_path}"'
+        replaced = [f"++model.{name}={value}" for name, value in self.config.model.replaced_arguments().items()]
+        if replaced:
+            arguments += f", hydra_overrides_extra={replaced}"
+        lines.append(f"predictor = build_sam2_video_predictor({arguments})")
         return lines
 
 

@@ -40,7 +40,7 @@ class Checkpointer:
         config = loaded.config
         self.loaded, self.config, self.ranks = loaded, config, ranks
         self.store = CheckpointStore(
-            checkpoint_folder(loaded.log_dir), config.checkpoint.keep_last, ranks, config.checkpoint.save_last
+            checkpoint_folder(config, loaded.log_dir), config.checkpoint.keep_last, ranks, config.checkpoint.save_last
         )
         self.failed_in_a_row = 0
         self._newest: tuple[int, str] | None = None
@@ -61,6 +61,11 @@ class Checkpointer:
         own_batch = config.loader.batch_size * num_batches
         state = TrainState(as_dict(config), fingerprints, own_batch, world_size, world_size)
         state.group_batches = global_batches(groups, config.loader.batch_size, num_batches)
+        state.batches_per_step = config.trainer.accumulate_grad_batches
+        if not config.trainer.enable_checkpointing:
+            state.notes.append(
+                "WARNING: trainer.enable_checkpointing=false: no state and no weights are saved, so it cannot continue"
+            )
         chosen = self._choose()
         if chosen is None:
             state.notes.append("fresh start: the run's folder holds no checkpoint")
@@ -78,6 +83,7 @@ class Checkpointer:
         state.global_batch, state.first_world_size = int(saved["global_batch"]), int(saved["first_world_size"])
         if state.group_batches:
             state.group_batches = tuple(saved.get("group_batches", state.group_batches))
+        state.batches_per_step = int(saved.get("batches_per_step", 1))  # earlier versions counted steps
         if saved["world_size"] != world_size:
             state.notes.append(f"processes: {saved['world_size']} -> {world_size}; the samples keep their order")
         if state.global_batch != own_batch:
@@ -118,6 +124,9 @@ class Checkpointer:
         Raises CheckpointError on all ranks after too many failures in a row, or if the last save fails.
         """
         self._last_save_seconds = time.monotonic()
+        trainer = self.config.trainer
+        if not trainer.enable_checkpointing or trainer.limit_train_batches == 0:
+            return
         content = weights.state() | state.to_save() | {name: part.state_dict() for name, part in parts.items()}
         try:
             path = self.store.save(state.step, content.pop("model"), content)
@@ -155,6 +164,8 @@ class Checkpointer:
 
     def mark_finished(self, step: int) -> None:
         """Records that the run ended by itself after `step`."""
+        if not self.config.trainer.enable_checkpointing:
+            return
         self.ranks.on_main(lambda: write_last_save(self.loaded.log_dir, step, finished=True))
 
     def _count_failure(self, step: int, failure: SaveFailed, is_last: bool) -> None:

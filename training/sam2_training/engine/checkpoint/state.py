@@ -28,6 +28,9 @@ class TrainState:
     """Ranks of the run's first start; with the global batch it fixes which samples make a step."""
     group_batches: tuple[int, ...] = ()
     """Samples per optimizer step of each group (`SampleGroup`), fixed like global_batch; (): there are no groups."""
+    batches_per_step: int = 1
+    """Batches of a process per optimizer step, of the run's first start; what the configuration counts in batches is
+    counted with it."""
     step: int = 0
     """Optimizer steps done."""
     bad_samples: int = 0
@@ -46,6 +49,7 @@ class TrainState:
             "global_batch": self.global_batch,
             "world_size": self.world_size,
             "first_world_size": self.first_world_size,
+            "batches_per_step": self.batches_per_step,
             "fingerprints": self.fingerprints,
             "config": self.config,
         }
@@ -61,7 +65,7 @@ def with_more_steps(saved: dict[str, Any], step: int, state: TrainState, config:
     asked = {"max_steps": config.trainer.max_steps, "max_epochs": config.trainer.max_epochs}
     before = {name: trainer.get(name, value) for name, value in asked.items()}
     more_steps = asked["max_steps"] is None or asked["max_steps"] > step
-    more_epochs = (asked["max_epochs"] or 0) >= (before["max_epochs"] or 0)
+    more_epochs = asked["max_epochs"] == -1 or (asked["max_epochs"] or 0) >= (before["max_epochs"] or 0)
     if asked == before or not (more_steps and more_epochs) or config.scheduler.type not in SHAPES:
         return saved
     changed = [name for name in asked if asked[name] != before[name]]
@@ -76,9 +80,10 @@ def with_more_steps(saved: dict[str, Any], step: int, state: TrainState, config:
 def compare(saved: dict[str, Any], state: TrainState, loaded: LoadedConfig[RunConfig], origin: str) -> None:
     """Adds what differs from a checkpoint's configuration and data to the notes of the start.
 
-    Raises ConfigError if something differs that affects results, unless that is allowed.
+    Raises ConfigError if something differs that affects results, unless that is allowed, or nothing is trained.
     """
-    allowed = loaded.config.checkpoint.allow_config_change
+    config = loaded.config
+    allowed = config.checkpoint.allow_config_change or config.trainer.limit_train_batches == 0
     matter, harmless = loaded.differences_from(saved["config"])
     known = saved.get("fingerprints")
     if known is None:  # written before content was compared

@@ -16,7 +16,7 @@ from sam2_training.core.errors import CheckpointError, ConfigError, TrainingErro
 from sam2_training.core.files import sha256_of
 from sam2_training.core.ranks import Ranks
 from sam2_training.engine.checkpoint import files
-from sam2_training.engine.config import checkpoint_folder
+from sam2_training.engine.config import RunConfig, checkpoint_folder
 
 T = TypeVar("T")
 STEP_FILE = re.compile(r"step_(\d{8,})\.pt")
@@ -25,9 +25,9 @@ NEWEST = "checkpoint.pt"
 LAST = "last.pt"
 
 
-def newest_checkpoint(log_dir: Path) -> Path:
+def newest_checkpoint(config: RunConfig, log_dir: Path) -> Path:
     """The file with the newest intact state of a run, for whoever loads the result."""
-    return checkpoint_folder(log_dir) / NEWEST
+    return checkpoint_folder(config, log_dir) / NEWEST
 
 
 log = logging.getLogger(__name__)

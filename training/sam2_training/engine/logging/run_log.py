@@ -78,8 +78,10 @@ class RunLog:
         self._loggers: dict[str, Logger] = {}
         if ranks.is_main:
             self._table = MetricsTable(log_dir / FILE_NAME, plan.start_step, self._columns)
-            self._loggers = {name: open_logger(log_dir, plan.start_step) for name, open_logger in LOGGERS.items()}
-            self._open_services()
+            chosen = LOGGERS if plan.config.trainer.logger else {}
+            self._loggers = {name: open_logger(log_dir, plan.start_step) for name, open_logger in chosen.items()}
+            if plan.config.trainer.logger:
+                self._open_services()
         rows = metric_rows(log_dir) if self._table is not None else []  # as cut to the steps before this start
         self._zero_gradients = ZeroGradients(samples, rows)
         self._last_step = plan.start_step
@@ -258,12 +260,15 @@ class RunLog:
                 self._console.line(f"WARNING: {what} of {self.folder} cannot be written: {error}. Training continues.")
 
     def _attach_handlers(self) -> list[logging.Handler]:
-        name = "train.log" if self._ranks.is_main else f"rank_{self._ranks.rank}.log"
-        file_handler = _LogFile(self.folder / "logs" / name)
+        config, level = self._plan.config, logging.getLevelNamesMapping()[self._plan.config.log_level]
+        path = self.folder / "logs" / f"rank_{self._ranks.rank}.log"
+        if self._ranks.is_main:
+            path = self.folder / ("logs/train.log" if config.output_dir is None else "training.log")
+        file_handler = _LogFile(path)
         file_handler.setFormatter(_LogFormatter("%(asctime)s %(levelname)s %(message)s"))
         console_handler = _ConsoleHandler(self._console, "" if self._ranks.is_main else f"[rank {self._ranks.rank}] ")
         console_handler.setLevel(logging.INFO if self._ranks.is_main else logging.WARNING)
-        self._logger.setLevel(logging.INFO)
+        self._logger.setLevel(level)
         self._logger.propagate = False
         for handler in (file_handler, console_handler):
             self._logger.addHandler(handler)

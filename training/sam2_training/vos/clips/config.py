@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from sam2_training.core.settings import setting
 from sam2_training.data.config import DatasetConfig
+
+
+def both_ends(value: Any) -> Any:
+    """[n, n] for a single n."""
+    return [value, value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,11 @@ class VosDatasetConfig(DatasetConfig):
     gt_stride: int = setting(1, at_least=1)
     """Training uses every n-th labeled frame of a video as labeled, from its first one on; 1: all. The others are
     frames without a mask: tracked through without loss, and never a clip's first frame."""
-    frame_interval: tuple[int, int] = setting((1, 1), at_least=1, ascending=True)
-    """Distance between neighboring frames of a clip, drawn per clip between these two (inclusive)."""
+    frame_interval: tuple[int, int] = setting(
+        (1, 1), at_least=1, ascending=True, unit="frames", read=both_ends, aliases=(".stride",)
+    )
+    """Distance between neighboring frames of a clip, drawn per clip between these two (inclusive); one number: always
+    that."""
     reverse_time_prob: float = setting(0.0, at_least=0, at_most=1)
     """Probability that a clip runs backwards."""
     short_videos: Literal["error", "skip", "repeat_last"] = "error"
@@ -126,6 +134,21 @@ class ValidationSetConfig(VosDatasetConfig):
     data_path: str | None = setting(None, free=True, aliases=("data.val_path",))
     """Annotation file, or folder of them, as dataset.data_path. Frames are then looked for in dataset.img_folder, if
     this section has no img_folder of its own."""
+    num_frames: int | None = setting(None, at_least=1, aliases=(".video_clip_length",))
+    """Frames of the clip that the validation loss is computed over; null: dataset.num_frames."""
+    batch_size: int = setting(1, at_least=1, at_most=1)
+    """Videos at once: they are measured one by one, so that numbers do not depend on it."""
+    num_workers: int = setting(1, at_least=0)
+    """Threads that read frames ahead of the network, per process; 0: none, each is read when it is needed. Numbers do
+    not depend on it."""
+    shuffle: bool = False
+    """Always false: a validation takes its videos in their order."""
+
+    def problems(self, where: str) -> Iterator[str]:
+        """What does not go together in this section, which stands at `where` in the configuration."""
+        yield from super().problems(where)
+        if self.shuffle:
+            yield f"{where}.shuffle=true: a validation takes its videos in their order, so its numbers can be compared"
 
 
 @dataclass(frozen=True)
@@ -138,9 +161,9 @@ class TrainingSetConfig(VosDatasetConfig):
     img_folder: str | None = setting(None, free=True, aliases=("data.img_folder",))
     """Folder with one folder of frames (jpg, jpeg, png, webp) per video; with data_path, the folder that paths of
     frames start from (null: that of the annotations), also for val_dataset if that has data_path and no img_folder."""
-    num_frames: int = setting(1, at_least=1, aliases=("scratch.num_frames",))
+    num_frames: int = setting(1, at_least=1, aliases=("scratch.num_frames", ".video_clip_length"))
     """Frames per clip."""
-    max_num_objects: int = setting(3, at_least=1, aliases=("scratch.max_num_objects",))
+    max_num_objects: int = setting(3, at_least=1, aliases=("scratch.max_num_objects", "model.max_objects"))
     """Objects per clip, at most; chosen at random among those visible in the clip's first frame."""
 
     sets: tuple[MixedSetConfig, ...] = setting((), free=True)
@@ -172,5 +195,7 @@ class TrainingSetConfig(VosDatasetConfig):
         )
 
     def with_videos_of(self, other: VosDatasetConfig) -> TrainingSetConfig:
-        """The same clips, cut from the videos of another dataset."""
-        return replace(self, **{item.name: getattr(other, item.name) for item in fields(other)})
+        """The same clips, cut from the videos of another dataset, and as long as that says."""
+        found = replace(self, **{item.name: getattr(other, item.name) for item in fields(VosDatasetConfig)})
+        num_frames = other.num_frames if isinstance(other, ValidationSetConfig) else None
+        return found if num_frames is None else replace(found, num_frames=num_frames)

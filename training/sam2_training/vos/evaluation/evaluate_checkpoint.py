@@ -176,6 +176,7 @@ def _evaluate(
         request.protocol,
         autocast_dtype=request.autocast_dtype,
         heartbeat=request.heartbeat,
+        num_threads=request.config.num_measuring_threads,
         on_clip=lambda done, total, name: counter.clip(clips[name]),
         on_masks=on_masks,
     )

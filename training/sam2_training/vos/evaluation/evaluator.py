@@ -42,16 +42,17 @@ def evaluate(
     on_clip: OnClip | None = None,
     on_masks: OnMasks | None = None,
     heartbeat: HeartbeatCallback = no_heartbeat,
+    num_threads: int = 1,
 ) -> EvaluationResult:
     """The scores of all clips, equal on all ranks; every rank must call this with the same clips.
 
     model: on ranks.device; its weights and modes and the random number generators stay as they are. Each object
     starts in the first frame that shows it. heartbeat: called after each frame, and while this rank waits for the
-    others; what it raises ends the evaluation on all. Raises DataError if there is no clip or two have one name, and,
-    on every rank, the first expected failure of any rank.
+    others; what it raises ends the evaluation on all. num_threads: that read frames ahead. Raises DataError if there
+    is no clip or two have one name, and, on every rank, the first expected failure of any rank.
     """
     _check(clips)
-    tracker = VideoTracker(model, ranks.device, autocast_dtype)
+    tracker = VideoTracker(model, ranks.device, autocast_dtype, num_threads=num_threads)
     mine = divide([clip.num_frames for clip in clips], ranks.world_size)[ranks.rank]
 
     def evaluate_mine(heartbeat: HeartbeatCallback) -> dict[int, ClipResult]:

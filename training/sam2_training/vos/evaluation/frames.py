@@ -52,32 +52,42 @@ class Normalizer:
 
 
 class FrameStream:
-    """The frames of one video in order, prepared in a thread, and any frame out of turn; close it after use."""
+    """The frames of one video in order, prepared in threads, and any frame out of turn; close it after use."""
 
-    def __init__(self, source: FrameSource, normalize: Normalizer, device: torch.device) -> None:
+    def __init__(self, source: FrameSource, normalize: Normalizer, device: torch.device, num_threads: int = 1) -> None:
+        """num_threads: 0: frames are prepared when they are asked for."""
         self.source, self.normalize, self.device = source, normalize, device
         self.size: tuple[int, int] | None = None
         """(H, W) of the frames, known after the first."""
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="frames")
+        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="frames") if num_threads else None
+        self._ahead = max(READ_AHEAD, num_threads) if num_threads else 1
 
     def __enter__(self) -> FrameStream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
     def in_order(self, start: int) -> Iterator[tuple[int, Tensor]]:
         """(frame index, network input [1, 3, S, S] on the device), from `start` to the end."""
         waiting: deque[Future[tuple[Tensor, tuple[int, int]]]] = deque()
         upcoming = iter(range(start, self.source.num_frames))
         for index in range(start, self.source.num_frames):
-            while len(waiting) < READ_AHEAD and (t := next(upcoming, None)) is not None:
-                waiting.append(self._pool.submit(self._prepare, t))
+            while len(waiting) < self._ahead and (t := next(upcoming, None)) is not None:
+                waiting.append(self._start(t))
             yield index, self._take(index, waiting.popleft())
 
     def one(self, frame_index: int) -> Tensor:
         """Network input of one frame, [1, 3, S, S] on the device."""
-        return self._take(frame_index, self._pool.submit(self._prepare, frame_index))
+        return self._take(frame_index, self._start(frame_index))
+
+    def _start(self, frame_index: int) -> Future[tuple[Tensor, tuple[int, int]]]:
+        if self._pool is not None:
+            return self._pool.submit(self._prepare, frame_index)
+        done: Future[tuple[Tensor, tuple[int, int]]] = Future()
+        done.set_result(self._prepare(frame_index))
+        return done
 
     def _prepare(self, frame_index: int) -> tuple[Tensor, tuple[int, int]]:
         frame = self.source.read_frame(frame_index)

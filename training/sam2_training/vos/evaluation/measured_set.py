@@ -87,7 +87,15 @@ class MeasuredSet:
         clips = self.clips[:count]
         protocol = self.config.evaluation.protocol
         return evaluate(
-            model, clips, self.ranks, self.spec, protocol, autocast_dtype=dtype, on_masks=on_masks, heartbeat=heartbeat
+            model,
+            clips,
+            self.ranks,
+            self.spec,
+            protocol,
+            autocast_dtype=dtype,
+            on_masks=on_masks,
+            heartbeat=heartbeat,
+            num_threads=self.config.num_measuring_threads,
         )
 
     def result_of(self, step: int) -> EvaluationResult | None:

@@ -57,12 +57,14 @@ class VideoTracker:
         device: torch.device,
         autocast_dtype: torch.dtype | None = None,
         batch_objects: bool = True,
+        num_threads: int = 1,
     ) -> None:
         """device: where the model is. autocast_dtype: e.g. torch.bfloat16; None: the weights' own precision.
+        num_threads: that read frames ahead.
 
         batch_objects=False tracks objects one by one, as stock does: slower, and free of batching's rounding.
         """
-        self.model, self.device, self.batch_objects = model, device, batch_objects
+        self.model, self.device, self.batch_objects, self.num_threads = model, device, batch_objects, num_threads
         self._autocast_dtype = autocast_dtype
         self.normalize = Normalizer(int(model.image_size), model.pixel_mean, model.pixel_std)
 
@@ -104,7 +106,7 @@ class TrackingSession:
         self.model, self.device = tracker.model, tracker.device
         self.name, self.num_frames = frames.name, frames.num_frames
         self.inference = SAM2Inference(tracker.model)
-        self.stream = FrameStream(frames, tracker.normalize, tracker.device)
+        self.stream = FrameStream(frames, tracker.normalize, tracker.device, tracker.num_threads)
         self._autocast = torch.autocast(self.device.type, autocast_dtype, enabled=autocast_dtype is not None)
 
     def close(self) -> None:

@@ -70,6 +70,11 @@ def export_weights(config: VosConfig, checkpoint: str, output: Path, fp16: bool,
     ours with the same weights bit for bit. fp16 weights must also agree with the checkpoint's masks to a mean IoU
     of `FP16_IOU`. Raises CheckpointError if they do not, and for a checkpoint that does not fit; no file is left then.
     """
+    if config.model.use_obj_ptrs_in_encoder is False:
+        raise ConfigError(
+            "model.use_obj_ptrs_in_encoder=false: stock sam2 has no such network (it reads no_obj_ptr, which it then "
+            "lacks), so there is no file that it could track with"
+        )
     model = build_for_inference(config)
     load_result(model, checkpoint, config.model)
     model.use_stock_image_encoder()
@@ -77,13 +82,13 @@ def export_weights(config: VosConfig, checkpoint: str, output: Path, fp16: bool,
     weights = _as_fp16(weights, checkpoint) if fp16 else weights
     with replacing(output, f".tmp{output.suffix}") as unfinished:
         _write(unfinished, weights, safetensors)
-        network, resolution = resolve_network(config.model.name), config.model.image_size
+        network = resolve_network(config.model.name)
         with comparison_clip() as clip:
             ours = before = track_with_ours(model, clip)
             if fp16:  # rounded weights have masks of their own
                 load_weights(model, str(unfinished))
                 ours = track_with_ours(model, clip)
-            stock = track_with_stock(unfinished, network, resolution, clip)
+            stock = track_with_stock(unfinished, network, config.model, clip)
         _require_equal(ours, stock, config)
         iou = before.mean_iou(stock)
         if iou < FP16_IOU:

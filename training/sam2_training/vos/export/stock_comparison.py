@@ -32,6 +32,7 @@ from sam2_training.vos.evaluation.clips import EvaluationClip
 from sam2_training.vos.evaluation.prompt_spec import PromptSpec
 from sam2_training.vos.evaluation.prompts import Prompt, prompt_from_ground_truth
 from sam2_training.vos.evaluation.tracker import VideoTracker
+from sam2_training.vos.model.config import ModelConfig
 from sam2_training.vos.model.names import Network, register_aliases
 from sam2_training.vos.model.tracker import TrainableSAM2
 from sam2_training.vos.model.weights import SAFETENSORS_SUFFIX, read_weights
@@ -86,12 +87,12 @@ def track_with_ours(model: TrainableSAM2, clip: ComparisonClip) -> Tracked:
     return Tracked(np.stack([one.masks for one in found]), np.stack([one.presence for one in found]))
 
 
-def track_with_stock(path: Path, network: Network, resolution: int, clip: ComparisonClip) -> Tracked:
+def track_with_stock(path: Path, network: Network, config: ModelConfig, clip: ComparisonClip) -> Tracked:
     """What stock sam2, built by its own function and strictly loaded from the file, makes of the clip.
 
-    Raises CheckpointError if stock does not take the file.
+    config: gives what of the architecture is replaced. Raises CheckpointError if stock does not take the file.
     """
-    predictor = _stock_predictor(path, network, resolution)
+    predictor = _stock_predictor(path, network, config)
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # stock's progress bars
         warnings.simplefilter("ignore")  # without sam2's CUDA extension holes stay unfilled, here and there alike
         state = predictor.init_state(str(clip.folder), offload_video_to_cpu=True)
@@ -105,18 +106,19 @@ def track_with_stock(path: Path, network: Network, resolution: int, clip: Compar
     return Tracked(np.stack(masks), np.array(presence, np.float32))
 
 
-def _stock_predictor(path: Path, network: Network, resolution: int) -> Any:
+def _stock_predictor(path: Path, network: Network, config: ModelConfig) -> Any:
     if not GlobalHydra.instance().is_initialized():
         initialize_config_module("sam2", version_base="1.2")
     if network.checkpoint_name is None:
         register_aliases(str(network.yaml_path))
     is_safetensors = path.suffix == SAFETENSORS_SUFFIX
+    replaced = {"image_size": config.image_size, **config.replaced_arguments()}
     try:
         predictor = build_sam2_video_predictor(
             network.config_name,
             None if is_safetensors else str(path),
             device="cpu",
-            hydra_overrides_extra=[f"++model.image_size={resolution}"],
+            hydra_overrides_extra=[f"++model.{name}={value}" for name, value in replaced.items()],
         )
         if is_safetensors:
             predictor.load_state_dict(read_weights(str(path)), strict=True)

@@ -20,10 +20,11 @@ from sam2_training.core.errors import ConfigError
 from sam2_training.core.vocabulary import nearest
 from sam2_training.vos.clips.config import TransformsConfig
 from sam2_training.vos.config import VosConfig
-from sam2_training.vos.model.config import ModelConfig
+from sam2_training.vos.model.config import ARCHITECTURE_KEYS, ModelConfig
 from sam2_training.vos.model.names import Network, resolve_network
 from sam2_training.vos.model.prompts_config import PromptsConfig
 from sam2_training.vos.model.tracker import TrainableSAM2
+from sam2_training.vos.sam2.neck import feature_stride
 
 ROOT_TARGET = "sam2.modeling.sam2_base.SAM2Base"
 """The class that an architecture's YAML must name at its root; training puts its own subclass there."""
@@ -44,9 +45,11 @@ def build_network(
     """
     network = resolve_network(config.name)
     architecture = read_architecture(network)
-    _set_resolution(architecture, config.image_size)
     _override(architecture, config)
+    _set_resolution(architecture, config.image_size)
+    _check_combination(architecture)
     parts = _instantiate_parts(architecture, network)
+    _check_stride(parts)
     model = TrainableSAM2(prompts or PromptsConfig(), transforms or TransformsConfig(), parts)
     if config.compile:
         model.compile_parts()
@@ -145,6 +148,29 @@ def _override(architecture: DictConfig, config: ModelConfig) -> None:
             )
     if config.drop_path_rate is not None:
         OmegaConf.update(architecture, "image_encoder.trunk.drop_path_rate", config.drop_path_rate, force_add=True)
+    for name, value in config.replaced_arguments().items():
+        OmegaConf.update(architecture, name, value, force_add=True)
+
+
+def _check_combination(architecture: DictConfig) -> None:
+    """Raises ConfigError for arguments that SAM2Base does not take together, or that would have no effect."""
+    own = inspect.signature(SAM2Base.__init__).parameters
+    value = {name: architecture.get(name, own[name].default) for name in ARCHITECTURE_KEYS}
+    if value["proj_tpos_enc_in_obj_ptrs"] and not value["add_tpos_enc_to_obj_ptrs"]:
+        raise ConfigError(
+            "model.add_tpos_enc_to_obj_ptrs=false, but the architecture projects what it adds: set "
+            "model.proj_tpos_enc_in_obj_ptrs=false too"
+        )
+
+
+def _check_stride(parts: dict[str, object]) -> None:
+    """Raises ConfigError if backbone_stride is not the stride of the image encoder's features."""
+    found, stated = feature_stride(parts["image_encoder"]), parts.get("backbone_stride", 16)
+    if stated != found:
+        raise ConfigError(
+            f"model.backbone_stride={stated}, but this image encoder's features have stride {found}: set it to {found} "
+            "or null, or give an architecture YAML with another encoder as model.name"
+        )
 
 
 def _instantiate_parts(architecture: DictConfig, network: Network) -> dict[str, object]:

@@ -29,6 +29,13 @@ WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 _TRUNK_SHAPES = {(96, 12): PUBLISHED[0], (96, 16): PUBLISHED[1], (112, 24): PUBLISHED[2], (144, 48): PUBLISHED[3]}
 """(width of the first layer, number of blocks) of the image encoder -> published network."""
 
+_DECIDED_BY = {
+    "maskmem_tpos_enc": "model.num_maskmem",
+    "obj_ptr_tpos_proj.": "model.proj_tpos_enc_in_obj_ptrs",
+    **dict.fromkeys(("obj_ptr_proj.", "mask_downsample.", "no_obj_ptr"), "model.use_obj_ptrs_in_encoder"),
+}
+"""{how names of parameters begin: the key that decides whether the network has them, or their shape}."""
+
 _PUBLISHED_FILE = "sam2.1_hiera_base_plus.pt"
 _SHOWN = 3
 """Names that a message lists; further ones are only counted."""
@@ -155,8 +162,12 @@ def _mismatch(weights: dict[str, Tensor], expected: dict[str, Tensor], path: str
     ]
     groups = {"of another shape": reshaped, "missing": missing, "unexpected": unexpected}
     details = "; ".join(f"{len(names)} {what} ({some(names, _SHOWN)})" for what, names in groups.items() if names)
+    differing = [*missing, *unexpected, *(line.split()[0] for line in reshaped)]
+    keys = {key for name in differing for start, key in _DECIDED_BY.items() if name.startswith(start)}
     fits = _network_of(weights)
     cure = f"It fits model.name={fits}." if fits else "Give the model.name that these weights were trained with."
+    if all(name.startswith(tuple(_DECIDED_BY)) for name in differing):
+        cure = f"Set {' and '.join(sorted(keys))} as these weights were trained; null fits published ones."
     return f"{path} holds weights of another network than the one in model.name: {details}. {cure}"
 
 

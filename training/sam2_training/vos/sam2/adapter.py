@@ -121,6 +121,9 @@ class SAM2Adapter(SAM2Base):  # type: ignore[misc]
         use_bit_dropout(self.memory_attention)
         share_first_self_attention(self.memory_attention)
         self._dense_position: Tensor | None = None
+        if self.pred_obj_scores and not self.use_obj_ptrs_in_encoder:
+            # SAM2Base adds it to pointers that nothing reads then, and has none.
+            self.register_buffer("no_obj_ptr", torch.zeros(1, self.hidden_dim), persistent=False)
 
     def use_stock_image_encoder(self) -> None:
         """Puts stock's own layers back into the image encoder, in place: its results then equal stock's bit for bit."""

@@ -17,6 +17,14 @@ from torch import Tensor, nn
 FINE_LEVELS = 2
 
 
+def feature_stride(encoder: ImageEncoder) -> int:
+    """Pixels of the image from one position of the coarsest feature map to the next, by the trunk's layers (Hiera)."""
+    trunk = encoder.trunk
+    last_block = trunk.stage_ends[-1 - encoder.scalp]
+    poolings = sum(block <= last_block for block in trunk.q_pool_blocks)
+    return int(trunk.patch_embed.proj.stride[0] * trunk.q_stride[0] ** poolings)
+
+
 def is_mergeable(encoder: ImageEncoder) -> bool:
     """Whether the fine levels are plain 1x1 convolutions of the trunk's, as published."""
     neck = encoder.neck

@@ -63,6 +63,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
         *("soft_no_obj_ptr", "fixed_no_obj_ptr", "no_obj_ptr", "obj_ptr_proj", "binarize_mask_from_pts_for_mem_enc"),
     ),
     "sam2.modeling.backbones.image_encoder.ImageEncoder": ("trunk", "neck", "scalp"),
+    "sam2.modeling.backbones.hieradet.Hiera": ("patch_embed", "q_stride", "q_pool_blocks", "stage_ends"),
     "sam2.modeling.backbones.image_encoder.FpnNeck": (
         *("convs", "position_encoding", "fpn_top_down_levels", "fpn_interp_model", "fuse_type"),
     ),
