@@ -65,7 +65,8 @@ optimizer.eps scheduler.enabled scheduler.type scheduler.T_max scheduler.eta_min
 trainer.accelerator trainer.devices trainer.precision trainer.max_epochs trainer.gradient_clip_val
 trainer.accumulate_grad_batches trainer.limit_train_batches trainer.limit_val_batches trainer.val_check_interval
 trainer.num_sanity_val_steps trainer.enable_checkpointing trainer.enable_progress_bar trainer.logger
-trainer.log_every_n_steps trainer.early_stopping_patience seed output_dir save_dir log_level visualization.enabled
+trainer.log_every_n_steps trainer.early_stopping_patience seed output_dir save_dir log_level use_wandb wandb_project
+use_swanlab swanlab_project logging.logger_type visualization.enabled
 visualization.train_every_n_steps visualization.val_first_batch_every_n_epochs visualization.max_length
 visualization.stride ckpt_path
 """

@@ -32,6 +32,9 @@ _DEVICES = "engine/test_devices.py"
 _ARGUMENT = f"{_MODEL}::test_each_key_is_an_argument_of_sam2"
 _PLAN = "engine/test_plan.py"
 _SCHEDULE = "engine/test_torch_schedule.py"
+_PROMPTS, _PROMPT_EFFECT = "vos/model/test_prompt_types.py", "test_every_key_changes_what_is_learned"
+_LOSS, _LOSS_EFFECT = "vos/test_bce_dice.py", "test_every_key_of_the_type_has_an_effect"
+_SERVICES = "engine/logging/test_services.py::test_a_killed_and_resumed_run_is_one_run_of_the_service"
 
 MODEL = (
     VocabularyKey("model.checkpoint_path", "w.pt", "model.checkpoint", "w.pt", f"{_MODEL}::test_weights_are_loaded"),
@@ -124,6 +127,27 @@ DATASET = (
         *("val_dataset.shuffle", "false", "val_dataset.shuffle", False), f"{_DATA}::test_videos_are_measured_in_order"
     ),
 )
+PROMPTS = (
+    VocabularyKey(
+        "prompts.prompt_types", "[point,box]", "prompts.prompt_types", ["point", "box"], f"{_PROMPTS}::{_PROMPT_EFFECT}"
+    ),
+    VocabularyKey("prompts.prompt_type", "mask", "prompts.prompt_types", ["mask"], f"{_PROMPTS}::{_PROMPT_EFFECT}"),
+    VocabularyKey("prompts.num_of_pos_points", "3", "prompts.num_of_pos_points", 3, f"{_PROMPTS}::{_PROMPT_EFFECT}"),
+    VocabularyKey("prompts.num_of_neg_points", "2", "prompts.num_of_neg_points", 2, f"{_PROMPTS}::{_PROMPT_EFFECT}"),
+    VocabularyKey(
+        *("prompts.include_center_point", "false", "prompts.include_center_point", False),
+        f"{_PROMPTS}::{_PROMPT_EFFECT}",
+    ),
+)
+"""With prompts.prompt_types, to which the others belong."""
+LOSS = tuple(
+    VocabularyKey(f"loss.{name}", written, f"loss.{name}", float(written), f"{_LOSS}::{_LOSS_EFFECT}")
+    for name, written in (
+        *(("bce_weight", "2.0"), ("dice_weight", "3.0"), ("iou_weight", "0.25"), ("temporal_weight", "0.5")),
+        ("smooth", "1.0"),
+    )
+)
+"""With loss.type=bce_dice, to which they belong."""
 OPTIMIZER = (
     VocabularyKey("optimizer.type", "SGD", "optimizer.type", "SGD", f"{_LOOP}::test_the_optimizer_is_what_it_says"),
     VocabularyKey("optimizer.lr", "1e-4", "optimizer.lr", 1e-4, f"{_LOOP}::test_the_optimizer_is_what_it_says"),
@@ -212,6 +236,11 @@ RUN = (
     VocabularyKey(
         "log_level", "warning", "log_level", "WARNING", f"{_LOOP}::test_messages_below_the_level_are_left_out"
     ),
+    VocabularyKey("use_wandb", "true", "logging.use_wandb", True, _SERVICES),
+    VocabularyKey("wandb_project", "cells", "logging.project", "cells", _SERVICES),
+    VocabularyKey("use_swanlab", "true", "logging.use_swanlab", True, _SERVICES),
+    VocabularyKey("swanlab_project", "cells", "logging.project", "cells", _SERVICES),
+    VocabularyKey("logging.logger_type", "WandbLogger", "logging.logger_type", ["wandb"], _SERVICES),
     VocabularyKey(
         *("visualization.enabled", "false", "visualization.enabled", False),
         "vos/section_b/test_visualization_keys.py::test_pictures_are_made_where_they_are_asked_for",
@@ -237,4 +266,6 @@ RUN = (
     ),
 )
 
-KEYS = (*MODEL, *DATASET, *OPTIMIZER, *TRAINER, *RUN)
+KEYS = (*MODEL, *PROMPTS, *DATASET, *LOSS, *OPTIMIZER, *TRAINER, *RUN)
+BELONGING = {"prompts.": ("prompts.prompt_types=[point]", "scratch.num_frames=2"), "loss.": ("loss.type=bce_dice",)}
+"""{beginning of a key: the settings that it belongs to}."""
