@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sam2_training.cli import main
 from sam2_training.data.config import DatasetConfig
 from sam2_training.data.index import open_index
+from sam2_training.pictures.video import write_mp4
 from sam2_training.writers import WRITERS
 
 from tests.tiny_checkpoint import CPU, SETTINGS, save_tiny
@@ -18,21 +20,26 @@ NUM_FRAMES = 4
 PROMPTS = ("--box", "3:2,2,30,30", "--box", "700:20,10,60,44")
 
 
-@pytest.fixture(scope="module")
-def predicted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with frames/clip, and the output of predict in each format below out/."""
-    from PIL import Image
-
+@pytest.fixture(scope="module", params=["folder", "mp4"])
+def predicted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with frames/clip or frames/clip.mp4, and the output of predict in each format below out/."""
     root = tmp_path_factory.mktemp("predicted")
-    (root / "frames" / "clip").mkdir(parents=True)
-    rng = np.random.default_rng(0)
+    rng, frames = np.random.default_rng(0), []
     for t in range(NUM_FRAMES):
         frame = rng.integers(0, 60, (48, 64, 3), np.uint8)
         frame[10:30, 10 + t : 30 + t] = (200, 60, 30)
-        Image.fromarray(frame).save(root / "frames" / "clip" / f"{t:05d}.png")
+        frames.append(frame)
+    given = root / "frames" / ("clip.mp4" if request.param == "mp4" else "clip")
+    given.parent.mkdir()
+    if request.param == "mp4":
+        write_mp4(given, frames, 10.0)
+    else:
+        given.mkdir()
+        for t, frame in enumerate(frames):
+            Image.fromarray(frame).save(given / f"{t:05d}.png")
     checkpoint = save_tiny(root / "checkpoint.pt")
     for name in WRITERS:
-        words = ["predict", *SETTINGS, CPU, "--checkpoint", str(checkpoint), str(root / "frames" / "clip"), *PROMPTS]
+        words = ["predict", *SETTINGS, CPU, "--checkpoint", str(checkpoint), str(given), *PROMPTS]
         assert main([*words, "--output", str(root / "out" / name), "--format", name, "--no-overlay"]) == 0
     return root
 
