@@ -94,10 +94,10 @@ def test_stock_loads_the_merged_checkpoint_strictly_and_tracks_as_the_unmerged_n
 ) -> None:
     """Acceptance: logits within 1e-4, mask IoU at least 0.999."""
     content = torch.load(run.checkpoint, weights_only=True)
-    network = resolve_network("architecture/tiny.yaml")
+    network, config = resolve_network("architecture/tiny.yaml"), ModelConfig("architecture/tiny.yaml", image_size=64)
     with comparison_clip() as clip:
-        merged = track_with_stock(run.checkpoint, network, 64, clip)  # loads strictly
-        before = track_with_stock(tmp_path / "base.pt", network, 64, clip)
+        merged = track_with_stock(run.checkpoint, network, config, clip)  # loads strictly
+        before = track_with_stock(tmp_path / "base.pt", network, config, clip)
         ours = track_with_ours(unmerged(content), clip)
     assert ours.mean_iou(merged) >= 0.999
     assert np.abs(ours.presence - merged.presence).max() <= 1e-4
