@@ -99,5 +99,8 @@ def test_two_processes_train_and_report_without_a_checkout(installed: Path, tmp_
     folder = tmp_path / "sam2_logs" / "sam2.1_training" / "demo"
     made_by = json.loads((folder / "provenance.json").read_text())
     assert made_by["world_size"] == 2
-    assert made_by["command"][1:] == [str(installed), *map(str, command[1:])]
+    given = [str(installed), *map(str, command[1:])]
+    assert made_by["command"][1 : len(given) + 1] == given
+    # The ranks are told the folder that was chosen before they began.
+    assert made_by["command"][len(given) + 1 :] == ['launcher.experiment_log_dir="sam2_logs/sam2.1_training/demo"']
     assert (folder / "report.html").stat().st_size > 10_000

@@ -28,7 +28,7 @@ def opened(root: Path, **changes: str) -> VideoIndex:
         ("second_copies", r"two pictures of one frame, 00000\.jpg and 00000 \(1\)\.jpg"),
         ("last_mask_half_size", r"the mask is 36x48, its image 72x96 (?s:.*)masks/v5/00005\.png"),
         ("turned_upside_down", r"6 frames of video v with an EXIF orientation, such as .*00000\.jpg \(3\)"),
-        ("some_frames_are_tif", r"4 frames of a kind that is not read beside 2 frames that are: 00002\.tif"),
+        ("some_frames_are_tif", r"frames of two kinds in one folder, 4 TIFFs such as 00002\.tif and 2 pictures such"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(case: str, message: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from sam2_training.cli import main
 from sam2_training.commands import launch
 from sam2_training.core.outputs import MANIFEST
 from sam2_training.vos.model import build
-from sam2_training.vos.prediction import predict
+from sam2_training.writers import writer
 
 from tests.small_datasets import Folders
 from tests.tiny_checkpoint import CPU, SETTINGS, save_tiny
@@ -207,14 +207,14 @@ def test_predict_replaces_what_it_wrote_itself(data, checkpoint, tmp_path):
 def test_a_mask_folder_that_becomes_a_link_while_predicting_is_not_followed(
     data, checkpoint, tmp_path, monkeypatch, capsys
 ):
-    draw = predict.id_map
+    draw = writer.id_map
 
     def draw_after_swap(*arguments: object) -> np.ndarray:
         if not (tmp_path / "out" / "masks").exists():
             link(tmp_path / "out" / "masks", data.masks / "v")
         return draw(*arguments)
 
-    monkeypatch.setattr(predict, "id_map", draw_after_swap)
+    monkeypatch.setattr(writer, "id_map", draw_after_swap)
     before = hashes(tmp_path / "data")
     arguments = [*predict_words(checkpoint, data.images / "v"), *BOX, "--no-overlay"]
     assert main([*arguments, "--output", str(tmp_path / "out")]) == 6

@@ -13,7 +13,9 @@ from sam2_training.engine.checkpoint.state import TrainState, compare
 def start(saved: dict[str, Any], allowed: bool = False) -> list[str]:
     """The notes of a start that continues from a checkpoint, with an unchanged configuration."""
     state = TrainState({}, {"dataset": "d", "architecture": "a"}, 1, 1, 1)
-    config = SimpleNamespace(checkpoint=SimpleNamespace(allow_config_change=allowed))
+    config = SimpleNamespace(
+        checkpoint=SimpleNamespace(allow_config_change=allowed), trainer=SimpleNamespace(limit_train_batches=1.0)
+    )
     loaded: Any = SimpleNamespace(config=config, differences_from=lambda saved: ([], []))
     compare({"config": {}, **saved}, state, loaded, "checkpoint.pt")
     return state.notes

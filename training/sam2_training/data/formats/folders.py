@@ -64,10 +64,17 @@ class FolderSource(VideoSource):
     def missing(self, names: Sequence[str]) -> list[str]:
         self._require_folders()
         listed: dict[str, frozenset[str]] = {}
-        missing = [name for name in names if not self.library.file_of(name) and not self._has_folder(name, listed)]
+        missing = [name for name in names if not self._is_there(name, listed)]
         if not missing:
             self._require_masks(names)
         return missing
+
+    def _is_there(self, name: str, listed: dict[str, frozenset[str]]) -> bool:
+        """Whether a video of this name has a folder, or is a file. listed: see `_has_folder`."""
+        if self._has_folder(name, listed):
+            return True
+        holds_something = bool(listed.get(name.rpartition("/")[0], True))
+        return holds_something and self.library.file_of(name) is not None
 
     def _has_folder(self, name: str, listed: dict[str, frozenset[str]]) -> bool:
         """listed: {folder: what is in it}, which this fills: millions of wrong names ask the disk once, not each."""

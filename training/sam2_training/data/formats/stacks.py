@@ -10,7 +10,7 @@ import numpy as np
 from iopath.common.file_io import g_pathmgr
 
 from sam2_training.core.errors import DataError
-from sam2_training.core.text import natural_key, shown, some
+from sam2_training.core.text import count, natural_key, shown, some
 from sam2_training.data.config import DatasetConfig
 from sam2_training.data.formats.listing import join, list_folders, list_names
 from sam2_training.data.formats.stack_labels import LabelFolder, LabelPages, Numbers, StackLabels, label_files
@@ -18,7 +18,7 @@ from sam2_training.data.frames import FrameLibrary, Frames
 from sam2_training.data.intensity import StackFrames, as_frame
 from sam2_training.data.label_facts import LabelScan, VideoLabels
 from sam2_training.data.label_reader import LabelReader
-from sam2_training.data.pairing import MASK_SUFFIX, NameKey, is_of_system, name_key
+from sam2_training.data.pairing import FRAME_SUFFIXES, MASK_SUFFIX, NameKey, is_of_system, name_key
 from sam2_training.data.recent import Recent
 from sam2_training.data.source import UNLABELED, Files, Frame, FrameLabels, Masks, Video, VideoSource, stamp_of
 from sam2_training.data.stack_files import FolderStack, open_stack
@@ -176,7 +176,15 @@ class StackSource(VideoSource):
         if stem_of(entry) is not None:
             return StackFrames(open_stack(place, "frames", self._config.channel), self._config.intensity)
         if g_pathmgr.isdir(place):
-            tiffs = sorted((file for file in list_names(place) if _is(file, TIFF_SUFFIXES)), key=natural_key)
+            files = [file for file in list_names(place) if not is_of_system(file)]
+            tiffs = sorted((file for file in files if _is(file, TIFF_SUFFIXES)), key=natural_key)
+            others = sorted((file for file in files if file.lower().endswith(FRAME_SUFFIXES)), key=natural_key)
+            if tiffs and others:
+                raise DataError(
+                    f"frames of two kinds in one folder, {count(len(tiffs), 'TIFF')} such as {tiffs[0]} and "
+                    f"{count(len(others), 'picture')} such as {others[0]}: {place}\n"
+                    "Convert them to one kind, or move those that are no frames to another folder."
+                )
             if tiffs:
                 paths = [join(place, file) for file in tiffs]
                 return StackFrames(FolderStack(place, paths, self._config.channel), self._config.intensity)

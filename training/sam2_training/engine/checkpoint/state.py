@@ -26,17 +26,17 @@ class TrainState:
     """Ranks of this start."""
     first_world_size: int
     """Ranks of the run's first start; with the global batch it fixes which samples make a step."""
-    group_batches: tuple[int, ...] = ()
-    """Samples per optimizer step of each group (`SampleGroup`), fixed like global_batch; (): there are no groups."""
-    batches_per_step: int = 1
-    """Batches of a process per optimizer step, of the run's first start; what the configuration counts in batches is
-    counted with it."""
     step: int = 0
     """Optimizer steps done."""
     bad_samples: int = 0
     """Samples left out in the current epoch, over all ranks."""
     notes: list[str] = field(default_factory=list)
     """What the start banner says of this start."""
+    group_batches: tuple[int, ...] = ()
+    """Samples per optimizer step of each group (`SampleGroup`), fixed like global_batch; (): there are no groups."""
+    batches_per_step: int = 1
+    """Batches of a process per optimizer step, of the run's first start; what the configuration counts in batches is
+    counted with it."""
 
     def to_save(self) -> dict[str, Any]:
         """What of it goes into a checkpoint; plain types only."""
